@@ -1,0 +1,38 @@
+"""The one place that dispatches attention along frames."""
+
+import torch
+import torch.nn.functional as F
+from comfy.ldm.modules.attention import optimized_attention
+
+CUDA_GRID_LIMIT = 65535  # some CUDA kernels put batch x heads on a grid axis of this size
+
+
+def temporal_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    heads: int,
+    attention_scale: float = 1.0,
+    transformer_options: dict | None = None,
+) -> torch.Tensor:
+    """softmax(s q k^T / sqrt(d)) v along frames, without a mask (AnimateDiff paper, section 4.2).
+
+    `query`, `key`, `value` and the result are `[positions, frames, channels]`; `attention_scale` is s, the factor
+    on the logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed.
+    """
+    options = transformer_options or {}
+    if "optimized_attention_override" in options:
+        return optimized_attention(query * attention_scale, key, value, heads, transformer_options=options)
+    limit = CUDA_GRID_LIMIT // heads if query.is_cuda else len(query)
+    if len(query) <= limit:
+        return _attend(query, key, value, heads, attention_scale)
+    parts = zip(query.split(limit), key.split(limit), value.split(limit), strict=True)
+    return torch.cat([_attend(q, k, v, heads, attention_scale) for q, k, v in parts])
+
+
+def _attend(query, key, value, heads: int, attention_scale: float) -> torch.Tensor:
+    positions, frames, channels = query.shape
+    width = channels // heads
+    q, k, v = (t.view(positions, frames, heads, width).transpose(1, 2) for t in (query, key, value))
+    attended = F.scaled_dot_product_attention(q, k, v, scale=attention_scale * width**-0.5)
+    return attended.transpose(1, 2).reshape(positions, frames, channels)

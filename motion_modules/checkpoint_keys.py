@@ -1,0 +1,73 @@
+"""From the spellings of motion model files to one: that of the published AnimateDiff checkpoints.
+
+A tensor is named `<site>.<architecture>.<parameter>`, with sites `down_blocks.i.motion_modules.j`,
+`mid_block.motion_modules.0` and `up_blocks.i.motion_modules.j`.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+
+from .registry import architecture_named
+
+ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"
+WRAPPERS = ("state_dict", "motion_module_state_dict", "module", "model")
+
+_site = re.compile(
+    r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
+)
+_diffusers_names = (
+    (re.compile(r"\.attn(\d)\."), lambda match: f".attention_blocks.{int(match[1]) - 1}."),
+    (re.compile(r"\.norm([12])\."), lambda match: f".norms.{int(match[1]) - 1}."),
+    (re.compile(r"\.norm3\."), lambda match: ".ff_norm."),
+)
+_position_names = re.compile(r"pos_encoder\.(positional_encoding|pos_encoding)$")
+
+
+def unwrap(checkpoint: Mapping) -> dict[str, torch.Tensor]:
+    """The tensors of a file, out of the dictionaries that trainers put around them."""
+    for wrapper in WRAPPERS:
+        if isinstance(checkpoint.get(wrapper), Mapping):
+            return unwrap(checkpoint[wrapper])
+    return {key: value for key, value in checkpoint.items() if isinstance(value, torch.Tensor)}
+
+
+def spelling_of(keys: Mapping[str, object]) -> str:
+    """Which of the three spellings a file's motion tensors use."""
+    matches = [match for match in map(_site.search, keys) if match]
+    if any(match[2] == "temporal_attentions" for match in matches):
+        return HOTSHOT
+    named = (architecture_named(match[4].partition(".")[0]) for match in matches)
+    return ORIGINAL if any(named) else DIFFUSERS
+
+
+def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The motion tensors of a file in the original spelling; whatever else the file holds is left out."""
+    renamed: dict[str, torch.Tensor] = {}
+    shared_positions: dict[str, torch.Tensor] = {}
+    for key, tensor in tensors.items():
+        match = _site.search(key)
+        if match is None:
+            continue
+        name = f"{match[1]}.motion_modules.{match[3]}.{_original_parameter(match[4])}"
+        (shared_positions if name.endswith(".pos_embed.pe") else renamed)[name] = tensor
+    return renamed | _per_attention(shared_positions, renamed)
+
+
+def _original_parameter(parameter: str) -> str:
+    if architecture_named(parameter.partition(".")[0]) is None:
+        parameter = f"temporal_transformer.{parameter}"
+        for pattern, replacement in _diffusers_names:
+            parameter = pattern.sub(replacement, parameter)
+    return _position_names.sub("pos_encoder.pe", parameter)
+
+
+def _per_attention(shared: dict[str, torch.Tensor], renamed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """diffusers keeps one table of positions per block where the original keeps one per attention."""
+    tables = {}
+    for name, table in shared.items():
+        block = name.removesuffix("pos_embed.pe")
+        attentions = {key[: key.index(".to_q.")] for key in renamed if key.startswith(block) and ".to_q." in key}
+        tables |= {f"{attention}.pos_encoder.pe": table for attention in attentions}
+    return tables

@@ -1,0 +1,2 @@
+class MotionModelError(ValueError):
+    """A motion model that cannot be used: one sentence with the input, its value, and what to do."""

@@ -1,0 +1,148 @@
+"""The families of motion models, recognised by the keys and shapes of their files, never by name.
+
+Facts are from each family's reference implementation; where those differ, the family's own training code decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .checkpoint_keys import DIFFUSERS, HOTSHOT
+from .errors import MotionModelError
+
+AUTO = "auto"
+SD15, SDXL = "SD1.5", "SDXL"
+LCM_ADVICE = "sampler lcm, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
+LIGHTNING_ADVICE = "sampler euler, scheduler sgm_uniform, CFG 1, as many steps as the file's name says"
+
+KeyShapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What detection looks at: `positions` is None when the file has no positional encoding."""
+
+    spelling: str
+    levels: int
+    mid: bool
+    positions: int | None
+
+    def __str__(self) -> str:
+        mid = "a mid block" if self.mid else "no mid block"
+        positions = f"{self.positions} positions" if self.positions else "no positional encoding"
+        return f"{self.levels} levels, {mid}, {positions}, {self.spelling} key names"
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One way to tell a family by; empty fields accept anything."""
+
+    spelling: str = ""
+    positions: tuple[int | None, ...] = ()
+
+    def fits(self, facts: CheckpointFacts) -> bool:
+        return self.spelling in ("", facts.spelling) and (not self.positions or facts.positions in self.positions)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a kind of motion model was trained, and what tells its files from others.
+
+    `signs`: any one of them is enough; a family without signs can only be chosen by a person.
+    `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames of a clip.
+    `joint_module_norm`: those of the motion modules do.
+    """
+
+    name: str
+    base: str
+    levels: int
+    mid: bool
+    signs: tuple[Sign, ...] = ()
+    default_positions: int = 32
+    trained_frames: int = 16
+    joint_unet_norm: bool = False
+    joint_module_norm: bool = False
+    beta_schedule: str = "AnimateDiff (linear)"
+    advice: str = ""
+
+    def fits(self, facts: CheckpointFacts) -> bool:
+        """Whether the file's structure allows this family."""
+        return (self.levels, self.mid) == (facts.levels, facts.mid)
+
+    def recognises(self, facts: CheckpointFacts) -> bool:
+        return self.fits(facts) and any(sign.fits(facts) for sign in self.signs)
+
+
+FAMILIES = (
+    Family(
+        "Hotshot-XL",
+        base=SDXL,
+        levels=3,
+        mid=False,
+        signs=(Sign(spelling=HOTSHOT), Sign(positions=(8, 24))),
+        default_positions=24,
+        trained_frames=8,
+        joint_unet_norm=True,
+        beta_schedule="Stable Diffusion (scaled_linear)",
+    ),
+    Family(
+        "AnimateDiff-SDXL beta",
+        base=SDXL,
+        levels=3,
+        mid=False,
+        signs=(Sign(),),
+        joint_module_norm=True,
+        beta_schedule="AnimateDiff-SDXL (scaled_linear to 0.020)",
+    ),
+    Family(
+        "AnimateLCM",
+        base=SD15,
+        levels=4,
+        mid=True,
+        signs=(Sign(positions=(None,)), Sign(DIFFUSERS, positions=(64,))),
+        default_positions=64,
+        beta_schedule="AnimateLCM (linear, LCM)",
+        advice=LCM_ADVICE,
+    ),
+    Family(
+        "LongAnimateDiff",
+        base=SD15,
+        levels=4,
+        mid=True,
+        signs=(Sign(positions=(64, 128)),),
+        advice="attention_scale 1.15, 16 to 64 frames",
+    ),
+    Family("AnimateDiff-Lightning", base=SD15, levels=4, mid=True, advice=LIGHTNING_ADVICE),
+    Family("AnimateDiff v2", base=SD15, levels=4, mid=True, signs=(Sign(),)),
+    Family("AnimateDiff v3", base=SD15, levels=4, mid=False, signs=(Sign(positions=(32, None)),)),
+    Family(
+        "AnimateDiff v1",
+        base=SD15,
+        levels=4,
+        mid=False,
+        signs=(Sign(),),
+        default_positions=24,
+        joint_unet_norm=True,
+    ),
+)
+
+
+def recognise(facts: CheckpointFacts, file: str, choice: str = AUTO) -> tuple[Family, str]:
+    """The family of `file` and the reason for it, or an error that says why it has none."""
+    if choice != AUTO:
+        return _chosen(facts, file, choice), "chosen on the node"
+    for family in FAMILIES:
+        if family.recognises(facts):
+            return family, str(facts)
+    raise MotionModelError(
+        f"Motion model '{file}' has {facts}, expected 4 levels (SD1.5) or 3 without a mid block (SDXL): "
+        "choose an AnimateDiff or Hotshot-XL motion model."
+    )
+
+
+def _chosen(facts: CheckpointFacts, file: str, choice: str) -> Family:
+    family = next((family for family in FAMILIES if family.name == choice), None)
+    if family is None or not family.fits(facts):
+        raise MotionModelError(
+            f"Motion model '{file}' cannot be {choice}, since it has {facts}: set family to '{AUTO}'."
+        )
+    return family

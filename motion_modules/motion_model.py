@@ -1,0 +1,72 @@
+"""A loaded motion model: its modules in the host's model patcher, and what is known about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import nn
+
+from .families import Family
+from .registry import Architecture
+
+
+class MotionModules(nn.Module):
+    """The modules of all sites, named as in the published checkpoints: `<site>.<architecture>`."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]):
+        super().__init__()
+        self.by_site: dict[str, nn.Module] = {}
+        for path, module in modules.items():
+            self._place(path, module)
+            self.by_site[path.rpartition(".")[0]] = module
+
+    def _place(self, path: str, module: nn.Module) -> None:
+        *parents, name = path.split(".")
+        parent: nn.Module = self
+        for part in parents:
+            if part not in parent._modules:
+                parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(name, module)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One motion module of a checkpoint: its architecture and the shape that was read from its tensors."""
+
+    architecture: Architecture
+    config: Any
+
+    @property
+    def channels(self) -> int:
+        return self.config.channels
+
+    @property
+    def positions(self) -> int:
+        return self.config.positions
+
+
+@dataclass(frozen=True)
+class MotionModel:
+    """What `MOTION_MODEL` sockets carry; never changed in place."""
+
+    name: str
+    patcher: ModelPatcher
+    family: Family
+    reason: str
+    file_dtype: torch.dtype
+    sites: Mapping[str, Site]
+
+    @property
+    def positions(self) -> int:
+        """The largest number of frames that every module has positions for."""
+        return min(site.positions for site in self.sites.values())
+
+    @cached_property
+    def broken_weight(self) -> str | None:
+        """The name of the first weight with a NaN or Inf, read once: a file of 2 GB takes about a second."""
+        tensors = self.patcher.model.state_dict()
+        return next((name for name, tensor in tensors.items() if not tensor.float().sum().isfinite()), None)

@@ -1,0 +1,45 @@
+"""Files that are not text-to-video motion models, and what each of them needs instead."""
+
+from dataclasses import dataclass
+
+from .errors import MotionModelError
+from .families import KeyShapes
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """`markers` are groups of key fragments; all fragments of one group tell the kind."""
+
+    kind: str
+    needs: str
+    markers: tuple[tuple[str, ...], ...] = ()
+    conv_in_channels: int = 0
+
+    def recognises(self, shapes: KeyShapes) -> bool:
+        if any(all(any(part in key for key in shapes) for part in group) for group in self.markers):
+            return True
+        return any(
+            key.endswith("conv_in.weight") and shape[1:2] == (self.conv_in_channels,) for key, shape in shapes.items()
+        )
+
+
+OTHER_FILES = (
+    OtherFile("motion LoRA", "a motion model to change", (("_lora.",), (".lora_A.",), (".lora_down.",))),
+    OtherFile("SparseCtrl", "a condition image", (("controlnet_cond_embedding",), ("controlnet_down_blocks",))),
+    OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
+    OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
+    OtherFile("PIA", "a reference image", conv_in_channels=9),
+    OtherFile("AnimateLCM-I2V", "a reference image", (("img_encoder.",),)),
+    OtherFile("MotionCtrl", "a camera path", (("cc_projection",),)),
+    OtherFile("CameraCtrl", "a camera path", (("qkv_merge",), ("encoder_conv_in",), ("pose_encoder",))),
+)
+
+
+def refuse_other_files(shapes: KeyShapes, file: str) -> None:
+    """Raise when `shapes`, by key, are those of a kind of file that this pack knows and cannot use as a motion model."""
+    for other in OTHER_FILES:
+        if other.recognises(shapes):
+            raise MotionModelError(
+                f"Motion model '{file}' is a {other.kind} file, which needs {other.needs} and is not supported yet: "
+                "choose a text-to-video motion model."
+            )

@@ -1,0 +1,180 @@
+"""Motion modules in the host's UNet, through its own extension points and without a change to the shared model.
+
+The settings travel in `transformer_options`, the weights as additional models of the patcher. A wrapper around each
+evaluation picks what is active, and handlers for two layer classes run the modules behind the layers.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import nn
+
+from .contract import MotionInputs, frames_per_chunk
+from .frame_norm import JointFrameNorm
+from .motion_model import MotionModel
+from .unet_sites import Block, UNetSite, require_fit
+
+APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
+LAYER_PATCHES = "forward_timestep_embed_patch"
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """How strongly and when, in percent of the sampling schedule, a motion model acts."""
+
+    strength: float = 1.0
+    attention_scale: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+
+@dataclass(frozen=True)
+class AppliedMotion:
+    """One motion model on a patcher; `key` finds its weights among the patcher's additional models."""
+
+    key: str
+    name: str
+    positions: int
+    joint_unet_norm: bool
+    settings: MotionSettings
+    sites: Mapping[str, UNetSite]
+
+    def acts_at(self, sigma: float, model_sampling) -> bool:
+        start = model_sampling.percent_to_sigma(self.settings.start_percent)
+        return model_sampling.percent_to_sigma(self.settings.end_percent) < sigma <= start
+
+    @property
+    def acts_always(self) -> bool:
+        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
+
+
+@dataclass(frozen=True)
+class ActiveMotion:
+    """What one evaluation of the UNet needs: for every block the modules to run and their inputs, in order."""
+
+    after_transformer: Mapping[Block, tuple[tuple[nn.Module, MotionInputs], ...]]
+    after_residual: Mapping[Block, tuple[tuple[nn.Module, MotionInputs], ...]]
+    joint_norm: JointFrameNorm | None
+
+
+class MotionRun:
+    """Whether any motion module has run since sampling began."""
+
+    executed = False
+
+
+def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
+    """A clone of `model` in whose UNet `motion_model` runs, behind the motion models that it already has."""
+    sites = require_fit(model, motion_model)
+    clone = model.clone()
+    applied = applied_motion(clone.model_options)
+    motion = AppliedMotion(
+        key=f"loom_motion_{len(applied)}",
+        name=motion_model.name,
+        positions=motion_model.positions,
+        joint_unet_norm=motion_model.family.joint_unet_norm,
+        settings=settings,
+        sites=sites,
+    )
+    clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
+    clone.model_options["transformer_options"][APPLIED] = (*applied, motion)
+    if not applied:
+        _register(clone)
+    return clone
+
+
+def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
+    return model_options.get("transformer_options", {}).get(APPLIED, ())
+
+
+def hidden_by(model_options: dict) -> str | None:
+    """The module of a layer patch that takes the UNet's layers before ours can, else None."""
+    patches = model_options.get("transformer_options", {}).get("patches", {}).get(LAYER_PATCHES, [])
+    for layer_class, handler in patches:
+        if handler in (after_transformer, after_residual):
+            return None
+        if issubclass(layer_class, SpatialTransformer | ResBlock):
+            return handler.__module__
+    return None
+
+
+def _register(model: ModelPatcher) -> None:
+    """The first patch of a class wins, so ours go to the front and hand over to whatever stood there."""
+    patches = model.model_options["transformer_options"].setdefault("patches", {})
+    ours = [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
+    patches[LAYER_PATCHES] = ours + patches.get(LAYER_PATCHES, [])
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
+
+
+def evaluate_with_motion(
+    executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs
+):
+    """Wrapper of the host's `apply_model`: decides which motion models act in this evaluation."""
+    options = dict(transformer_options or {})
+    base_model = executor.class_obj
+    acting = [m for m in options.get(APPLIED, ()) if m.acts_always or m.acts_at(float(t.max()), base_model.model_sampling)]
+    if not acting:
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))))
+    active = _active(acting, base_model.current_patcher, frames)
+    options[ACTIVE] = active
+    with active.joint_norm or nullcontext():
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+def _active(acting: list[AppliedMotion], patcher: ModelPatcher, frames: int) -> ActiveMotion:
+    by_layer: tuple[dict, dict] = ({}, {})
+    for motion in acting:
+        modules = patcher.get_additional_models_with_key(motion.key)[0].model.by_site
+        inputs = MotionInputs(frames, motion.settings.strength, motion.settings.attention_scale)
+        for name, site in motion.sites.items():
+            blocks = by_layer[0] if site.after_transformer else by_layer[1]
+            blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))
+    joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
+    return ActiveMotion(*by_layer, joint)
+
+
+def after_transformer(layer, x, emb, context, transformer_options, *rest):
+    """Layer patch: the spatial transformer as the host runs it, then the motion modules of its block."""
+    active: ActiveMotion | None = transformer_options.get(ACTIVE)
+    if active is None:
+        return _host_layer(layer, x, emb, context, transformer_options, *rest)
+    with active.joint_norm.paused() if active.joint_norm else nullcontext():
+        x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+        return _move(x, active.after_transformer, transformer_options)
+
+
+def after_residual(layer, x, emb, context, transformer_options, *rest):
+    """Layer patch: the residual block as the host runs it, then the motion modules of a block without attention."""
+    x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+    active: ActiveMotion | None = transformer_options.get(ACTIVE)
+    if active is None or layer.updown:
+        return x
+    with active.joint_norm.paused() if active.joint_norm else nullcontext():
+        return _move(x, active.after_residual, transformer_options)
+
+
+def _move(x, modules, transformer_options):
+    for module, inputs in modules.get(transformer_options["block"], ()):
+        x = module(x, replace(inputs, transformer_options=transformer_options))
+        if RUN in transformer_options:
+            transformer_options[RUN].executed = True
+    return x
+
+
+def _host_layer(layer, x, emb, context, transformer_options, *rest):
+    """What the host does with `layer` when our patches are not there."""
+    for layer_class, handler in transformer_options["patches"][LAYER_PATCHES]:
+        if isinstance(layer, layer_class) and handler not in (after_transformer, after_residual):
+            return handler(layer, x, emb, context, transformer_options, *rest)
+    if isinstance(layer, ResBlock):
+        return layer(x, emb)
+    x = layer(x, context, transformer_options)
+    if "transformer_index" in transformer_options:
+        transformer_options["transformer_index"] += 1
+    return x

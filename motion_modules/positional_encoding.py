@@ -1,0 +1,32 @@
+import math
+
+import torch
+from torch import nn
+
+
+def sinusoidal_positions(length: int, channels: int) -> torch.Tensor:
+    """`[1, length, channels]`: sin and cos of p * 10000^(-2i/C) in turn (Vaswani et al. 2017, section 3.5)."""
+    frequency = torch.exp(torch.arange(0, channels, 2) * (-math.log(10000.0) / channels))
+    angle = torch.arange(length)[:, None] * frequency
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, length, channels)
+
+
+def trusted_positions(stored: torch.Tensor | None, length: int, channels: int) -> torch.Tensor:
+    """The table in a file where it is exact or was changed on purpose, else the formula that it was rounded from."""
+    formula = sinusoidal_positions(length, channels)
+    if stored is None:
+        return formula
+    rounding = torch.finfo(stored.dtype).eps
+    changed = (stored.float() - formula).abs().max() > max(1e-3, rounding)
+    return stored.float() if changed or stored.dtype.itemsize >= 4 else formula
+
+
+class PositionalEncoding(nn.Module):
+    """Adds row p of the table to frame p of `[positions, frames, channels]`; every context window starts at row 0."""
+
+    def __init__(self, length: int, channels: int, device=None):
+        super().__init__()
+        self.register_buffer("pe", torch.empty(1, length, channels, device=device))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.pe[:, : tokens.shape[1]].to(tokens)

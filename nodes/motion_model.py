@@ -1,0 +1,141 @@
+"""Load a motion model, look at it, and put it on a MODEL."""
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..motion_modules.describe import describe
+from ..motion_modules.families import AUTO, FAMILIES
+from ..motion_modules.loader import load_motion_model
+from ..motion_modules.placement import MotionSettings
+from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
+
+CATEGORY = "AnimateDiff Loom"
+MotionModelSocket = io.Custom("MOTION_MODEL")
+
+
+class LoadMotionModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomLoadMotionModel",
+            display_name="Load Motion Model",
+            category=CATEGORY,
+            description="Loads an AnimateDiff or Hotshot-XL motion model, the part that makes frames move together.",
+            search_aliases=["AnimateDiff loader", "motion module", "mm_sd", "Load AnimateDiff Model"],
+            inputs=[
+                io.Combo.Input(
+                    "motion_model",
+                    options=folder_paths.get_filename_list("animatediff_models"),
+                    tooltip="A file from models/animatediff_models (.safetensors, .ckpt, .pt or .pth).",
+                ),
+                io.Combo.Input(
+                    "family",
+                    options=[AUTO, *(family.name for family in FAMILIES)],
+                    default=AUTO,
+                    advanced=True,
+                    tooltip="What kind of motion model the file holds. auto recognises it by its contents; choose "
+                    "AnimateDiff-Lightning by hand, since its files look exactly like AnimateDiff v2.",
+                ),
+            ],
+            outputs=[MotionModelSocket.Output(display_name="motion_model")],
+        )
+
+    @classmethod
+    def execute(cls, motion_model: str, family: str = AUTO) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("animatediff_models", motion_model)
+        return io.NodeOutput(load_motion_model(path, family))
+
+
+class ApplyMotionModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomApplyMotionModel",
+            display_name="Apply Motion Model",
+            category=CATEGORY,
+            description="Puts a motion model into a Stable Diffusion model: a batch of latents becomes a moving clip.",
+            search_aliases=["AnimateDiff", "text to video", "Apply AnimateDiff Model", "Use Evolved Sampling"],
+            inputs=[
+                io.Model.Input("model", tooltip="The Stable Diffusion model to animate; LoRAs before or after this."),
+                MotionModelSocket.Input("motion_model", tooltip="From Load Motion Model; must fit the model's base."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How much the motion modules change the picture: 1 as trained, 0 none, below 1 calmer.",
+                ),
+                io.Float.Input(
+                    "attention_scale",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    advanced=True,
+                    tooltip="Factor on the attention between frames: above 1 more motion, below 1 less. "
+                    "LongAnimateDiff asks for 1.15.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    advanced=True,
+                    tooltip="Where in sampling the motion begins: 0 is the first step.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    advanced=True,
+                    tooltip="Where in sampling the motion ends: 1 is the last step.",
+                ),
+                io.Combo.Input(
+                    "beta_schedule",
+                    options=list(BETA_SCHEDULE_CHOICES),
+                    default=AUTO,
+                    advanced=True,
+                    tooltip="The noise schedule to sample with. auto takes the one that the motion model was trained "
+                    "with; a wrong one gives grey or washed-out videos.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        motion_model,
+        strength: float = 1.0,
+        attention_scale: float = 1.0,
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        beta_schedule: str = AUTO,
+    ) -> io.NodeOutput:
+        settings = MotionSettings(strength, attention_scale, start_percent, end_percent)
+        return io.NodeOutput(animate(model, motion_model, settings, beta_schedule))
+
+
+class MotionModelInfo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomMotionModelInfo",
+            display_name="Motion Model Info",
+            category=CATEGORY,
+            description="Shows what a motion model is: family and why, base model, sites, frames, schedule, size.",
+            search_aliases=["inspect motion model", "AnimateDiff version"],
+            is_output_node=True,
+            inputs=[MotionModelSocket.Input("motion_model", tooltip="From Load Motion Model.")],
+            outputs=[io.String.Output(display_name="info")],
+        )
+
+    @classmethod
+    def execute(cls, motion_model) -> io.NodeOutput:
+        text = describe(motion_model)
+        return io.NodeOutput(text, ui=ui.PreviewText(text))

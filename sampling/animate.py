@@ -1,0 +1,44 @@
+"""A motion model on a MODEL: checked, placed, and with the beta schedule that it was trained with."""
+
+from comfy.model_patcher import ModelPatcher
+
+from ..motion_modules.errors import MotionModelError
+from ..motion_modules.families import AUTO
+from ..motion_modules.motion_model import MotionModel
+from ..motion_modules.placement import MotionSettings, place
+from .beta_schedules import BETA_SCHEDULES
+from .model_sampling import with_beta_schedule
+from .preflight import add_checks
+
+AS_THE_MODEL = "as the model"
+BETA_SCHEDULE_CHOICES = (AUTO, *BETA_SCHEDULES, AS_THE_MODEL)
+
+
+def animate(
+    model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings, beta_schedule: str = AUTO
+) -> ModelPatcher:
+    """A clone of `model` that denoises a batch of frame latents into one moving clip.
+
+    With strength 0 nothing is placed, so that the result is the very one of `model`.
+    """
+    _check(motion_model, settings)
+    if beta_schedule == AUTO:
+        beta_schedule = motion_model.family.beta_schedule if settings.strength else AS_THE_MODEL
+    if settings.strength:
+        model = place(model, motion_model, settings)
+        add_checks(model)
+    if beta_schedule == AS_THE_MODEL:
+        return model.clone()
+    return with_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
+
+
+def _check(motion_model: MotionModel, settings: MotionSettings) -> None:
+    if settings.start_percent >= settings.end_percent:
+        raise MotionModelError(
+            f"start_percent is {settings.start_percent} and end_percent {settings.end_percent}: "
+            "set start_percent below end_percent."
+        )
+    if motion_model.broken_weight:
+        raise MotionModelError(
+            f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}': download it again."
+        )

@@ -1,0 +1,60 @@
+"""Beta schedules as the host's `model_sampling`."""
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import EPS, ModelSamplingDiscrete, reshape_sigma
+
+from ..motion_modules.errors import MotionModelError
+from .beta_schedules import TIMESTEPS, BetaSchedule
+
+
+class LatentConsistency(EPS):
+    """x0 from a consistency model's noise prediction, with its boundary condition (Luo et al. 2023, appendix C)."""
+
+    sigma_data_boundary = 0.5
+    timestep_scaling = 10.0
+
+    def calculate_denoised(self, sigma, model_output, model_input):
+        denoised = super().calculate_denoised(sigma, model_output, model_input)
+        scaled = reshape_sigma(self.timestep(sigma) * self.timestep_scaling, model_output.ndim)
+        variance = scaled**2 + self.sigma_data_boundary**2
+        return denoised * scaled / variance**0.5 + model_input * self.sigma_data_boundary**2 / variance
+
+
+class DistilledTimesteps(ModelSamplingDiscrete):
+    """Every `stride`-th noise level of the full schedule, the ones that a consistency model was distilled on."""
+
+    stride = 1
+
+    def timestep(self, sigma):
+        return super().timestep(sigma) * self.stride + self.stride - 1
+
+    def sigma(self, timestep):
+        return super().sigma((timestep - self.stride + 1) / self.stride)
+
+
+class LatentConsistencySampling(DistilledTimesteps, LatentConsistency):
+    pass
+
+
+def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:
+    """A clone of `model` that is sampled with `schedule`; what the model predicts (noise or velocity) is kept."""
+    current = model.get_model_object("model_sampling")
+    if not isinstance(current, ModelSamplingDiscrete):
+        raise MotionModelError(
+            f"`model` is sampled with {type(current).__mro__[1].__name__}, which has no beta schedule: "
+            "set beta_schedule to 'as the model'."
+        )
+    clone = model.clone()
+    clone.add_object_patch("model_sampling", _sampling(model.model.model_config, type(current), schedule))
+    return clone
+
+
+def _sampling(config, current: type, schedule: BetaSchedule) -> ModelSamplingDiscrete:
+    sampling = (LatentConsistencySampling if schedule.lcm_timesteps else current)(config, zsnr=False)
+    sigmas = schedule.sigmas()
+    if schedule.lcm_timesteps:
+        sampling.stride = TIMESTEPS // schedule.lcm_timesteps
+        sigmas = sigmas[sampling.stride - 1 :: sampling.stride]
+    sampling.set_sigmas(sigmas.to(torch.float32))
+    return sampling

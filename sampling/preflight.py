@@ -1,0 +1,66 @@
+"""Checks before sampling starts, and one after it: a clip must have moved."""
+
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+
+from ..motion_modules.errors import MotionModelError
+from ..motion_modules.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
+
+
+def add_checks(model: ModelPatcher) -> None:
+    """Put the checks on `model`, once."""
+    if not model.get_wrappers(WrappersMP.OUTER_SAMPLE, APPLIED):
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, APPLIED, check_and_sample)
+
+
+def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+    """Wrapper of the host's guider: refuse what cannot become a clip, sample, and see that motion modules ran."""
+    guider = executor.class_obj
+    motions = applied_motion(guider.model_options)
+    _check_layers(guider.model_options, motions)
+    for motion in motions:
+        _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
+    _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
+    run = MotionRun()
+    guider.model_options["transformer_options"][RUN] = run
+    samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+    if not run.executed:
+        raise MotionModelError(
+            f"Motion model '{motions[0].name}' never ran while sampling, so the clip would be still: "
+            "take away the nodes on this model that replace the UNet's forward pass."
+        )
+    return samples
+
+
+def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> None:
+    other = hidden_by(model_options)
+    if other:
+        raise MotionModelError(
+            f"Motion model '{motions[0].name}' cannot run, since a node of '{other}' takes the UNet's layers first: "
+            "move Apply Motion Model behind that node."
+        )
+
+
+def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> None:
+    if frames < 2:
+        raise MotionModelError(
+            f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2 (16 is usual): "
+            "raise batch_size of the Empty Latent Image node."
+        )
+    at_once = min(frames, getattr(context_handler, "context_length", frames))
+    if at_once > motion.positions:
+        raise MotionModelError(
+            f"The model would see {at_once} frames at once, but motion model '{motion.name}' has positions for "
+            f"{motion.positions}: lower the latent's batch_size, or put a Context Windows (Manual) node on the model "
+            f"with a context_length of at most {motion.positions}."
+        )
+
+
+def _check_percents(motions: tuple[AppliedMotion, ...], sigmas, model_sampling) -> None:
+    steps = [float(sigma) for sigma in sigmas[:-1]]
+    if steps and not any(motion.acts_at(sigma, model_sampling) for motion in motions for sigma in steps):
+        settings = motions[0].settings
+        raise MotionModelError(
+            f"Motion model '{motions[0].name}' acts from {settings.start_percent:.0%} to {settings.end_percent:.0%} of "
+            "the schedule, where this sampler has no step: widen start_percent and end_percent, or raise denoise."
+        )
