@@ -12,7 +12,6 @@ import torch
 from .registry import architecture_named
 
 ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"
-WRAPPERS = ("state_dict", "motion_module_state_dict", "module", "model")
 
 _site = re.compile(
     r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
@@ -25,12 +24,15 @@ _diffusers_names = (
 _position_names = re.compile(r"pos_encoder\.(positional_encoding|pos_encoding)$")
 
 
-def unwrap(checkpoint: Mapping) -> dict[str, torch.Tensor]:
-    """The tensors of a file, out of the dictionaries that trainers put around them."""
-    for wrapper in WRAPPERS:
-        if isinstance(checkpoint.get(wrapper), Mapping):
-            return unwrap(checkpoint[wrapper])
-    return {key: value for key, value in checkpoint.items() if isinstance(value, torch.Tensor)}
+def flat_tensors(checkpoint: Mapping, prefix: str = "") -> dict[str, torch.Tensor]:
+    """The tensors of a file by dotted key, out of the dictionaries that trainers put around them."""
+    tensors: dict[str, torch.Tensor] = {}
+    for key, value in checkpoint.items():
+        if isinstance(value, Mapping):
+            tensors |= flat_tensors(value, f"{prefix}{key}.")
+        elif isinstance(value, torch.Tensor):
+            tensors[f"{prefix}{key}"] = value
+    return tensors
 
 
 def spelling_of(keys: Mapping[str, object]) -> str:

@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 class JointFrameNorm(TorchFunctionMode):
     """Inside `with JointFrameNorm(frames):` every group norm of this thread takes its statistics over a clip.
 
-    A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`: the host's layers, their
-    weights and the way these are cast stay as they are. `paused()` is for layers that were trained frame by frame.
+    A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`: the host's layers,
+    their weights and the way these are cast stay as they are. `paused()` is for layers trained frame by frame.
     """
 
     def __init__(self, frames: int):

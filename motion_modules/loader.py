@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from . import temporal_transformer  # noqa: F401  registers the architecture of the published checkpoints
-from .checkpoint_keys import motion_tensors, spelling_of, unwrap
+from .checkpoint_keys import flat_tensors, motion_tensors, spelling_of
 from .errors import MotionModelError
 from .families import AUTO, CheckpointFacts, Family, recognise
 from .motion_model import MotionModel, MotionModules, Site
@@ -42,7 +42,7 @@ def motion_model_from_tensors(
     disable_dynamic: bool = False,
 ) -> MotionModel:
     """The motion model in an already read `checkpoint`; `source` is the file and choice to load it from again."""
-    tensors = unwrap(checkpoint)
+    tensors = flat_tensors(checkpoint)
     refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name)
     motion = motion_tensors(tensors)
     if not motion:
@@ -69,7 +69,7 @@ def _read(path: str) -> Mapping[str, Any]:
                 "get a .safetensors version of it."
             ) from error
         raise _unreadable(name, error) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
+    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError) as error:
         raise _unreadable(name, error) from error
 
 

@@ -36,7 +36,7 @@ OTHER_FILES = (
 
 
 def refuse_other_files(shapes: KeyShapes, file: str) -> None:
-    """Raise when `shapes`, by key, are those of a kind of file that this pack knows and cannot use as a motion model."""
+    """Raise when `shapes`, by key, are those of a known kind of file that is no text-to-video motion model."""
     for other in OTHER_FILES:
         if other.recognises(shapes):
             raise MotionModelError(

@@ -98,7 +98,7 @@ def hidden_by(model_options: dict) -> str | None:
     for layer_class, handler in patches:
         if handler in (after_transformer, after_residual):
             return None
-        if issubclass(layer_class, SpatialTransformer | ResBlock):
+        if issubclass(SpatialTransformer, layer_class) or issubclass(ResBlock, layer_class):
             return handler.__module__
     return None
 
@@ -115,16 +115,18 @@ def evaluate_with_motion(
     executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs
 ):
     """Wrapper of the host's `apply_model`: decides which motion models act in this evaluation."""
-    options = dict(transformer_options or {})
-    base_model = executor.class_obj
-    acting = [m for m in options.get(APPLIED, ()) if m.acts_always or m.acts_at(float(t.max()), base_model.model_sampling)]
+    options = transformer_options or {}
+    acting = _acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))))
-    active = _active(acting, base_model.current_patcher, frames)
-    options[ACTIVE] = active
+    active = _active(acting, executor.class_obj.current_patcher, frames)
     with active.joint_norm or nullcontext():
-        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        return executor(x, t, c_concat, c_crossattn, control, {**options, ACTIVE: active}, **kwargs)
+
+
+def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
+    return [motion for motion in applied if motion.acts_always or motion.acts_at(float(t.max()), model_sampling)]
 
 
 def _active(acting: list[AppliedMotion], patcher: ModelPatcher, frames: int) -> ActiveMotion:

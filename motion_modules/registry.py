@@ -17,9 +17,10 @@ Tensors = dict[str, torch.Tensor]
 class Architecture:
     """One kind of motion module.
 
-    In a checkpoint its tensors stand under `<site>.<key>.`, which is how it is recognised. `configure` derives a frozen
-    config with `channels` and `positions` from their shapes and the family, `complete` adds tensors that a file may leave out, and
-    `module(config, ops, device=, dtype=)` builds the module, whose `forward(x, inputs)` keeps the shape of `x`.
+    In a checkpoint its tensors stand under `<site>.<key>.`, which is how it is recognised. `configure` derives a
+    frozen config with `channels` and `positions` from their shapes and the family, `complete` adds tensors that a
+    file may leave out, and `module(config, ops, device=, dtype=)` builds the module, whose `forward(x, inputs)` keeps
+    the shape of `x`.
     """
 
     key: str

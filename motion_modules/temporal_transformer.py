@@ -143,6 +143,8 @@ def configure(shapes: Shapes, family: Family) -> TemporalTransformerConfig:
     numbers = [key.split(".") for key in shapes if key.startswith("transformer_blocks.")]
     blocks = 1 + max(int(parts[1]) for parts in numbers)
     attentions = 1 + max(int(parts[3]) for parts in numbers if parts[2] == "attention_blocks")
+    if blocks > 16 or attentions > 16:
+        raise ValueError(f"{blocks} blocks of {attentions} attentions are more than 16")
     tables = [shape[1] for key, shape in shapes.items() if key.endswith("pos_encoder.pe")]
     positions = min(tables, default=family.default_positions)
     return TemporalTransformerConfig(
