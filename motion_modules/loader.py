@@ -13,7 +13,6 @@ from comfy.model_patcher import CoreModelPatcher, ModelPatcher
 from safetensors import SafetensorError
 from torch import nn
 
-from . import temporal_transformer  # noqa: F401  registers the architecture of the published checkpoints
 from .checkpoint_keys import flat_tensors, motion_tensors, spelling_of
 from .errors import MotionModelError
 from .families import AUTO, CheckpointFacts, Family, recognise
