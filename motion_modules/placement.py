@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.model_patcher import ModelPatcher
@@ -109,6 +110,7 @@ def _register(model: ModelPatcher) -> None:
     ours = [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
     patches[LAYER_PATCHES] = ours + patches.get(LAYER_PATCHES, [])
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
 
 
 def evaluate_with_motion(
@@ -122,7 +124,20 @@ def evaluate_with_motion(
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))))
     active = _active(acting, executor.class_obj.current_patcher, frames)
     with active.joint_norm or nullcontext():
-        return executor(x, t, c_concat, c_crossattn, control, {**options, ACTIVE: active}, **kwargs)
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
+
+
+def hand_over_motion(
+    executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **kwargs
+):
+    """Wrapper of the UNet's `forward`: puts what this evaluation needs where the layer patches find it.
+
+    It arrives as an argument of its own because the host's torch.compile node watches every argument for changes except
+    `transformer_options`, and would run a graph that was compiled for other settings.
+    """
+    active = kwargs.pop(ACTIVE, None)
+    options = {**(transformer_options or {}), ACTIVE: active}
+    return executor(x, timesteps, context, y, control, options, **kwargs)
 
 
 def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
@@ -141,6 +156,7 @@ def _active(acting: list[AppliedMotion], patcher: ModelPatcher, frames: int) -> 
     return ActiveMotion(*by_layer, joint)
 
 
+@torch.compiler.disable(recursive=False)
 def after_transformer(layer, x, emb, context, transformer_options, *rest):
     """Layer patch: the spatial transformer as the host runs it, then the motion modules of its block."""
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
@@ -151,6 +167,7 @@ def after_transformer(layer, x, emb, context, transformer_options, *rest):
         return _move(x, active.after_transformer, transformer_options)
 
 
+@torch.compiler.disable(recursive=False)
 def after_residual(layer, x, emb, context, transformer_options, *rest):
     """Layer patch: the residual block as the host runs it, then the motion modules of a block without attention."""
     x = _host_layer(layer, x, emb, context, transformer_options, *rest)

@@ -147,9 +147,7 @@ def configure(shapes: Shapes, family: Family) -> TemporalTransformerConfig:
         raise ValueError(f"{blocks} blocks of {attentions} attentions are more than 16")
     tables = [shape[1] for key, shape in shapes.items() if key.endswith("pos_encoder.pe")]
     positions = min(tables, default=family.default_positions)
-    return TemporalTransformerConfig(
-        channels, positions, blocks, attentions, norm_over_frames=family.joint_module_norm
-    )
+    return TemporalTransformerConfig(channels, positions, blocks, attentions, norm_over_frames=family.joint_module_norm)
 
 
 def complete(tensors: dict[str, torch.Tensor], config: TemporalTransformerConfig) -> dict[str, torch.Tensor]:

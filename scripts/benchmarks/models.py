@@ -1,0 +1,72 @@
+"""The host and this pack in one process, and full-size models of random weights in memory."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from host.checkout import PACK, ROOT
+from synthetic_motion import LAYOUTS, SD15_WIDTHS, motion_model_state_dict
+from synthetic_weights import KINDS, unet_config
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def enter_host(tree: Path, device: torch.device) -> None:
+    """Make `comfy` importable from `tree` and this checkout as a package, without its nodes."""
+    sys.path.insert(0, str(tree))
+    from comfy.cli_args import args
+
+    args.cpu = device.type == "cpu"
+    package = ModuleType(PACK)
+    package.__path__ = [str(ROOT)]
+    sys.modules[PACK] = package
+
+
+def pack(module: str) -> ModuleType:
+    """A module of this pack, `motion_modules.loader` for example."""
+    return importlib.import_module(f"{PACK}.{module}")
+
+
+def compute_in(dtype: str) -> None:
+    """What the host's --fp32-unet, --bf16-unet and --fp16-unet do."""
+    from comfy.cli_args import args
+
+    args.fp32_unet, args.bf16_unet, args.fp16_unet = (dtype == name for name in DTYPES)
+
+
+def random_sd15(dtype: str):
+    """A full-size SD1.5 UNet in the host's patcher."""
+    import comfy.model_management as management
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    config = comfy.supported_models.SD15(unet_config(KINDS["sd15"]))
+    config.set_inference_dtype(DTYPES[dtype], None)
+    model = config.get_model({}, device=torch.device("cpu"))
+    for name, parameter in model.diffusion_model.named_parameters():
+        _fill(name, parameter.requires_grad_(False))
+    return comfy.model_patcher.CoreModelPatcher(
+        model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
+    )
+
+
+def random_motion_model(dtype: str):
+    """A full-size AnimateDiff v3 motion model, loaded as its file would be."""
+    tensors = random_motion_tensors(DTYPES[dtype])
+    return pack("motion_modules.loader").motion_model_from_tensors(tensors, f"random v3 in {dtype}")
+
+
+def random_motion_tensors(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    layout: dict[str, Any] = LAYOUTS["v3"]
+    return motion_model_state_dict(SD15_WIDTHS, dtype=dtype, **layout)
+
+
+def _fill(name: str, parameter: torch.Tensor) -> None:
+    if parameter.ndim > 1:
+        bound = (3.0 / parameter[0].numel()) ** 0.5
+        parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound))
+    else:
+        parameter.fill_(1.0 if name.endswith("weight") else 0.0)

@@ -1,0 +1,142 @@
+"""Make a video from a prompt in a real ComfyUI with this checkout as its only custom node.
+
+Needs Python 3.10 and a package index.
+Without --checkpoint and --motion-model the weights are random and the video is noise.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.checkout import HOSTS, ROOT, SetupError
+from host.data_folder import place_model
+from host.environment import make_environment
+from host.existing import find_comfyui, find_model, find_python
+from host.processes import end_cleanly_on_signals, status_of
+from host.progress_bar import ProgressBar
+from host.prompts import load_prompt, set_everywhere, set_positive_prompt
+from host.releases import NEWEST, host_tree
+from host.server import Prompt, PromptError, Server, ServerError
+from host.weights import ModelFiles, synthetic_weights
+
+WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
+VIDEO_SUFFIXES = {".mp4", ".webm", ".mkv", ".mov"}
+SYNTHETIC_SIZE, SYNTHETIC_STEPS = 128, 4
+ACCELERATED = """
+import torch
+kinds = torch.cuda, torch.backends.mps, getattr(torch, "xpu", torch.cuda)
+raise SystemExit(not any(kind.is_available() for kind in kinds))
+"""
+NOISE = "Without both --checkpoint and --motion-model the weights are random: the video will be noise."
+SLOW = "No GPU was found: real weights are slow on a CPU; --size and --steps make it quicker."
+
+
+@dataclass(frozen=True)
+class Host:
+    tree: Path
+    python: Path
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    start = time.monotonic()
+    host = _existing_host(options) if options.comfyui else _own_host()
+    files = _model_files(options, host)
+    print(f"Starting ComfyUI in {host.tree} ...", flush=True)
+    with Server(host.python, host.tree, options.folder, _device(options, host)) as server:
+        server.require_pack("LoomApplyMotionModel")
+        print(f"It serves at {server.url}, {time.monotonic() - start:.0f} s after the start.", flush=True)
+        video, seconds = _make_video(server, _prompt(options, server, files))
+    print(f"{video}\nmade in {seconds:.1f} s")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompt", help="what the video shows; by default the text in the workflow")
+    parser.add_argument("--checkpoint", metavar="FILE", help="a Stable Diffusion 1.5 checkpoint")
+    parser.add_argument("--motion-model", metavar="FILE", help="an AnimateDiff motion model")
+    parser.add_argument(
+        "--comfyui", type=Path, metavar="PATH", help="a ComfyUI that is already there; it is not changed"
+    )
+    parser.add_argument(
+        "--python", type=Path, metavar="FILE", help="the Python that runs --comfyui, where it is not found"
+    )
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="width and height, a multiple of 8")
+    parser.add_argument("--steps", type=int, help="sampling steps")
+    parser.add_argument(
+        "--folder", type=Path, default=HOSTS / "data-demo", help="where models are linked, videos written"
+    )
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    return parser
+
+
+def _own_host() -> Host:
+    python = make_environment()
+    return Host(host_tree(NEWEST, python=python), python)
+
+
+def _existing_host(options: argparse.Namespace) -> Host:
+    tree = find_comfyui(options.comfyui)
+    return Host(tree, find_python(tree, options.python))
+
+
+def _model_files(options: argparse.Namespace, host: Host) -> ModelFiles:
+    tree = host.tree if options.comfyui else None
+    checkpoint, motion_model = options.checkpoint, options.motion_model
+    if checkpoint:
+        checkpoint = find_model(checkpoint, "--checkpoint", tree, "checkpoints")
+    if motion_model:
+        motion_model = find_model(motion_model, "--motion-model", tree, "animatediff_models")
+    if checkpoint and motion_model:
+        return ModelFiles(checkpoint, motion_model)
+    print(NOISE, flush=True)
+    synthetic = synthetic_weights("sd15", host.python, host.tree)
+    return ModelFiles(checkpoint or synthetic.checkpoint, motion_model or synthetic.motion_model)
+
+
+def _device(options: argparse.Namespace, host: Host) -> list[str]:
+    if not options.cpu and status_of([host.python, "-c", ACCELERATED]) == 0:
+        return []
+    if options.checkpoint and not (options.size and options.steps):
+        print(SLOW, flush=True)
+    return ["--cpu"]
+
+
+def _prompt(options: argparse.Namespace, server: Server, files: ModelFiles) -> Prompt:
+    prompt = load_prompt(WORKFLOW)
+    synthetic = not (options.checkpoint and options.motion_model)
+    size = options.size or (SYNTHETIC_SIZE if synthetic else None)
+    steps = options.steps or (SYNTHETIC_STEPS if synthetic else None)
+    set_everywhere(prompt, "ckpt_name", place_model(files.checkpoint, server.folder, "checkpoints"))
+    set_everywhere(prompt, "motion_model", place_model(files.motion_model, server.folder, "animatediff_models"))
+    for name, value in (("width", size), ("height", size), ("steps", steps)):
+        if value:
+            set_everywhere(prompt, name, value)
+    if options.prompt:
+        set_positive_prompt(prompt, options.prompt)
+    return prompt
+
+
+def _make_video(server: Server, prompt: Prompt) -> tuple[Path, float]:
+    start, bar = time.monotonic(), ProgressBar()
+    try:
+        entry = server.run(prompt, bar)
+    finally:
+        bar.close()
+    videos = [file for file in server.files(entry) if file.suffix in VIDEO_SUFFIXES and file.is_file()]
+    if not videos:
+        raise ServerError(f"ComfyUI wrote no video. The end of {server.log}:\n{server.log_tail()}")
+    return videos[-1], time.monotonic() - start
+
+
+if __name__ == "__main__":
+    end_cleanly_on_signals()
+    try:
+        sys.exit(main())
+    except (SetupError, ServerError, PromptError, OSError, ValueError) as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; ComfyUI was stopped.")

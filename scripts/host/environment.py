@@ -1,0 +1,62 @@
+"""The Python environment of the checkout: the host's requirements, and what the tests need."""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+from .checkout import ROOT, VENV, python_in
+from .processes import run
+from .releases import NEWEST, host_tree
+
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+
+
+def make_environment(venv: Path = VENV) -> Path:
+    """The interpreter of an environment in which every pinned host runs; made when it is not there yet."""
+    python = _make_venv(venv)
+    tree = host_tree(NEWEST, python=python)
+    install(venv, [*TORCH, *host_requirements(tree)], "Installing what ComfyUI needs")
+    return python
+
+
+def make_test_environment(venv: Path = VENV) -> Path:
+    """The same environment with the tools of the tests in it."""
+    python = make_environment(venv)
+    install(venv, read_requirements(TEST_REQUIREMENTS), "Installing what the tests need")
+    return python
+
+
+def host_requirements(tree: Path) -> list[str]:
+    """What a host's requirements.txt asks for, without torch, which is pinned to three packages that fit together."""
+    trio = {_project(pin) for pin in TORCH}
+    return [line for line in read_requirements(tree / "requirements.txt") if _project(line) not in trio]
+
+
+def read_requirements(file: Path) -> list[str]:
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def install(venv: Path, requirements: list[str], purpose: str) -> None:
+    """One pip install of a set of requirements, remembered in the environment so that it happens once."""
+    listing = "\n".join(requirements) + "\n"
+    marker = venv / f"loom-{hashlib.sha256(listing.encode()).hexdigest()[:16]}.txt"
+    if marker.exists():
+        return
+    print(f"{purpose}: a few minutes and some GB, once ...", flush=True)
+    run([python_in(venv), "-m", "pip", "install", "--disable-pip-version-check", *requirements], purpose)
+    marker.write_text(listing, encoding="utf-8")
+
+
+def _make_venv(venv: Path) -> Path:
+    python = python_in(venv)
+    if not python.exists():
+        print(f"Making {venv} ...", flush=True)
+        run([sys.executable, "-m", "venv", venv], "Making a virtual environment (on Debian it needs python3-venv)")
+    return python
+
+
+def _project(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()

@@ -1,0 +1,92 @@
+"""Child processes that never outlive the script that started them."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from .checkout import SetupError
+
+Command = Sequence[str | Path]
+NEW_GROUP = 0x200
+INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def start(
+    command: Command, *, cwd: Path | None = None, env: dict[str, str] | None = None, output: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process at the head of a group of its own, so that `stop` reaches everything it starts."""
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        creationflags=NEW_GROUP if os.name == "nt" else 0,
+        start_new_session=os.name != "nt",
+    )
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
+    """End a process and everything that it started."""
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
+        process.wait()
+        return
+    for way in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, way)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+
+
+def status_of(command: Command, *, cwd: Path | None = None, env: dict[str, str] | None = None) -> int:
+    """Run a command to its end, showing what it prints, and return its exit status."""
+    process = None
+    try:
+        with interrupts_deferred():
+            process = start(command, cwd=cwd, env=env)
+        return process.wait()
+    finally:
+        if process and process.poll() is None:
+            stop(process)
+
+
+def run(command: Command, purpose: str, *, cwd: Path | None = None) -> None:
+    """Run a command that has to succeed; `purpose` names it in the error."""
+    status = status_of(command, cwd=cwd)
+    if status:
+        raise SetupError(f"{purpose} failed with exit status {status}; what went wrong is printed above.")
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Hold back Ctrl-C and its kin inside the context, so that a process just started is known to whoever stops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: pending.append(number)) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in pending:
+        signal.raise_signal(number)
+
+
+def end_cleanly_on_signals() -> None:
+    """Let a termination signal unwind the script like Ctrl-C does, so that its processes are stopped."""
+    for number in INTERRUPTS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,235 @@
+"""A running ComfyUI: started headless on a port of its own, asked over HTTP, followed over its websocket, stopped."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from . import processes
+from .checkout import PACK
+from .data_folder import make_data_folder
+from .websocket import WebSocket
+
+ADDRESS = "127.0.0.1"
+Prompt = dict[str, dict[str, Any]]
+
+
+class ServerError(Exception):
+    """The server did not start, or it ended; carries the end of its log."""
+
+
+class PromptError(Exception):
+    """The server refused a prompt or failed in it; the text is the server's own."""
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None):
+        super().__init__(message)
+        self.details = details or {}
+
+
+class PromptInterrupted(PromptError):
+    """The prompt was interrupted before its end."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the node at work is: `value` of `maximum` of its own steps."""
+
+    node: str
+    class_type: str
+    value: int
+    maximum: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Server:
+    """Use it as a context: the host serves inside it, and no process of it is left after it."""
+
+    def __init__(self, python: Path, tree: Path, folder: Path, arguments: Sequence[str] = ("--cpu",)):
+        self.python, self.tree, self.folder, self.arguments = python, tree, make_data_folder(folder), arguments
+        self.log = self.folder / "server.log"
+        self.port = 0
+        self._process = None
+
+    def __enter__(self) -> "Server":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://{ADDRESS}:{self.port}"
+
+    def start(self, timeout: float = 300.0) -> None:
+        """Start the host and wait until it answers."""
+        self.port = _free_port()
+        with self.log.open("wb") as log:
+            environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+            with processes.interrupts_deferred():
+                self._process = processes.start(self._command(), cwd=self.tree, env=environment, output=log)
+        deadline = time.monotonic() + timeout
+        while not self._answers():
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise ServerError(f"ComfyUI did not answer within {timeout:.0f} s.\n{self.log_tail()}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End the host and everything that it started."""
+        process, self._process = self._process, None
+        if process:
+            processes.stop(process)
+
+    def get(self, path: str) -> Any:
+        return self._request("GET", path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._request("POST", path, body)
+
+    def queue(self, prompt: Prompt, client: str = "") -> str:
+        """Queue a prompt in API format and return its id. Raises PromptError with what its validation found."""
+        answer = self.post("/prompt", {"prompt": prompt, "client_id": client})
+        if "prompt_id" not in answer:
+            raise PromptError(_validation_message(answer), answer)
+        return answer["prompt_id"]
+
+    def run(self, prompt: Prompt, on_progress: OnProgress | None = None, timeout: float = 3600.0) -> dict[str, Any]:
+        """Queue a prompt, follow it to its end and return its entry in the history. Raises PromptError."""
+        client = uuid.uuid4().hex
+        events = WebSocket(ADDRESS, self.port, f"/ws?clientId={client}")
+        try:
+            prompt_id = self.queue(prompt, client)
+            self._follow(events, prompt_id, prompt, on_progress or _ignore, time.monotonic() + timeout)
+        finally:
+            events.close()
+        return self.result(prompt_id)
+
+    def result(self, prompt_id: str) -> dict[str, Any]:
+        """The history entry of a prompt that has ended. Raises PromptError when it did not end well."""
+        entry = self.get(f"/history/{prompt_id}").get(prompt_id)
+        if entry is None:
+            raise PromptError(f"The prompt {prompt_id} has not ended.")
+        for event, data in entry["status"]["messages"]:
+            if event == "execution_error":
+                raise PromptError(f"{data['node_type']}: {data['exception_message'].strip()}", data)
+            if event == "execution_interrupted":
+                raise PromptInterrupted(f"Interrupted in {data['node_type']}.", data)
+        return entry
+
+    def files(self, entry: dict[str, Any]) -> list[Path]:
+        """The files that a prompt wrote for good, in the order of its nodes."""
+        items = (item for output in entry["outputs"].values() for items in output.values() for item in items)
+        saved = (item for item in items if isinstance(item, dict) and item.get("type") == "output")
+        return [self.folder / "output" / item["subfolder"] / item["filename"] for item in saved]
+
+    def interrupt(self) -> None:
+        """Interrupt the prompt at work."""
+        self.post("/interrupt", {})
+
+    def node(self, class_type: str) -> dict[str, Any] | None:
+        """What the host says of a node class, or None when it has none of that name."""
+        return self.get(f"/object_info/{quote(class_type)}").get(class_type)
+
+    def log_lines(self) -> list[str]:
+        """What the host has printed, without colours, in lines of a length that a terminal can bear."""
+        text = re.sub(r"\x1b\[\d*m", "", self.log.read_text(encoding="utf-8", errors="replace"))
+        return [line[:500] for line in text.splitlines()]
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log_lines()[-lines:])
+
+    def require_pack(self, class_type: str) -> None:
+        """Raise ServerError with the host's own words when it could not load this pack."""
+        if self.node(class_type) is None:
+            said = [line for line in self.log_lines() if PACK in line and ("Cannot import" in line or "Error" in line)]
+            raise ServerError("\n".join(["ComfyUI could not load AnimateDiff Loom.", *said, f"Its log: {self.log}"]))
+
+    def _command(self) -> list[str | Path]:
+        database = f"sqlite:///{(self.folder / 'user' / 'comfyui.db').absolute().as_posix()}"
+        return [
+            *(self.python, self.tree / "main.py", *self.arguments),
+            *("--listen", ADDRESS, "--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"),
+            *("--base-directory", self.folder.absolute(), "--database-url", database),
+            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK),
+        ]
+
+    def _follow(
+        self, events: WebSocket, prompt_id: str, prompt: Prompt, on_progress: OnProgress, deadline: float
+    ) -> None:
+        while time.monotonic() < deadline:
+            message = events.receive(timeout=1.0)
+            if message is None:
+                self._check_alive()
+                if self.get(f"/history/{prompt_id}"):
+                    return
+                continue
+            event, data = (json.loads(message)[key] for key in ("type", "data"))
+            if data.get("prompt_id") != prompt_id:
+                continue
+            if event == "executing" and data["node"] is None:
+                return
+            if event in ("executing", "progress"):
+                on_progress(_progress(data, prompt))
+        raise ServerError(f"The prompt {prompt_id} did not end in time.\n{self.log_tail()}")
+
+    def _answers(self) -> bool:
+        try:
+            return "system" in self.get("/system_stats")
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def _check_alive(self) -> None:
+        status = self._process.poll() if self._process else 0
+        if status is not None:
+            raise ServerError(f"ComfyUI ended with exit status {status}. The end of {self.log}:\n{self.log_tail()}")
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=60)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        return json.loads(answer) if answer else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return probe.getsockname()[1]
+
+
+def _progress(data: dict[str, Any], prompt: Prompt) -> Progress:
+    node = str(data["node"])
+    return Progress(node, prompt.get(node, {}).get("class_type", node), data.get("value", 0), data.get("max", 0))
+
+
+def _validation_message(answer: dict[str, Any]) -> str:
+    found = [
+        f"{node['class_type']} (node {key}): {error['message']}: {error['details']}"
+        for key, node in (answer.get("node_errors") or {}).items()
+        for error in node["errors"]
+    ]
+    error = answer.get("error", answer)
+    general = f"{error.get('message')}: {error.get('details')}" if isinstance(error, dict) else str(error)
+    return "\n".join(found) or general
+
+
+def _ignore(progress: Progress) -> None:
+    pass

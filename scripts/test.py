@@ -1,0 +1,68 @@
+"""Run everything that has to hold: lint, formatting, types and all tests. Needs Python 3.10 and a package index.
+
+Arguments it does not know go to pytest: `python scripts/test.py tests/sampling -k windows`.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from host.browser import provide_browser
+from host.checkout import ROOT, SetupError
+from host.environment import make_test_environment
+from host.processes import Command, end_cleanly_on_signals, status_of
+from host.releases import NEWEST, RELEASES, host_tree
+
+
+def main() -> int:
+    options, pytest_arguments = _parser().parse_known_args()
+    python = make_test_environment()
+    host_tree(options.host or NEWEST, python=python)
+    provide_browser()
+    checks = {} if options.host else _static_checks(python)
+    failed = [name for name, command in checks.items() if not _passes(name, command)]
+    tests = _pytest(python, options, pytest_arguments)
+    failed += [] if _passes("tests", tests) else ["tests"]
+    if failed:
+        print(f"Failed: {', '.join(failed)}.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", choices=RELEASES, help="run the server tests, and only these, in this ComfyUI")
+    parser.add_argument("--require-browser", action="store_true", help="no browser is a failure, not a reason to skip")
+    return parser
+
+
+def _static_checks(python: Path) -> dict[str, Command]:
+    return {
+        "lint": [python, "-m", "ruff", "check", "."],
+        "formatting": [python, "-m", "ruff", "format", "--check", "."],
+        "types": [python, "-m", "basedpyright"],
+    }
+
+
+def _pytest(python: Path, options: argparse.Namespace, arguments: list[str]) -> Command:
+    own = ["--host-version", options.host or NEWEST] + ["--require-browser"] * options.require_browser
+    where = ["tests/host"] if options.host and not any(argument.startswith("tests") for argument in arguments) else []
+    return [python, "-m", "pytest", *own, *where, *arguments]
+
+
+def _passes(name: str, command: Command) -> bool:
+    print(f"\n== {name}", flush=True)
+    start = time.monotonic()
+    passed = status_of(command, cwd=ROOT) == 0
+    print(f"== {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - start:.0f} s", flush=True)
+    return passed
+
+
+if __name__ == "__main__":
+    end_cleanly_on_signals()
+    try:
+        sys.exit(main())
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")

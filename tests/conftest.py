@@ -1,0 +1,60 @@
+"""Tests run on the CPU in a real ComfyUI tree; the pack is loaded from this checkout as `animatediff_loom`."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK = "animatediff_loom"
+DEFAULT_HOST = "0.30.0"
+
+sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+pytest_plugins = ["server_fixtures"]
+
+settings.register_profile("loom", deadline=None, max_examples=40)
+settings.load_profile("loom")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--host-version",
+        default=os.environ.get("LOOM_HOST", DEFAULT_HOST),
+        help="the ComfyUI release under .comfyui/ to test in",
+    )
+
+
+def pytest_configure(config):
+    tree = ROOT / ".comfyui" / config.getoption("--host-version")
+    sys.path[:0] = [str(tree), str(ROOT / "tests" / "support")]
+    _use_cpu()
+    import host_snapshot
+
+    config.stash[HOST_BEFORE] = host_snapshot.take()
+    _load_pack()
+
+
+HOST_BEFORE = pytest.StashKey[dict]()
+
+
+@pytest.fixture(scope="session")
+def host_before(pytestconfig) -> dict:
+    """The functions and class attributes of the host before the pack was imported."""
+    return pytestconfig.stash[HOST_BEFORE]
+
+
+def _use_cpu() -> None:
+    import torch
+    from comfy.cli_args import args
+
+    args.cpu = True
+    torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long on a busy machine
+
+
+def _load_pack() -> None:
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    sys.modules[PACK] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[PACK])

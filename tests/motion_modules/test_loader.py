@@ -1,0 +1,290 @@
+"""Every family in every spelling, precision and file format: recognised, complete, and the same after a round trip."""
+
+import re
+
+import pytest
+import safetensors.torch
+import torch
+from animatediff_loom.motion_modules.checkpoint_keys import flat_tensors, motion_tensors, spelling_of
+from animatediff_loom.motion_modules.describe import describe
+from animatediff_loom.motion_modules.loader import load_motion_model, load_motion_patcher, motion_model_from_tensors
+from animatediff_loom.motion_modules.positional_encoding import sinusoidal_positions
+from animatediff_loom.motion_modules.temporal_transformer import TemporalTransformerConfig
+from clips import sample
+from comfy.cli_args import args
+from diffusers import MotionAdapter
+from families_expected import EXPECTED, HOTSHOT, LCM, LIGHTNING, LONG, SDXL_BETA, V1, V2, V3, Expected
+from host_models import tiny_model
+from hypothesis import given
+from hypothesis import strategies as st
+from motion_files import (
+    FULL_WIDTHS,
+    Tensors,
+    as_diffusers,
+    as_hotshot,
+    as_training_checkpoint,
+    cast,
+    file_shapes,
+    from_diffusers,
+    motion_file,
+    sites,
+    weightless,
+)
+from refusals import refused
+
+SPELLINGS = {
+    "original": lambda tensors: tensors,
+    "diffusers": as_diffusers,
+    "Hotshot-XL": as_hotshot,
+    "training": as_training_checkpoint,
+    "training in diffusers' names": lambda tensors: as_training_checkpoint(as_diffusers(tensors)),
+}
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+by_name = pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.name)
+
+
+def load(tensors, expected: Expected, choice: str | None = None):
+    return motion_model_from_tensors(tensors, "tiny.safetensors", choice or expected.choice)
+
+
+def assert_holds(motion_model, expected: Expected, tensors: Tensors) -> None:
+    """All of `tensors` and nothing else, tables of positions included, and the config that their shapes say."""
+    assert motion_model.family.name == expected.name
+    configs = {name: site.config for name, site in motion_model.sites.items()}
+    assert configs == {
+        name: TemporalTransformerConfig(channels, expected.positions, norm_over_frames=expected.joint_module_norm)
+        for name, channels in sites(expected.widths, expected.mid).items()
+    }
+    loaded = motion_model.patcher.model.state_dict()
+    assert loaded.keys() == file_shapes(expected.widths, expected.mid, expected.positions).keys()
+    for name, tensor in loaded.items():
+        formula = sinusoidal_positions(expected.positions, tensor.shape[-1])
+        wanted = tensors.get(name, formula) if not name.endswith(".pe") else formula
+        torch.testing.assert_close(tensor, wanted.float(), rtol=0, atol=1e-5 if name.endswith(".pe") else 0)
+
+
+def family_in(spelling: str, expected: Expected) -> str | None:
+    """Whom the keys alone point to; None where this family cannot be told in this spelling."""
+    if spelling == "Hotshot-XL" and expected is not HOTSHOT:
+        return None
+    if "diffusers" in spelling and expected is LONG:
+        return None
+    return expected.name
+
+
+@by_name
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings(expected, spelling):
+    if family_in(spelling, expected) is None:
+        pytest.skip("never published in this spelling")
+    tensors = expected.file()
+    assert_holds(load(SPELLINGS[spelling](tensors), expected), expected, tensors)
+
+
+@by_name
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_precisions(expected, dtype):
+    tensors = cast(expected.file(), dtype)
+    motion_model = load(tensors, expected)
+    assert motion_model.file_dtype == dtype
+    assert_holds(motion_model, expected, tensors)
+
+
+@by_name
+@pytest.mark.parametrize("suffix", (".safetensors", ".ckpt", ".pt", ".pth"))
+def test_files(expected, suffix, tmp_path):
+    tensors, path = expected.file(), tmp_path / f"a model{suffix}"
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        torch.save(as_training_checkpoint(tensors) if suffix == ".ckpt" else tensors, path)
+    motion_model = load_motion_model(str(path), expected.choice)
+    assert motion_model.name == f"a model{suffix}"
+    assert_holds(motion_model, expected, tensors)
+
+
+@by_name
+def test_round_trip(expected, tmp_path):
+    first, path = load(expected.file(), expected), tmp_path / "saved.safetensors"
+    saved = {name: tensor.contiguous() for name, tensor in first.patcher.model.state_dict().items()}
+    safetensors.torch.save_file(saved, path)
+    again = load_motion_model(str(path), expected.name)
+    assert (again.family, again.sites) == (first.family, first.sites)
+    loaded = again.patcher.model.state_dict()
+    assert loaded.keys() == saved.keys() and all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+@by_name
+def test_a_real_motion_adapter(expected):
+    adapter = MotionAdapter(
+        block_out_channels=expected.widths, motion_max_seq_length=expected.positions, use_motion_mid_block=expected.mid
+    )
+    tensors = adapter.state_dict()
+    original = {name: tensor for name, tensor in from_diffusers(tensors).items()}
+    assert_holds(load(tensors, expected, expected.name), expected, original)
+
+
+@pytest.mark.parametrize("wrapper", ("state_dict", "motion_module_state_dict", "module", "model"))
+def test_wrappers(wrapper):
+    tensors = V3.file()
+    assert_holds(load({"epoch": 1, wrapper: tensors, "animatediff_config": {"a": 1}}, V3), V3, tensors)
+
+
+@pytest.mark.parametrize("prefix", ("module.", "unet.", "model.diffusion_model.", "module.unet."))
+def test_prefixes(prefix):
+    tensors = V3.file()
+    assert_holds(load({prefix + name: tensor for name, tensor in tensors.items()}, V3), V3, tensors)
+
+
+def test_buffer_name_of_the_newest_upstream_code():
+    tensors = LONG.file()
+    renamed = {name.replace("pos_encoder.pe", "pos_encoder.pos_encoding"): value for name, value in tensors.items()}
+    assert_holds(load(renamed, LONG), LONG, tensors)
+
+
+DETECTION = {  # base, mid block, positions in the file, spelling: family
+    ("SD1.5", False, 24, "original"): V1,
+    ("SD1.5", False, 32, "original"): V3,
+    ("SD1.5", False, 32, "diffusers"): V3,
+    ("SD1.5", False, 24, "diffusers"): V1,
+    ("SD1.5", True, 32, "original"): V2,
+    ("SD1.5", True, 32, "diffusers"): V2,
+    ("SD1.5", True, None, "original"): LCM,
+    ("SD1.5", True, None, "diffusers"): LCM,
+    ("SD1.5", True, 64, "diffusers"): LCM,
+    ("SD1.5", True, 64, "original"): LONG,
+    ("SD1.5", True, 128, "original"): LONG,
+    ("SDXL", False, 32, "original"): SDXL_BETA,
+    ("SDXL", False, 32, "diffusers"): SDXL_BETA,
+    ("SDXL", False, 24, "Hotshot-XL"): HOTSHOT,
+    ("SDXL", False, 8, "Hotshot-XL"): HOTSHOT,
+    ("SDXL", False, 24, "original"): HOTSHOT,
+    ("SDXL", False, 24, "diffusers"): HOTSHOT,
+    ("SDXL", False, None, "Hotshot-XL"): HOTSHOT,
+}
+COUNTS = {"original": {21: 588, 20: 560, 15: 420}, "diffusers": {21: 567, 20: 540, 15: 405}}
+MILLION_WEIGHTS = {21: "453.2", 20: "417.1", 15: "236.8"}
+
+
+@pytest.mark.parametrize("facts", DETECTION, ids=lambda facts: " ".join(map(str, facts)))
+def test_detection_at_full_size(facts):
+    base, mid, positions, spelling = facts
+    tensors = SPELLINGS[spelling](weightless(file_shapes(FULL_WIDTHS[base], mid, positions), torch.float16))
+    motion_model = motion_model_from_tensors(tensors, "full.safetensors")
+    assert motion_model.family.name == DETECTION[facts].name
+    assert motion_model.family.base == base
+    places = len(motion_model.sites)
+    if positions is not None:
+        assert len(tensors) == COUNTS["diffusers" if spelling == "diffusers" else "original"][places]
+        assert motion_model.positions == positions
+    assert {site.channels for site in motion_model.sites.values()} == {320, 640, 1280}
+    assert f"size: {MILLION_WEIGHTS[places]} million weights" in describe(motion_model)
+    for fact in (f"{positions} positions" if positions else "no positional encoding", f"{spelling} key names"):
+        assert fact in motion_model.reason
+
+
+def test_tensor_count_without_positions():
+    assert len(file_shapes(FULL_WIDTHS["SD1.5"], mid=True, positions=None)) == 546
+
+
+@by_name
+def test_what_a_family_promises(expected):
+    family = load(expected.file(), expected).family
+    assert family.base == expected.base
+    assert family.joint_unet_norm == expected.joint_unet_norm
+    assert family.joint_module_norm == expected.joint_module_norm
+
+
+def test_lightning_is_the_persons_choice():
+    tensors = LIGHTNING.file()
+    assert load(tensors, V2).family.name == "AnimateDiff v2"
+    chosen = load(tensors, LIGHTNING)
+    assert (chosen.family.name, chosen.reason) == ("AnimateDiff-Lightning", "chosen on the node")
+    assert "sgm_uniform" in describe(chosen)
+
+
+def test_an_impossible_choice():
+    with refused("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "set family to 'auto'"):
+        load(V3.file(), V3, "AnimateDiff v2")
+    with refused("'tiny.safetensors'", "no such family"):
+        load(V3.file(), V3, "no such family")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_edited_positions_are_kept(dtype):
+    tensors = cast(V3.file(), dtype)
+    edited = {n: (0.5 * t.float()).to(dtype) if n.endswith(".pe") else t for n, t in tensors.items()}
+    loaded = load(edited, V3).patcher.model.state_dict()
+    assert all(torch.equal(loaded[name], edited[name].float()) for name in loaded if name.endswith(".pe"))
+
+
+@pytest.mark.parametrize("flag", ("fp16_unet", "bf16_unet", "fp8_e4m3fn_unet"))
+def test_precision_that_the_host_was_started_with(flag, monkeypatch):
+    """The weights are kept in it, the positions are not, and the clip is nearly that of float32."""
+    from animatediff_loom.motion_modules.placement import MotionSettings
+    from animatediff_loom.sampling.animate import animate
+
+    exact = sample(animate(tiny_model(), load(V3.file(), V3), MotionSettings()), steps=1)
+    monkeypatch.setattr(args, flag, True)
+    motion_model = load(V3.file(), V3)
+    matrices = {weight.dtype for weight in motion_model.patcher.model.parameters() if weight.ndim > 1}
+    assert matrices == {getattr(torch, flag.removesuffix("_unet").replace("bf", "bfloat").replace("fp8", "float8"), torch.float16)}
+    assert all(table.dtype == torch.float32 for table in motion_model.patcher.model.buffers())
+    rough = sample(animate(tiny_model(), motion_model, MotionSettings()), steps=1)
+    assert 0 < (rough - exact).norm() / exact.norm() < 0.1
+
+
+def test_the_host_can_load_it_again(tmp_path):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(V3.file(), path)
+    patcher = load_motion_model(str(path)).patcher
+    factory, source = patcher.cached_patcher_init
+    assert factory is load_motion_patcher
+    again, first = factory(*source).model.state_dict(), patcher.model.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+
+
+def test_description():
+    text = describe(load(as_diffusers(cast(V2.file(), torch.float16)), V2))
+    lines = dict(line.split(": ", 1) for line in text.splitlines())
+    assert lines == {
+        "file": "tiny.safetensors",
+        "family": "AnimateDiff v2",
+        "recognised by": "4 levels, a mid block, 32 positions, diffusers key names",
+        "base model": "SD1.5",
+        "sites": "21 (down 8, mid 1, up 12)",
+        "widths": "32, 64, 128",
+        "architecture": "temporal_transformer",
+        "frames": "trained for 16, at most 32 at once",
+        "normalisation": "residual blocks frame by frame, motion modules frame by frame",
+        "beta schedule": "AnimateDiff (linear)",
+        "dtype": "float16 in the file, float32 loaded",
+        "size": lines["size"],
+    }
+    weights = sum(tensor.numel() for name, tensor in V2.file().items() if not name.endswith(".pe"))
+    assert re.match(rf"{weights / 1e6:.1f} million weights, {weights * 4 / 2**20:.0f} MiB$", lines["size"])
+
+
+widths_of_levels = st.lists(st.integers(1, 3).map(lambda n: 32 * n), min_size=3, max_size=4).map(tuple)
+
+
+@given(widths_of_levels, st.booleans(), st.none() | st.integers(1, 40))
+def test_spellings_rename_back_and_forth(widths, mid, positions):
+    original = weightless(file_shapes(widths, mid, positions))
+    shapes = {name: tensor.shape for name, tensor in original.items()}
+    for spell in SPELLINGS.values():
+        back = motion_tensors(flat_tensors(spell(original)))
+        assert {name: tensor.shape for name, tensor in back.items()} == shapes
+    assert from_diffusers(as_diffusers(original)).keys() == original.keys()
+    assert spelling_of(original) == "original"
+    assert spelling_of(as_diffusers(original)) == "diffusers"
+    assert spelling_of(as_hotshot(original)) == "Hotshot-XL"
+
+
+@given(widths_of_levels, st.integers(2, 40))
+def test_any_width_loads(widths, positions):
+    mid = len(widths) == 4
+    motion_model = motion_model_from_tensors(motion_file(widths, mid, positions), "any.safetensors")
+    channels = {name: site.channels for name, site in motion_model.sites.items()}
+    assert channels == sites(widths, mid)
+    assert motion_model.positions == positions

@@ -1,0 +1,90 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+from host.checkout import ROOT
+from host.weights import ModelFiles
+
+DEMO = ROOT / "scripts" / "demo.py"
+INTERRUPT = signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory, tree: Path, sd15_files: ModelFiles) -> list[str]:
+    folder = tmp_path_factory.mktemp("demo")
+    models = ["--checkpoint", sd15_files.checkpoint, "--motion-model", sd15_files.motion_model]
+    host = ["--comfyui", tree, "--python", sys.executable, "--cpu", "--folder", folder]
+    return [str(part) for part in (sys.executable, DEMO, *host, *models, "--size", "64", "--prompt", "a fox")]
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    group = subprocess.CREATE_NEW_PROCESS_GROUP if os.name == "nt" else 0
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, creationflags=group)
+
+
+def family_of(demo: subprocess.Popen[str]) -> list[psutil.Process]:
+    process = psutil.Process(demo.pid)
+    return [process, *process.children(recursive=True)]
+
+
+def wait_for_line(demo: subprocess.Popen[str], text: str) -> None:
+    read = ""
+    for line in demo.stdout:
+        read += line
+        if text in line:
+            return
+    pytest.fail(f"The demo ended without {text!r}:\n{read}")
+
+
+def test_the_demo_ends_with_a_video_and_its_time(command: list[str]):
+    done = subprocess.run([*command, "--steps", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    path, seconds = done.stdout.splitlines()[-2:]
+    assert "KSampler" in done.stdout and "2/2" in done.stdout
+    assert float(seconds.removeprefix("made in ").removesuffix(" s")) > 0
+    with av.open(path) as video:
+        assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(64, 64)] * 16
+
+
+@pytest.mark.parametrize("moment", ["Starting ComfyUI", "1/500"])
+def test_an_interrupt_leaves_no_process(command: list[str], moment: str):
+    demo = start([*command, "--steps", "500"])
+    wait_for_line(demo, moment)
+    time.sleep(1)
+    family = family_of(demo)
+    assert len(family) > 1
+    demo.send_signal(INTERRUPT)
+    rest = demo.communicate(timeout=60)[0]
+    assert demo.returncode == 1
+    assert "Interrupted" in rest
+    assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+def test_a_failure_is_the_servers_own_error(command: list[str], tmp_path: Path):
+    (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
+    done = subprocess.run(
+        [*command, "--motion-model", str(tmp_path / "damaged.safetensors")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "LoomLoadMotionModel: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--checkpoint", "none.safetensors"], "--checkpoint none.safetensors is not a file"),
+        (["--comfyui", "nowhere"], "--comfyui nowhere is no ComfyUI"),
+        (["--python", "nothing"], "--python nothing is not a file"),
+    ],
+)
+def test_a_wrong_option_is_named(command: list[str], option: list[str], message: str):
+    done = subprocess.run([*command, *option], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)

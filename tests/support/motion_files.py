@@ -1,0 +1,127 @@
+"""Motion models of random weights, in every spelling in which they are published (reference B.1 to B.3)."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+Tensors = dict[str, torch.Tensor]
+FULL_WIDTHS = {"SD1.5": (320, 640, 1280, 1280), "SDXL": (320, 640, 1280)}
+TINY_WIDTHS = {"SD1.5": (32, 64, 128, 128), "SDXL": (32, 64, 128)}
+
+
+def sites(widths: Sequence[int], mid: bool) -> dict[str, int]:
+    """Channels of every motion module by the name of its site."""
+    levels = len(widths)
+    found = {f"down_blocks.{i}.motion_modules.{j}": widths[i] for i in range(levels) for j in range(2)}
+    if mid:
+        found["mid_block.motion_modules.0"] = widths[-1]
+    return found | {f"up_blocks.{i}.motion_modules.{j}": widths[-1 - i] for i in range(levels) for j in range(3)}
+
+
+def module_shapes(channels: int, positions: int | None) -> dict[str, tuple[int, ...]]:
+    """The tensors of one module of the published checkpoints; `positions` None leaves the tables out."""
+    block, square, row = "transformer_blocks.0.", (channels, channels), (channels,)
+    shapes = {f"{name}.{kind}": row for name in ("norm", f"{block}ff_norm") for kind in ("weight", "bias")}
+    shapes |= {f"{name}.weight": square for name in ("proj_in", "proj_out")}
+    shapes |= {f"{name}.bias": row for name in ("proj_in", "proj_out")}
+    for index in range(2):
+        attention = f"{block}attention_blocks.{index}."
+        shapes |= {f"{block}norms.{index}.weight": row, f"{block}norms.{index}.bias": row}
+        shapes |= {f"{attention}{name}.weight": square for name in ("to_q", "to_k", "to_v", "to_out.0")}
+        shapes[f"{attention}to_out.0.bias"] = row
+        if positions is not None:
+            shapes[f"{attention}pos_encoder.pe"] = (1, positions, channels)
+    shapes |= {f"{block}ff.net.0.proj.weight": (8 * channels, channels), f"{block}ff.net.0.proj.bias": (8 * channels,)}
+    return shapes | {f"{block}ff.net.2.weight": (channels, 4 * channels), f"{block}ff.net.2.bias": row}
+
+
+def file_shapes(widths: Sequence[int], mid: bool, positions: int | None) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{site}.temporal_transformer.{name}": shape
+        for site, channels in sites(widths, mid).items()
+        for name, shape in module_shapes(channels, positions).items()
+    }
+
+
+def motion_file(
+    widths: Sequence[int] = TINY_WIDTHS["SD1.5"], mid: bool = False, positions: int | None = 32, seed: int = 0
+) -> Tensors:
+    """Random weights in the original spelling, output projections included, so that every module acts."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = file_shapes(widths, mid, positions)
+    return {name: random_weight(name, shape, generator) for name, shape in shapes.items()}
+
+
+def random_weight(name: str, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Weights that keep signals near unit scale; vectors vary enough to tell one from another."""
+    if name.endswith(".pe"):
+        return position_table(*shape[1:])
+    noise = torch.randn(tuple(shape), generator=generator)
+    if len(shape) > 1:
+        return noise / math.sqrt(math.prod(shape[1:]))
+    return 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
+
+
+def position_table(length: int, channels: int) -> torch.Tensor:
+    """`[1, length, channels]`, straight from the two formulas of reference A.1."""
+    table = torch.empty(1, length, channels, dtype=torch.float64)
+    for i in range(channels // 2):
+        angle = torch.arange(length, dtype=torch.float64) * math.exp(-2 * i * math.log(10000) / channels)
+        table[0, :, 2 * i], table[0, :, 2 * i + 1] = angle.sin(), angle.cos()
+    return table.float()
+
+
+def weightless(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float32) -> Tensors:
+    """Tensors of these shapes that share one element, so that full-size models take no memory."""
+    return {name: torch.zeros((), dtype=dtype).expand(tuple(shape)) for name, shape in shapes.items()}
+
+
+def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+
+
+def as_diffusers(tensors: Tensors) -> Tensors:
+    """The spelling of diffusers' MotionAdapter, with one table of positions per block."""
+    renamed: Tensors = {}
+    for name, tensor in tensors.items():
+        name = name.replace("temporal_transformer.", "")
+        name = re.sub(r"attention_blocks\.\d\.pos_encoder\.pe", "pos_embed.pe", name)
+        name = name.replace("attention_blocks.0", "attn1").replace("attention_blocks.1", "attn2")
+        name = name.replace("norms.0", "norm1").replace("norms.1", "norm2").replace("ff_norm", "norm3")
+        renamed[name] = tensor
+    return renamed
+
+
+def from_diffusers(tensors: Tensors) -> Tensors:
+    """The original spelling of a MotionAdapter's tensors."""
+    renamed: Tensors = {}
+    for name, tensor in tensors.items():
+        name = re.sub(r"(motion_modules\.\d)\.", r"\1.temporal_transformer.", name)
+        name = name.replace("attn1", "attention_blocks.0").replace("attn2", "attention_blocks.1")
+        name = name.replace("norm1", "norms.0").replace("norm2", "norms.1").replace("norm3", "ff_norm")
+        for index in range(2) if "pos_embed" in name else ():
+            renamed[name.replace("pos_embed", f"attention_blocks.{index}.pos_encoder")] = tensor
+        if "pos_embed" not in name:
+            renamed[name] = tensor
+    return renamed
+
+
+def as_hotshot(tensors: Tensors) -> Tensors:
+    pattern = re.compile(r"motion_modules\.(\d)\.temporal_transformer")
+    renamed = {pattern.sub(r"temporal_attentions.\1", name): tensor for name, tensor in tensors.items()}
+    return {name.replace("pos_encoder.pe", "pos_encoder.positional_encoding"): value for name, value in renamed.items()}
+
+
+def as_training_checkpoint(tensors: Tensors) -> dict:
+    """What AnimateDiff's training script saves: counters, and a whole UNet from behind DistributedDataParallel."""
+    spatial = {
+        "conv_in.weight": torch.zeros(32, 4, 3, 3),
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight": torch.zeros(32, 32),
+        "down_blocks.0.resnets.0.norm1.weight": torch.ones(32),
+        "mid_block.resnets.0.conv1.bias": torch.zeros(32),
+        "conv_norm_out.weight": torch.ones(32),
+    }
+    state_dict = {f"module.{name}": tensor for name, tensor in (spatial | tensors).items()}
+    return {"epoch": 3, "global_step": 1234, "state_dict": state_dict}
