@@ -7,12 +7,15 @@ from .errors import MotionModelError
 
 @dataclass(frozen=True)
 class MotionInputs:
-    """One evaluation's settings: `frames` per cond chunk, `strength` of the change, factor on the attention logits."""
+    """One evaluation's settings: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
+
+    `host_options` are the host's `transformer_options` when they override attention, else empty.
+    """
 
     frames: int
     strength: float = 1.0
     attention_scale: float = 1.0
-    transformer_options: dict = field(default_factory=dict)
+    host_options: dict = field(default_factory=dict)
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:

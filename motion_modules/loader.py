@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import comfy.ops
 import comfy.utils
 import torch
 from comfy.model_patcher import CoreModelPatcher, ModelPatcher
-from safetensors import SafetensorError
 from torch import nn
 
 from .checkpoint_keys import flat_tensors, motion_tensors, spelling_of
@@ -60,20 +60,28 @@ def motion_model_from_tensors(
 def _read(path: str) -> Mapping[str, Any]:
     name = Path(path).name
     try:
-        return comfy.utils.load_torch_file(path, safe_load=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise MotionModelError(
-                f"Motion model '{name}' contains Python code besides tensors, which is never run: "
-                "get a .safetensors version of it."
-            ) from error
-        raise _unreadable(name, error) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError) as error:
-        raise _unreadable(name, error) from error
+        content = comfy.utils.load_torch_file(path, safe_load=True)
+        if not isinstance(content, Mapping):
+            raise TypeError(f"it holds a {type(content).__name__}")
+        return content
+    except Exception as error:  # a damaged file makes the readers raise anything, AssertionError and struct.error too
+        raise _unsafe(name) if _is_code(error) else _unreadable(name, error) from error
+
+
+def _is_code(error: Exception) -> bool:
+    """Whether the safe unpickler stopped at a name or a call; its other complaints are of damage."""
+    return isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or "call reduce" in str(error))
+
+
+def _unsafe(name: str) -> MotionModelError:
+    return MotionModelError(
+        f"Motion model '{name}' contains Python code besides tensors, which is never run: "
+        "get a .safetensors version of it."
+    )
 
 
 def _unreadable(name: str, error: Exception) -> MotionModelError:
-    cause = str(error).partition("\n")[0].rstrip(".:") or type(error).__name__
+    cause = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:") or type(error).__name__
     return MotionModelError(
         f"Motion model '{name}' could not be read, since it is damaged, cut short or of another kind ({cause}): "
         "download it again."
@@ -119,6 +127,7 @@ def _site(path: str, shapes: Shapes, family: Family, name: str) -> Site:
     return Site(architecture, config)
 
 
+@lru_cache(maxsize=16)
 def _expected_shapes(architecture, config) -> dict[str, tuple[int, ...]]:
     module = architecture.module(config, ops=nn, device="meta")
     return {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}

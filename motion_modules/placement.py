@@ -22,6 +22,7 @@ from .unet_sites import Block, UNetSite, require_fit
 
 APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
 LAYER_PATCHES = "forward_timestep_embed_patch"
+ATTENTION_OVERRIDE = "optimized_attention_override"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,11 @@ class ActiveMotion:
 
 
 class MotionRun:
-    """Whether any motion module has run since sampling began."""
+    """One run of a guider: the patcher that it samples with, and whether any motion module has run."""
 
-    executed = False
+    def __init__(self, patcher: ModelPatcher):
+        self.patcher = patcher
+        self.executed = False
 
 
 def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
@@ -75,7 +78,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     clone = model.clone()
     applied = applied_motion(clone.model_options)
     motion = AppliedMotion(
-        key=f"loom_motion_{len(applied)}",
+        key=f"loom_motion_{len(applied)}_{motion_model.name}",
         name=motion_model.name,
         positions=motion_model.positions,
         joint_unet_norm=motion_model.family.joint_unet_norm,
@@ -122,18 +125,20 @@ def evaluate_with_motion(
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))))
-    active = _active(acting, executor.class_obj.current_patcher, frames)
+    active = _active(acting, _patchers(executor.class_obj, options.get(RUN)), frames)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
 
+@torch.compiler.disable(recursive=False)
 def hand_over_motion(
     executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **kwargs
 ):
     """Wrapper of the UNet's `forward`: puts what this evaluation needs where the layer patches find it.
 
-    It arrives as an argument of its own because the host's torch.compile node watches every argument for changes except
-    `transformer_options`, and would run a graph that was compiled for other settings.
+    It arrives as an argument of its own, since torch.compile in the host watches every argument for changes except
+    `transformer_options`. For the same reason nothing that reads those is compiled here: residual blocks and motion
+    modules are, each on its own.
     """
     active = kwargs.pop(ACTIVE, None)
     options = {**(transformer_options or {}), ACTIVE: active}
@@ -144,10 +149,16 @@ def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[Appli
     return [motion for motion in applied if motion.acts_always or motion.acts_at(float(t.max()), model_sampling)]
 
 
-def _active(acting: list[AppliedMotion], patcher: ModelPatcher, frames: int) -> ActiveMotion:
+def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
+    """Where to look for weights: DualModelGuider gives its second model the options of the first, not its weights."""
+    return [base_model.current_patcher, *([run.patcher] if run else [])]
+
+
+def _active(acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int) -> ActiveMotion:
     by_layer: tuple[dict, dict] = ({}, {})
     for motion in acting:
-        modules = patcher.get_additional_models_with_key(motion.key)[0].model.by_site
+        weights = (weights for patcher in patchers for weights in patcher.get_additional_models_with_key(motion.key))
+        modules = next(weights).model.by_site
         inputs = MotionInputs(frames, motion.settings.strength, motion.settings.attention_scale)
         for name, site in motion.sites.items():
             blocks = by_layer[0] if site.after_transformer else by_layer[1]
@@ -178,22 +189,30 @@ def after_residual(layer, x, emb, context, transformer_options, *rest):
         return _move(x, active.after_residual, transformer_options)
 
 
+@torch.compiler.disable(recursive=False)
 def _move(x, modules, transformer_options):
+    options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     for module, inputs in modules.get(transformer_options["block"], ()):
-        x = module(x, replace(inputs, transformer_options=transformer_options))
+        x = module(x, replace(inputs, host_options=options))
         if RUN in transformer_options:
             transformer_options[RUN].executed = True
     return x
 
 
+@torch.compiler.disable(recursive=False)
 def _host_layer(layer, x, emb, context, transformer_options, *rest):
     """What the host does with `layer` when our patches are not there."""
     for layer_class, handler in transformer_options["patches"][LAYER_PATCHES]:
         if isinstance(layer, layer_class) and handler not in (after_transformer, after_residual):
-            return handler(layer, x, emb, context, transformer_options, *rest)
+            return _uncompiled(handler, layer, x, emb, context, transformer_options, *rest)
     if isinstance(layer, ResBlock):
         return layer(x, emb)
-    x = layer(x, context, transformer_options)
+    x = _uncompiled(layer, x, context, transformer_options)
     if "transformer_index" in transformer_options:
         transformer_options["transformer_index"] += 1
     return x
+
+
+@torch.compiler.disable
+def _uncompiled(function, *arguments):
+    return function(*arguments)

@@ -19,6 +19,8 @@ from .positional_encoding import PositionalEncoding, trusted_positions
 from .registry import Architecture, Shapes, register
 from .spatial_chunks import spatial_chunks
 
+LARGEST_POSITIONS = 4096
+
 
 @dataclass(frozen=True)
 class TemporalTransformerConfig:
@@ -47,7 +49,7 @@ class TemporalAttention(nn.Module):
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         h = self.pos_encoder(tokens)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
-        h = temporal_attention(q, k, v, self.heads, inputs.attention_scale, inputs.transformer_options)
+        h = temporal_attention(q, k, v, self.heads, inputs.attention_scale, inputs.host_options)
         return self.to_out[0](h)
 
 
@@ -146,6 +148,8 @@ def configure(shapes: Shapes, family: Family) -> TemporalTransformerConfig:
     if blocks > 16 or attentions > 16:
         raise ValueError(f"{blocks} blocks of {attentions} attentions are more than 16")
     tables = [shape[1] for key, shape in shapes.items() if key.endswith("pos_encoder.pe")]
+    if max(tables, default=0) > LARGEST_POSITIONS:
+        raise ValueError(f"{max(tables)} positions are more than {LARGEST_POSITIONS}")
     positions = min(tables, default=family.default_positions)
     return TemporalTransformerConfig(channels, positions, blocks, attentions, norm_over_frames=family.joint_module_norm)
 

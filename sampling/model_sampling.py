@@ -46,15 +46,19 @@ def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatc
             "set beta_schedule to 'as the model'."
         )
     clone = model.clone()
-    clone.add_object_patch("model_sampling", _sampling(model.model.model_config, type(current), schedule))
+    clone.add_object_patch("model_sampling", _sampling(model.model.model_config, current, schedule))
     return clone
 
 
-def _sampling(config, current: type, schedule: BetaSchedule) -> ModelSamplingDiscrete:
-    sampling = (LatentConsistencySampling if schedule.lcm_timesteps else current)(config, zsnr=False)
-    sigmas = schedule.sigmas()
-    if schedule.lcm_timesteps:
-        sampling.stride = TIMESTEPS // schedule.lcm_timesteps
-        sigmas = sigmas[sampling.stride - 1 :: sampling.stride]
-    sampling.set_sigmas(sigmas.to(torch.float32))
+def _sampling(config, current: ModelSamplingDiscrete, schedule: BetaSchedule) -> ModelSamplingDiscrete:
+    sampling = (LatentConsistencySampling if schedule.lcm_timesteps else type(current))(config, zsnr=False)
+    stride = TIMESTEPS // schedule.lcm_timesteps if schedule.lcm_timesteps else _stride(current)
+    if isinstance(sampling, DistilledTimesteps):
+        sampling.stride = stride
+    sampling.set_sigmas(schedule.sigmas()[stride - 1 :: stride].to(torch.float32))
     return sampling
+
+
+def _stride(current: ModelSamplingDiscrete) -> int:
+    """Timesteps between two noise levels: `skip_steps` where the host's ModelSamplingDiscrete node set LCM sampling."""
+    return current.stride if isinstance(current, DistilledTimesteps) else getattr(current, "skip_steps", 1)

@@ -21,7 +21,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     for motion in motions:
         _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
-    run = MotionRun()
+    run = MotionRun(guider.model_patcher)
     guider.model_options["transformer_options"][RUN] = run
     samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     if not run.executed:
@@ -47,13 +47,20 @@ def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> None:
             f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2 (16 is usual): "
             "raise batch_size of the Empty Latent Image node."
         )
-    at_once = min(frames, getattr(context_handler, "context_length", frames))
+    at_once = _frames_at_once(frames, context_handler)
     if at_once > motion.positions:
         raise MotionModelError(
             f"The model would see {at_once} frames at once, but motion model '{motion.name}' has positions for "
             f"{motion.positions}: lower the latent's batch_size, or put a Context Windows (Manual) node on the model "
-            f"with a context_length of at most {motion.positions}."
+            f"with a context_length of at most {motion.positions}, one less with causal_window_fix."
         )
+
+
+def _frames_at_once(frames: int, context_handler) -> int:
+    length = getattr(context_handler, "context_length", frames)
+    if frames <= length or getattr(context_handler, "dim", 0) != 0:
+        return frames
+    return length + bool(getattr(context_handler, "causal_window_fix", False))
 
 
 def _check_percents(motions: tuple[AppliedMotion, ...], sigmas, model_sampling) -> None:

@@ -42,13 +42,14 @@ class Host:
 def main() -> int:
     options = _parser().parse_args()
     start = time.monotonic()
+    prompt = load_prompt(options.workflow)
     host = _existing_host(options) if options.comfyui else _own_host()
     files = _model_files(options, host)
     print(f"Starting ComfyUI in {host.tree} ...", flush=True)
     with Server(host.python, host.tree, options.folder, _device(options, host)) as server:
         server.require_pack("LoomApplyMotionModel")
         print(f"It serves at {server.url}, {time.monotonic() - start:.0f} s after the start.", flush=True)
-        video, seconds = _make_video(server, _prompt(options, server, files))
+        video, seconds = _make_video(server, _filled_in(prompt, options, server, files))
     print(f"{video}\nmade in {seconds:.1f} s")
     return 0
 
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--python", type=Path, metavar="FILE", help="the Python that runs --comfyui, where it is not found"
+    )
+    parser.add_argument(
+        "--workflow", type=Path, default=WORKFLOW, metavar="FILE", help="another workflow in API format"
     )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="width and height, a multiple of 8")
     parser.add_argument("--steps", type=int, help="sampling steps")
@@ -105,8 +109,7 @@ def _device(options: argparse.Namespace, host: Host) -> list[str]:
     return ["--cpu"]
 
 
-def _prompt(options: argparse.Namespace, server: Server, files: ModelFiles) -> Prompt:
-    prompt = load_prompt(WORKFLOW)
+def _filled_in(prompt: Prompt, options: argparse.Namespace, server: Server, files: ModelFiles) -> Prompt:
     synthetic = not (options.checkpoint and options.motion_model)
     size = options.size or (SYNTHETIC_SIZE if synthetic else None)
     steps = options.steps or (SYNTHETIC_STEPS if synthetic else None)

@@ -9,7 +9,11 @@ from .server import Prompt
 
 
 def load_prompt(file: Path) -> Prompt:
-    return json.loads(file.read_text(encoding="utf-8"))
+    """Read a workflow in API format: node ids, each with a class_type and inputs."""
+    prompt = json.loads(file.read_text(encoding="utf-8"))
+    if not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in prompt.values()):
+        raise ValueError(f"{file} is no workflow in API format: export it with Workflow > Export (API).")
+    return prompt
 
 
 def nodes_with(prompt: Prompt, name: str) -> Iterator[dict[str, Any]]:

@@ -184,7 +184,7 @@ def test_attention_of_another_node_is_obeyed():
         return attention(*args, **kwargs)
 
     x, options = clip(), {"optimized_attention_override": override}
-    ours = module()(x, MotionInputs(5, attention_scale=1.15, transformer_options=options))
+    ours = module()(x, MotionInputs(5, attention_scale=1.15, host_options=options))
     assert seen == [torch.Size((2 * 24, 5, CHANNELS))] * 2
     expected = module()(x, MotionInputs(5, attention_scale=1.15))
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)

@@ -1,5 +1,7 @@
+from pathlib import Path
+
 import pytest
-from host.prompts import set_everywhere, set_positive_prompt
+from host.prompts import load_prompt, set_everywhere, set_positive_prompt
 
 
 @pytest.fixture
@@ -11,6 +13,13 @@ def prompt() -> dict:
         "4": {"class_type": "KSampler", "inputs": {"positive": ["3", 0], "negative": ["3", 1], "steps": 20}},
         "9": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}},
     }
+
+
+def test_a_workflow_of_the_frontend_is_refused(tmp_path: Path):
+    file = tmp_path / "workflow.json"
+    file.write_text('{"nodes": [], "links": [], "version": 0.4}')
+    with pytest.raises(ValueError, match="no workflow in API format"):
+        load_prompt(file)
 
 
 def test_the_text_behind_the_sampler_is_replaced_and_no_other(prompt: dict):

@@ -67,7 +67,7 @@ def test_an_archive_without_a_host_is_refused(tmp_path: Path):
 
 
 def test_an_unknown_version_is_refused():
-    with pytest.raises(SetupError, match="ComfyUI 9.9 is not pinned"):
+    with pytest.raises(SetupError, match=r"ComfyUI 9\.9 is not pinned"):
         host_tree("9.9")
 
 

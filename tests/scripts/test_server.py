@@ -57,7 +57,7 @@ def test_a_prompt_that_fails_gives_the_hosts_words_and_the_next_one_runs(host_se
     damaged = host_server.folder / "models" / "checkpoints" / "damaged.safetensors"
     damaged.parent.mkdir(exist_ok=True)
     damaged.write_bytes(b"nothing")
-    with pytest.raises(PromptError, match="CheckpointLoaderSimple: .+") as failure:
+    with pytest.raises(PromptError, match=r"CheckpointLoaderSimple: .+") as failure:
         host_server.run(sampling(HostModels(damaged.name, ""), 1))
     assert "traceback" in failure.value.details
     assert host_server.run(picture())

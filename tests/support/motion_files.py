@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 
@@ -57,13 +58,14 @@ def motion_file(
 def random_weight(name: str, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
     """Weights that keep signals near unit scale; vectors vary enough to tell one from another."""
     if name.endswith(".pe"):
-        return position_table(*shape[1:])
+        return position_table(*shape[1:]).clone()
     noise = torch.randn(tuple(shape), generator=generator)
     if len(shape) > 1:
         return noise / math.sqrt(math.prod(shape[1:]))
     return 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
 
 
+@cache
 def position_table(length: int, channels: int) -> torch.Tensor:
     """`[1, length, channels]`, straight from the two formulas of reference A.1."""
     table = torch.empty(1, length, channels, dtype=torch.float64)
@@ -73,9 +75,9 @@ def position_table(length: int, channels: int) -> torch.Tensor:
     return table.float()
 
 
-def weightless(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float32) -> Tensors:
+def weightless(shapes: Mapping[str, Sequence[int]]) -> Tensors:
     """Tensors of these shapes that share one element, so that full-size models take no memory."""
-    return {name: torch.zeros((), dtype=dtype).expand(tuple(shape)) for name, shape in shapes.items()}
+    return {name: torch.zeros(()).expand(tuple(shape)) for name, shape in shapes.items()}
 
 
 def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:

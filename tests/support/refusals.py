@@ -12,7 +12,10 @@ def refused(*parts: str):
     """The block must raise a MotionModelError whose one sentence holds all of `parts`."""
     with pytest.raises(MotionModelError) as caught:
         yield
-    sentence = str(caught.value)
+    check_sentence(str(caught.value), *parts)
+
+
+def check_sentence(sentence: str, *parts: str) -> None:
     assert "\n" not in sentence and sentence.endswith("."), sentence
     assert not re.search(r"[.!?]\s+[A-Z]", sentence), sentence
     assert re.search(r": [a-z][^:]+\.$", sentence), f"says what to do after a colon: {sentence}"

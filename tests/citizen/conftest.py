@@ -1,0 +1,40 @@
+"""One tiny model for all tests of a file, which must leave it as it was."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A MODEL of SD1.5 kind; whatever a file's tests do with it, its weights come back bit by bit."""
+    from comfy.model_management import unload_all_models
+    from host_models import copied_weights, same_weights, tiny_model
+
+    model = tiny_model()
+    before = copied_weights(model)
+    yield model
+    unload_all_models()
+    assert same_weights(model, before)
+
+
+@pytest.fixture(scope="module")
+def still_motion():
+    """A motion model all of whose modules are the identity: with it every result must be the plain model's."""
+    from citizen import motion
+
+    return motion(scale=0.0)
+
+
+@pytest.fixture(scope="module")
+def moving(model):
+    """`model` with a motion model on it."""
+    from citizen import animated
+
+    return animated(model)
+
+
+@pytest.fixture(scope="module")
+def still(model, still_motion):
+    """`model` with an identity on it."""
+    from citizen import animated
+
+    return animated(model, still_motion)

@@ -1,0 +1,48 @@
+"""Every name of the host that the pack uses is in `host_contract.json`, and the host under test has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host.checkout import ROOT
+from host_symbols import resolve, sources, used_attributes, used_symbols
+
+FILE = Path(__file__).with_name("host_contract.json")
+OBJECTS = ("comfy.model_patcher.ModelPatcher", "comfy.model_sampling.ModelSamplingDiscrete")
+
+
+@pytest.fixture(scope="module")
+def contract() -> dict[str, Any]:
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in sources(ROOT)]
+
+
+def test_contract_names_every_symbol(contract: dict[str, Any], texts: list[str]):
+    used = sorted(set().union(*map(used_symbols, texts)))
+    assert contract["symbols"] == used, f"{FILE.name} differs from the sources:\n{json.dumps(used, indent=2)}"
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_contract_names_every_method(name: str, contract: dict[str, Any], texts: list[str]):
+    attributes = set().union(*map(used_attributes, texts))
+    public = {attribute for attribute in dir(resolve(name)) if not attribute.startswith("_")}
+    assert set(contract["methods"][name]) >= attributes & public - set(dir(object)), FILE.name
+
+
+def test_host_has_every_symbol(contract: dict[str, Any]):
+    for symbol in contract["symbols"]:
+        resolve(symbol)
+    for name, methods in contract["methods"].items():
+        missing = [method for method in methods if not hasattr(resolve(name), method)]
+        assert not missing, f"{name} has no {missing}"
+
+
+def test_symbols_are_found_in_sources():
+    source = "import comfy.ops\nfrom comfy_api.latest import io as sockets\nfrom .own import x\n"
+    used = "comfy.ops.manual_cast.Linear(1)\nsockets.Combo.Input('a')\nx.y.z\ncomfy.ops\n"
+    assert used_symbols(source + used) == {"comfy.ops.manual_cast.Linear", "comfy_api.latest.io.Combo.Input"}

@@ -1,0 +1,214 @@
+"""What cannot become a clip is refused in one sentence, and the same model makes a good clip right afterwards."""
+
+import comfy.samplers
+import comfy.supported_models
+import pytest
+import torch
+from animatediff_loom.motion_modules.contract import frames_per_chunk
+from animatediff_loom.motion_modules.loader import motion_model_from_tensors
+from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.sampling.animate import animate
+from clips import sample, watched
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_patcher import CoreModelPatcher
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+from families_expected import SDXL_BETA, V1, V2, V3
+from host_models import CPU, copied_weights, same_weights, tiny_model
+from hypothesis import given
+from hypothesis import strategies as st
+from motion_files import TINY_WIDTHS, motion_file, weightless, file_shapes
+from refusals import refused
+
+NAME = "tiny.safetensors"
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def motion_model():
+    return motion_model_from_tensors(V1.file(), NAME)
+
+
+@pytest.fixture(scope="module")
+def good_clip(plain, motion_model):
+    return sample(animate(plain, motion_model, MotionSettings()), steps=1)
+
+
+@pytest.fixture
+def animated(plain, motion_model, good_clip):
+    """Sampling this must still give the very same clip after whatever the test has tried."""
+    weights, animated = copied_weights(plain), animate(plain, motion_model, MotionSettings())
+    yield animated
+    assert torch.equal(sample(animated, steps=1), good_clip)
+    assert same_weights(plain, weights)
+
+
+def tiny_dit() -> CoreModelPatcher:
+    text = {"target": "torch.nn.Linear", "params": {"in_features": 32, "out_features": 64}}
+    shape = {"depth": 1, "in_channels": 16, "adm_in_channels": 32, "input_size": None, "patch_size": 2}
+    config = comfy.supported_models.SD3(shape | {"context_embedder_config": text, "pos_embed_max_size": 8})
+    config.set_inference_dtype(torch.float32, None)
+    return CoreModelPatcher(config.get_model({}, device=CPU), CPU, CPU)
+
+
+@pytest.mark.parametrize(
+    ("expected", "model", "found"),
+    (
+        (V1, lambda: tiny_model("SDXL"), "SDXL"),
+        (V2, lambda: tiny_model("SDXL"), "SDXL"),
+        (V3, lambda: tiny_model("SD2"), "SD2"),
+        (V3, tiny_dit, "OpenAISignatureMMDITWrapper"),
+        (SDXL_BETA, tiny_model, "SD1.5"),
+        (SDXL_BETA, tiny_dit, "OpenAISignatureMMDITWrapper"),
+    ),
+)
+def test_wrong_base_model(expected, model, found, animated):
+    wrong, motion_model = model(), motion_model_from_tensors(expected.file(), NAME)
+    weights = copied_weights(wrong)
+    with refused(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is a{'n' * 0}" if 0 else found):
+        animate(wrong, motion_model, MotionSettings())
+    assert same_weights(wrong, weights)
+
+
+def test_wrong_widths(plain, animated):
+    wide = motion_model_from_tensors(weightless(file_shapes((32, 64, 96, 128), mid=False, positions=32)), NAME)
+    with refused(f"'{NAME}'", "128 channels at 'down_blocks.2.motion_modules.0', not 96"):
+        animate(plain, wide, MotionSettings())
+
+
+def test_no_place_for_a_module(animated, motion_model):
+    short = tiny_model()
+    short.model.diffusion_model.output_blocks = short.model.diffusion_model.output_blocks[:-1]
+    with refused(f"'{NAME}'", "without a place for 'up_blocks.3.motion_modules.2'"):
+        animate(short, motion_model, MotionSettings())
+
+
+def refused_before_sampling(model, *parts, **options) -> None:
+    model, seen = watched(model)
+    with refused(*parts):
+        sample(model, **options)
+    assert not seen.calls
+
+
+@pytest.mark.parametrize("frames", (25, 48))
+def test_more_frames_than_positions(animated, frames):
+    parts = (f"{frames} frames at once", f"'{NAME}'", "positions for 24", "Context Windows (Manual)")
+    refused_before_sampling(animated, *parts, frames=frames)
+
+
+def test_as_many_frames_as_positions(animated):
+    assert sample(animated, frames=24, steps=1).isfinite().all()
+
+
+def test_the_smallest_of_several_motion_models_limits(plain, animated):
+    long = motion_model_from_tensors(V3.file(), "long.safetensors")
+    both = animate(animated, long, MotionSettings())
+    refused_before_sampling(both, f"'{NAME}'", "positions for 24", frames=25)
+
+
+def windows(model, length: int, causal_window_fix: bool = False):
+    settings = {"context_overlap": 4, "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False}
+    return ContextWindowsManualNode.execute(
+        model, length, **settings, fuse_method="pyramid", dim=0, freenoise=False, causal_window_fix=causal_window_fix
+    ).args[0]
+
+
+def test_context_windows_lift_the_limit(animated):
+    model, seen = watched(windows(animated, 8))
+    assert sample(model, frames=26, steps=1).shape[0] == 26
+    assert {call["x"].shape[0] for call in seen.calls} == {2 * 8}
+
+
+def test_context_windows_that_are_too_long(animated):
+    parts = ("25 frames at once", "positions for 24", "context_length of at most 24")
+    refused_before_sampling(windows(animated, 25), *parts, frames=40)
+
+
+@pytest.mark.parametrize("frames", (25, 40))
+def test_the_longest_context_windows_with_the_hosts_own_defaults(animated, frames):
+    """By default the host adds an anchor frame to every window but the first."""
+    with refused("25 frames at once", "24"):
+        sample(windows(animated, 24, causal_window_fix=True), frames=frames, steps=1)
+    assert sample(windows(animated, 23, causal_window_fix=True), frames=frames, steps=1).isfinite().all()
+
+
+def test_one_frame_only(animated):
+    refused_before_sampling(animated, "1 frame,", f"'{NAME}'", "at least 2", "raise batch_size", frames=1)
+
+
+def test_two_frames(animated):
+    assert sample(animated, frames=2, steps=1).isfinite().all()
+
+
+def test_a_batch_that_is_no_multiple_of_the_conds(animated):
+    def drop_one_frame(apply_model, arguments):
+        c = {key: value[:-1] if torch.is_tensor(value) else value for key, value in arguments["c"].items()}
+        return apply_model(arguments["input"][:-1], arguments["timestep"][:-1], **c)
+
+    model = animated.clone()
+    model.set_model_unet_function_wrapper(drop_one_frame)
+    with refused("batch of 9 for 2 conds", "a multiple of 2"):
+        sample(model, frames=5)
+
+
+@given(st.integers(1, 64), st.integers(1, 8))
+def test_frames_per_chunk(frames, chunks):
+    assert frames_per_chunk(frames * chunks, chunks) == frames
+    if chunks > 1:
+        with refused(f"batch of {frames * chunks + 1} for {chunks} conds"):
+            frames_per_chunk(frames * chunks + 1, chunks)
+
+
+def other_nodes_handler(layer, x, emb, context, transformer_options, *rest):
+    return layer(x, emb) if isinstance(layer, ResBlock) else layer(x, context, transformer_options)
+
+
+@pytest.mark.parametrize("layer_class", (SpatialTransformer, ResBlock, torch.nn.Module))
+def test_a_layer_patch_in_front_of_ours(animated, layer_class):
+    model = animated.clone()
+    patches = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
+    patches.insert(0, (layer_class, other_nodes_handler))
+    refused_before_sampling(model, f"'{NAME}'", f"'{__name__}'", "move Apply Motion Model behind")
+
+
+def test_a_layer_patch_of_another_class_in_front_of_ours(animated, good_clip):
+    model = animated.clone()
+    patches = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
+    patches.insert(0, (torch.nn.Linear, other_nodes_handler))
+    assert torch.equal(sample(model, steps=1), good_clip)
+
+
+def test_a_motion_model_that_never_ran(animated):
+    model = animated.clone()
+    model.set_model_unet_function_wrapper(lambda apply_model, arguments: arguments["input"])
+    with refused(f"'{NAME}'", "never ran while sampling", "take away the nodes"):
+        sample(model)
+
+
+@pytest.mark.parametrize(("start", "end"), ((0.5, 0.5), (0.6, 0.4), (1.0, 0.0)))
+def test_start_behind_end(plain, motion_model, animated, start, end):
+    with refused(f"start_percent is {start}", f"end_percent {end}", "set start_percent below end_percent"):
+        animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
+
+
+@pytest.mark.parametrize(("start", "end", "options"), ((0.99, 0.991, {}), (0.0, 0.3, {"denoise": 0.4})))
+def test_a_range_without_a_step(plain, motion_model, animated, start, end, options):
+    model = animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
+    parts = (f"'{NAME}'", f"from {start:.0%} to {end:.0%}", "no step", "widen start_percent and end_percent")
+    refused_before_sampling(model, *parts, steps=3, **options)
+
+
+def test_a_range_with_one_step(plain, motion_model):
+    model = animate(plain, motion_model, MotionSettings(start_percent=0.0, end_percent=0.01))
+    still = sample(plain, steps=3)
+    assert (sample(model, steps=3) - still).abs().max() > 1e-3
+
+
+def test_files_of_other_widths_are_told_apart_from_other_models():
+    """A narrow model's file is no error of the file."""
+    motion_model = motion_model_from_tensors(motion_file(TINY_WIDTHS["SD1.5"], positions=32), NAME)
+    assert animate(tiny_model(), motion_model, MotionSettings()).get_additional_models()

@@ -1,0 +1,80 @@
+"""An animated tiny model, and the host's own nodes called as its executor calls them."""
+
+import importlib
+
+import nodes
+import pytest
+import torch
+from animatediff_loom.motion_modules.loader import motion_model_from_tensors
+from animatediff_loom.nodes.motion_model import ApplyMotionModel
+from clips import noise, prompt
+from comfy_api.latest import io
+from motion_files import motion_file
+
+FRAMES, STEPS, CFG, SEED = 4, 2, 5.0, 1
+
+
+def motion(positions: int | None = 32, seed: int = 0, scale: float = 1.0, name: str = "motion", mid: bool = False):
+    """A loaded motion model of random weights; `scale` 0 makes every module the identity."""
+    tensors = motion_file(positions=positions, seed=seed, mid=mid)
+    tensors |= {key: tensor * scale for key, tensor in tensors.items() if "proj_out" in key}
+    return motion_model_from_tensors(tensors, f"{name}.safetensors")
+
+
+def animated(model, motion_model=None, beta_schedule: str = "as the model", **settings):
+    """What the Apply Motion Model node returns."""
+    return call(ApplyMotionModel, model=model, motion_model=motion_model or motion(), beta_schedule=beta_schedule, **settings)
+
+
+def call(node, **inputs):
+    """The first output of a host node, of either API."""
+    target = node if issubclass(node, io.ComfyNode) else node()
+    result = getattr(target, node.FUNCTION)(**inputs)
+    return (result.result if isinstance(result, io.NodeOutput) else result)[0]
+
+
+def host_node(path: str):
+    """A node class as `module.Class` in `comfy_extras`; the test is skipped where the host has none."""
+    module, name = path.split(".")
+    try:
+        return getattr(importlib.import_module(f"comfy_extras.{module}"), name)
+    except (ImportError, AttributeError):
+        pytest.skip(f"this host has no {path}")
+
+
+def ksampler(model, frames: int = FRAMES, **inputs) -> torch.Tensor:
+    """The latents that the KSampler node makes."""
+    inputs = _with_defaults(inputs, frames) | {"seed": SEED, "denoise": inputs.get("denoise", 1.0)}
+    return call(nodes.KSampler, model=model, **inputs)["samples"]
+
+
+def ksampler_advanced(model, frames: int = FRAMES, **inputs) -> dict:
+    """The LATENT that the KSampler Advanced node makes."""
+    switches = {"add_noise": "enable", "return_with_leftover_noise": "disable", "start_at_step": 0, "end_at_step": 10000}
+    return call(nodes.KSamplerAdvanced, model=model, noise_seed=SEED, **(_with_defaults(switches | inputs, frames)))
+
+
+def sampler_custom_advanced(guider, frames: int = FRAMES, steps: int = STEPS, sampler: str = "euler") -> torch.Tensor:
+    """The latents that SamplerCustomAdvanced makes with `guider`."""
+    custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
+    inputs = {
+        "noise": call(custom.RandomNoise, noise_seed=SEED),
+        "guider": guider,
+        "sampler": call(custom.KSamplerSelect, sampler_name=sampler),
+        "sigmas": call(custom.BasicScheduler, model=guider.model_patcher, scheduler="normal", steps=steps, denoise=1.0),
+        "latent_image": {"samples": torch.zeros_like(noise(frames))},
+    }
+    return call(custom.SamplerCustomAdvanced, **inputs)["samples"]
+
+
+def _with_defaults(inputs: dict, frames: int) -> dict:
+    defaults = {
+        "steps": STEPS,
+        "cfg": CFG,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "positive": prompt(2),
+        "negative": prompt(3),
+        "latent_image": {"samples": torch.zeros_like(noise(frames))},
+    }
+    return defaults | inputs
