@@ -10,12 +10,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from .server import Prompt, Server
 
-FLAGS = (
-    "--no-sandbox --disable-sync --disable-gpu --disable-quic "
-    "--no-first-run --disable-background-networking --disable-component-update"
-).split()
+QUIET = "--disable-gpu --disable-quic --disable-sync --disable-background-networking --disable-component-update"
+FLAGS = ["--no-sandbox", "--no-first-run", *QUIET.split()]
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
-READY = "() => window.app?.extensionManager && window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
+FIRST_WORKFLOW_IS_OPEN = "() => window.app?.extensionManager && window.app?.graph?.nodes.length"
+EMPTY_CANVAS = "() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')"
+FIT_VIEW = "() => app.extensionManager.command.execute('Comfy.Canvas.FitView')"
 FULL_HD = {"width": 1920, "height": 1080}
 MINUTES = 120_000.0
 
@@ -39,7 +39,8 @@ def open_frontend(browser: Browser, server: Server) -> Iterator[Page]:
     try:
         page = context.new_page()
         page.goto(server.url)
-        page.wait_for_function(READY, timeout=MINUTES)
+        page.wait_for_function(FIRST_WORKFLOW_IS_OPEN, timeout=MINUTES)
+        page.evaluate(EMPTY_CANVAS)
         yield page
     finally:
         context.close()
@@ -52,4 +53,14 @@ def load_workflow(page: Page, workflow: dict[str, Any]) -> None:
 
 def api_prompt(page: Page) -> Prompt:
     """What pressing Run would queue."""
-    return json.loads(page.evaluate("() => app.graphToPrompt().then(prompt => JSON.stringify(prompt.output))"))
+    return _exported(page, "output")
+
+
+def ui_workflow(page: Page) -> dict[str, Any]:
+    """What saving would write."""
+    return _exported(page, "workflow")
+
+
+def _exported(page: Page, part: str) -> dict[str, Any]:
+    text = page.evaluate("part => app.graphToPrompt().then(exported => JSON.stringify(exported[part]))", part)
+    return json.loads(text)

@@ -1,13 +1,15 @@
-"""The system's Chromium, driven by playwright, on the running host's own frontend."""
+"""The system's Chromium on the running host's own frontend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from host.browser import ADVICE, find_browser
+from host.checkout import ROOT
+from host.frontend import headless_browser, open_frontend
 from host.server import Server
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+ARTEFACTS = ROOT / "artefacts"
 
 
 @pytest.fixture(scope="session")
@@ -16,20 +18,19 @@ def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
     executable = find_browser()
     if executable is None:
         (pytest.fail if pytestconfig.getoption("--require-browser") else pytest.skip)(ADVICE)
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-sync", *QUIET.split()]
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+    with headless_browser(executable) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser, host_server: Server) -> Iterator[Page]:
-    """A fresh tab with the frontend of `host_server` in it, ready to be used, no templates dialog over its canvas."""
-    host_server.post("/settings", {"Comfy.TutorialCompleted": True})
-    context = browser.new_context(viewport={"width": 1600, "height": 1000})
-    page = context.new_page()
-    page.goto(host_server.url)
-    page.wait_for_function("() => window.app?.graph && window.app?.extensionManager", timeout=120_000)
-    yield page
-    context.close()
+    """A fresh tab with an empty canvas of `host_server`."""
+    with open_frontend(browser, host_server) as page:
+        yield page
+
+
+@pytest.fixture
+def keep_picture(page: Page) -> Callable[[str], None]:
+    """Keeps a screenshot for a person to look at."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    return lambda name: page.screenshot(path=ARTEFACTS / f"{name}.png") and None

@@ -1,12 +1,13 @@
 """Every sampler and scheduler of the host's KSampler node with an animated model."""
 
-import nodes
 import pytest
 import torch
 from animatediff_loom.sampling.beta_schedules import BETA_SCHEDULES
-from citizen import animated, ksampler, ksampler_advanced, motion
+from citizen import FRAMES, SEED, animated, ksampler, ksampler_advanced, motion
 from clips import sample
+from comfy.sample import prepare_noise
 from comfy.samplers import KSampler
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from torch.testing import assert_close
 
 SCHEDULERS = ["normal", "karras", "sgm_uniform", "simple", "ddim_uniform", "beta"]
@@ -14,13 +15,14 @@ SCHEDULERS = ["normal", "karras", "sgm_uniform", "simple", "ddim_uniform", "beta
 
 @pytest.mark.parametrize("sampler", KSampler.SAMPLERS)
 def test_every_sampler_of_the_host_animates(model, moving, still, sampler):
-    plain, clip = (ksampler(m, sampler_name=sampler, steps=3, frames=3) for m in (model, moving))
+    inputs = {"sampler_name": sampler, "frames": 3, "denoise": 0.1 if sampler == "dpm_adaptive" else 1.0}
+    plain, clip, identity = (ksampler(m, **inputs) for m in (model, moving, still))
     assert clip.isfinite().all()
     assert not torch.allclose(clip, plain, atol=1e-3)
-    assert torch.equal(ksampler(still, sampler_name=sampler, steps=3, frames=3), plain)
+    assert torch.equal(identity, plain)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2s_ancestral", "dpmpp_sde", "uni_pc"])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2s_ancestral", "dpmpp_sde", "uni_pc"])
 def test_the_same_seed_makes_the_same_clip(moving, sampler):
     assert torch.equal(ksampler(moving, sampler_name=sampler), ksampler(moving, sampler_name=sampler))
 
@@ -34,8 +36,8 @@ def test_schedulers(model, moving, still, scheduler):
 
 
 @pytest.mark.parametrize("schedule", BETA_SCHEDULES)
-@pytest.mark.parametrize("sampler", ["euler", "heun", "lcm"])
-def test_beta_schedules_hold_with_single_and_multi_evaluation_samplers(model, still_motion, moving, schedule, sampler):
+@pytest.mark.parametrize("sampler", ["heun", "lcm"])
+def test_beta_schedules_with_multi_evaluation_and_consistency_samplers(model, still_motion, schedule, sampler):
     clip = ksampler(animated(model, motion(), schedule), sampler_name=sampler)
     without_motion = ksampler(animated(model, still_motion, schedule), sampler_name=sampler)
     assert clip.isfinite().all()
@@ -50,8 +52,6 @@ def test_the_lcm_sampler_steps_through_the_timesteps_of_animatelcm(model):
 
 
 def test_lcm_set_by_the_hosts_node_keeps_its_timesteps_under_another_beta_schedule(model):
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
     (lcm,) = ModelSamplingDiscrete().patch(model, "lcm", False)
     before = lcm.get_model_object("model_sampling")
     after = animated(lcm, motion(), "auto").get_model_object("model_sampling")
@@ -69,19 +69,12 @@ def test_two_stages_make_what_one_makes(moving):
     assert_close(second["samples"], whole["samples"], atol=1e-4, rtol=1e-4)
 
 
-def test_the_node_and_the_function_under_it_agree(moving):
-    latent = {"samples": torch.zeros(4, 4, 8, 8)}
-    inputs = {"seed": 1, "steps": 2, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
-    from clips import noise, prompt
-
-    (common,) = nodes.common_ksampler(moving, positive=prompt(2), negative=prompt(3), latent=latent, **inputs)
-    from comfy.sample import prepare_noise
-
-    assert noise(4).shape == prepare_noise(latent["samples"], 1).shape
-    assert torch.equal(common["samples"], sample(moving, 4, noise=prepare_noise(latent["samples"], 1)))
+def test_the_ksampler_node_makes_what_the_function_under_it_makes(moving):
+    latents = torch.zeros(FRAMES, 4, 8, 8)
+    assert torch.equal(ksampler(moving), sample(moving, FRAMES, noise=prepare_noise(latents, SEED)))
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2", "dpmpp_2s_ancestral"])
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_motion_in_a_part_of_the_schedule(model, moving, sampler):
     early = animated(model, end_percent=0.5)
     late = animated(model, start_percent=0.5)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from example_workflows import decode, only, small_prompt
 from host.server import Progress, Prompt, PromptError, Server
 from refusals import check_sentence
 from safetensors.torch import save_file
 from server_fixtures import HostModels
 from synthetic_motion import LAYOUTS, SDXL_WIDTHS, motion_model_state_dict
-from workflows import decode, only, small_prompt
 
 NARROW = (320, 320, 320, 320)
 SEEDS = count(1)
@@ -46,7 +46,7 @@ def info(motion_model: str) -> Prompt:
 
 
 def refuse(server: Server, prompt: Prompt, node: str, *parts: str) -> None:
-    """The prompt fails in a node of class `node` before any step of sampling, with one sentence that has all `parts`."""
+    """The prompt fails in a node of class `node` before any step of sampling; its one sentence has all `parts`."""
     progress: list[Progress] = []
     with pytest.raises(PromptError) as caught:
         server.run(prompt, progress.append)
@@ -76,9 +76,7 @@ def test_more_frames_than_positions(host_server: Server, sd15_models: HostModels
     succeed(host_server, sd15_models)
 
 
-def test_sdxl_motion_model_on_sd15(
-    host_server: Server, sd15_models: HostModels, file_in: Callable[[str], Path]
-):
+def test_sdxl_motion_model_on_sd15(host_server: Server, sd15_models: HostModels, file_in: Callable[[str], Path]):
     weights = motion_model_state_dict((320,) * len(SDXL_WIDTHS), dtype=torch.float16, **LAYOUTS["sdxl"])
     save_file(weights, file_in("synthetic_sdxl.safetensors"))
     wrong = replace(sd15_models, motion_model="synthetic_sdxl.safetensors")

@@ -1,9 +1,9 @@
 """An interrupted prompt ends within a step, and leaves the host as it was."""
 
 import pytest
+from example_workflows import decode, only, small_prompt
 from host.server import Progress, Prompt, PromptInterrupted, Server
 from server_fixtures import HostModels
-from workflows import decode, only, small_prompt
 
 MANY_STEPS = 200
 

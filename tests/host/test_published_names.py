@@ -1,4 +1,4 @@
-"""Nothing published is removed: node ids, inputs, combo values and outputs stay as `published_names.json` lists them."""
+"""Nothing published is removed: node ids, inputs, combo values and outputs stay as published_names.json has them."""
 
 import json
 from copy import deepcopy

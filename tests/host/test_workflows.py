@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, small_prompt
 from host.server import Server
 from server_fixtures import HostModels
-from workflows import FOLDER, FRAMES, NAMES, SIZE, decode, small_prompt
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -107,7 +107,8 @@ def assert_damaged(path, content: bytes) -> None:
 
 @pytest.mark.parametrize("suffix", (".safetensors", ".ckpt", ".pt", ".pth"))
 @pytest.mark.parametrize(
-    "content", (b"", b"\0", b"<!DOCTYPE html><html>Not found</html>", b"version https://git-lfs", bytes(range(256)) * 64)
+    "content",
+    (b"", b"\0", b"<!DOCTYPE html><html>Not found</html>", b"version https://git-lfs", bytes(range(256)) * 64),
 )
 def test_garbage(good_file, suffix, content):
     assert_damaged(good_file.with_name(f"garbage{suffix}"), content)

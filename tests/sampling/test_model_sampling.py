@@ -133,7 +133,7 @@ def test_a_model_without_betas_is_refused():
 
     model = tiny_model()
     model.add_object_patch("model_sampling", Continuous(model.model.model_config))
-    with pytest.raises(MotionModelError, match="ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
+    with pytest.raises(MotionModelError, match=r"ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
         with_beta_schedule(model, BETA_SCHEDULES[LINEAR])
 
 

@@ -9,8 +9,7 @@ from clips import evaluate_once
 from comfy.cli_args import args
 from families_expected import EXPECTED, HOTSHOT, SDXL_BETA, V1, V2, Expected
 from host_models import tiny_model
-from motion_files import as_hotshot
-from reference_unet import correct_norms, evaluate_reference, reference_unet
+from reference_unet import evaluate_reference, reference_unet
 
 FRAMES, TIMESTEP = 5, 501
 by_name = pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.name)

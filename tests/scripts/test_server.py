@@ -60,6 +60,7 @@ def test_a_prompt_that_fails_gives_the_hosts_words_and_the_next_one_runs(host_se
     with pytest.raises(PromptError, match=r"CheckpointLoaderSimple: .+") as failure:
         host_server.run(sampling(HostModels(damaged.name, ""), 1))
     assert "traceback" in failure.value.details
+    damaged.unlink()
     assert host_server.run(picture())
 
 

@@ -23,7 +23,9 @@ def motion(positions: int | None = 32, seed: int = 0, scale: float = 1.0, name: 
 
 def animated(model, motion_model=None, beta_schedule: str = "as the model", **settings):
     """What the Apply Motion Model node returns."""
-    return call(ApplyMotionModel, model=model, motion_model=motion_model or motion(), beta_schedule=beta_schedule, **settings)
+    return call(
+        ApplyMotionModel, model=model, motion_model=motion_model or motion(), beta_schedule=beta_schedule, **settings
+    )
 
 
 def call(node, **inputs):
@@ -50,7 +52,12 @@ def ksampler(model, frames: int = FRAMES, **inputs) -> torch.Tensor:
 
 def ksampler_advanced(model, frames: int = FRAMES, **inputs) -> dict:
     """The LATENT that the KSampler Advanced node makes."""
-    switches = {"add_noise": "enable", "return_with_leftover_noise": "disable", "start_at_step": 0, "end_at_step": 10000}
+    switches = {
+        "add_noise": "enable",
+        "return_with_leftover_noise": "disable",
+        "start_at_step": 0,
+        "end_at_step": 10000,
+    }
     return call(nodes.KSamplerAdvanced, model=model, noise_seed=SEED, **(_with_defaults(switches | inputs, frames)))
 
 
@@ -65,6 +72,11 @@ def sampler_custom_advanced(guider, frames: int = FRAMES, steps: int = STEPS, sa
         "latent_image": {"samples": torch.zeros_like(noise(frames))},
     }
     return call(custom.SamplerCustomAdvanced, **inputs)["samples"]
+
+
+def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """How far two clips are apart, in parts of their size."""
+    return float((ours - theirs).norm() / theirs.norm())
 
 
 def _with_defaults(inputs: dict, frames: int) -> dict:

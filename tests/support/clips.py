@@ -23,7 +23,13 @@ def noise(frames: int, seed: int = 1) -> torch.Tensor:
 
 
 def sample(
-    model, frames: int = 5, steps: int = 2, cfg: float = 5.0, sampler: str = "euler", scheduler: str = "normal", **options
+    model,
+    frames: int = 5,
+    steps: int = 2,
+    cfg: float = 5.0,
+    sampler: str = "euler",
+    scheduler: str = "normal",
+    **options,
 ) -> torch.Tensor:
     """The latents that KSampler would make of `frames` empty ones."""
     options = {"positive": prompt(2), "negative": prompt(3), "noise": noise(frames), "seed": 1} | options

@@ -42,12 +42,16 @@ V1 = Expected("AnimateDiff v1", "SD1.5", mid=False, positions=24, joint_unet_nor
 V2 = Expected("AnimateDiff v2", "SD1.5", mid=True, positions=32)
 V3 = Expected("AnimateDiff v3", "SD1.5", mid=False, positions=32)
 LCM = Expected("AnimateLCM", "SD1.5", mid=True, positions=64, table_in_file=False)
-LIGHTNING = Expected(
-    "AnimateDiff-Lightning", "SD1.5", mid=True, positions=32, choice="AnimateDiff-Lightning"
-)
+LIGHTNING = Expected("AnimateDiff-Lightning", "SD1.5", mid=True, positions=32, choice="AnimateDiff-Lightning")
 LONG = Expected("LongAnimateDiff", "SD1.5", mid=True, positions=64)
 SDXL_BETA = Expected(
-    "AnimateDiff-SDXL beta", "SDXL", mid=False, positions=32, betas="scaled_linear", last_beta=0.020, joint_module_norm=True
+    "AnimateDiff-SDXL beta",
+    "SDXL",
+    mid=False,
+    positions=32,
+    betas="scaled_linear",
+    last_beta=0.020,
+    joint_module_norm=True,
 )
 HOTSHOT = Expected("Hotshot-XL", "SDXL", mid=False, positions=24, betas="scaled_linear", joint_unet_norm=True)
 

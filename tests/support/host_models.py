@@ -57,10 +57,23 @@ def tiny_model(base: str = "SD1.5", dtype: torch.dtype = torch.float32) -> comfy
     model_config = kind(deepcopy(config))
     model_config.unet_config = deepcopy(config)
     model_config.set_inference_dtype(dtype, None)
+    return _patcher(model_config)
+
+
+def tiny_dit() -> comfy.model_patcher.ModelPatcher:
+    """A MODEL that is no UNet: Stable Diffusion 3 with one block."""
+    text = {"target": "torch.nn.Linear", "params": {"in_features": CONTEXT_WIDTH, "out_features": 64}}
+    shape = {"depth": 1, "in_channels": 16, "adm_in_channels": 32, "input_size": None, "pos_embed_max_size": 8}
+    model_config = comfy.supported_models.SD3(shape | {"context_embedder_config": text})
+    model_config.set_inference_dtype(torch.float32, None)
+    return _patcher(model_config)
+
+
+def _patcher(model_config) -> comfy.model_patcher.ModelPatcher:
     model = model_config.get_model({}, device=CPU)
     generator = torch.Generator().manual_seed(0)
-    for name, weight in model.diffusion_model.named_parameters():
-        weight.data = random_weight(name, weight.shape, generator).to(dtype)
+    for name, weight in model.diffusion_model.state_dict(keep_vars=True).items():
+        weight.data = random_weight(name, weight.shape, generator).to(weight.dtype)
     return comfy.model_patcher.CoreModelPatcher(model, CPU, CPU)
 
 

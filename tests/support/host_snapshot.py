@@ -3,17 +3,6 @@
 import sys
 from types import FunctionType, ModuleType
 
-import comfy.context_windows
-import comfy.controlnet
-import comfy.hooks
-import comfy.model_base
-import comfy.model_patcher
-import comfy.ops
-import comfy.sample
-import comfy.sampler_helpers
-import comfy.samplers
-import comfy.sd
-import comfy.supported_models
 import comfy_extras.nodes_model_advanced  # noqa: F401
 
 HOST_PACKAGES = ("comfy", "comfy_extras", "nodes", "node_helpers", "execution")

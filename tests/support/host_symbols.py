@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-HOST_MODULES = {"comfy", "comfy_api", "comfyui_version", "folder_paths"}
+HOST_MODULES = {"comfy", "comfy_api", "comfyui_version", "folder_paths", "server"}
 SOURCES = ("__init__.py", "nodes", "sampling", "motion_modules")
 
 
@@ -41,22 +41,21 @@ def resolve(symbol: str) -> object:
 
 
 def _imports(tree: ast.AST) -> tuple[dict[str, str], set[str]]:
-    local_names, imported = {}, set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                local_names[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
-                imported.add(alias.name)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                local_names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                imported.add(f"{node.module}.{alias.name}")
-    ours = {name: target for name, target in local_names.items() if _of_host(target)}
-    return ours, {name for name in imported if _of_host(name)}
+    """What each local name stands for, and everything that is imported."""
+    found = [pair for node in ast.walk(tree) for pair in _imported_by(node)]
+    ours = [(local, target, whole) for local, target, whole in found if target.split(".")[0] in HOST_MODULES]
+    return {local: target for local, target, _ in ours}, {whole for _, _, whole in ours}
 
 
-def _of_host(name: str) -> bool:
-    return name.split(".")[0] in HOST_MODULES
+def _imported_by(node: ast.AST) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            first = alias.name.split(".")[0]
+            yield (alias.asname, alias.name, alias.name) if alias.asname else (first, first, alias.name)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            yield alias.asname or alias.name, whole, whole
 
 
 def _chain(node: ast.AST, local_names: dict[str, str]) -> str | None:

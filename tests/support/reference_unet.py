@@ -1,6 +1,6 @@
 """diffusers' UNetMotionModel with the weights of a host UNet and of a motion model file.
 
-Its motion modules normalise over all frames for every checkpoint; `correct_norms` puts that right per family (reference A.4).
+Its motion modules normalise over all frames for every checkpoint; `correct_norms` puts that right per family.
 """
 
 import comfy.utils

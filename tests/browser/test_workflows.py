@@ -1,0 +1,79 @@
+"""Every example workflow opens in the real frontend just as it was saved, and its API twin is what Run would queue."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from example_workflows import FOLDER, NAMES
+from export_api_workflows import export, twin_of
+from host.frontend import FIT_VIEW, load_workflow, ui_workflow
+from host.server import Server
+from playwright.sync_api import Page, expect
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def wanted_models(workflow: dict[str, Any]) -> list[dict[str, str]]:
+    return [model for node in workflow["nodes"] for model in node["properties"].get("models", [])]
+
+
+@pytest.fixture
+def listed_models(host_server: Server) -> Iterator[None]:
+    """Files that the host lists under the names of the models of the workflows; nothing is loaded from them."""
+    models = [model for name in NAMES for model in wanted_models(read(name))]
+    files = {host_server.folder / "models" / model["directory"] / model["name"] for model in models}
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    yield
+    for file in files:
+        file.unlink()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_workflow_opens_as_saved(
+    name: str, listed_models: None, page: Page, keep_picture: Callable[[str], None]
+):
+    saved = read(name)
+    load_workflow(page, saved)
+    page.evaluate(FIT_VIEW)
+    page.wait_for_function("() => !app.canvas.dirty_canvas")
+    keep_picture(name)
+
+    now = ui_workflow(page)
+    assert {key: now[key] for key in ("nodes", "links", "groups")} == {
+        key: saved[key] for key in ("nodes", "links", "groups")
+    }
+    assert page.evaluate("() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type])") == []
+    assert page.evaluate("() => app.graph.nodes.filter(n => n.has_errors).map(n => n.type)") == []
+    expect(page.get_by_role("button", name="View details")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_models_are_offered(name: str, page: Page, keep_picture: Callable[[str], None]):
+    load_workflow(page, read(name))
+    page.get_by_role("button", name="View details").click()
+    for model in wanted_models(read(name)):
+        expect(page.get_by_text(model["name"]).first).to_be_visible()
+    keep_picture(f"{name}_missing_models")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_api_twin_is_up_to_date(name: str, page: Page):
+    workflow = FOLDER / f"{name}.json"
+    assert twin_of(workflow).read_text(encoding="utf-8") == export(page, workflow), "run export_api_workflows.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_do_not_overlap(name: str):
+    boxes = [(node["pos"], node["size"]) for node in read(name)["nodes"]]
+    for index, (corner, size) in enumerate(boxes):
+        for other_corner, other_size in boxes[:index]:
+            apart = [
+                corner[axis] + size[axis] <= other_corner[axis] or other_corner[axis] + other_size[axis] <= corner[axis]
+                for axis in range(2)
+            ]
+            assert any(apart), (corner, other_corner)

@@ -1,0 +1,86 @@
+"""SamplerCustomAdvanced with an animated model and each guider node that the host ships."""
+
+import importlib
+from pathlib import Path
+
+import comfy_extras
+import pytest
+import torch
+from citizen import CFG, animated, call, distance, host_node, ksampler, motion, sampler_custom_advanced
+from clips import prompt, watched
+from comfy_api.latest import io
+from host_models import tiny_model
+
+POSITIVE, NEGATIVE, OTHER = prompt(2), prompt(3), prompt(4)
+BOTH = {"positive": POSITIVE, "negative": NEGATIVE}
+THREE = {"cond1": POSITIVE, "cond2": OTHER, "negative": NEGATIVE, "cfg_conds": 4.0, "cfg_cond2_negative": 3.0}
+GUIDERS = {
+    "BasicGuider": ("nodes_custom_sampler.BasicGuider", {"conditioning": POSITIVE}),
+    "CFGGuider": ("nodes_custom_sampler.CFGGuider", {**BOTH, "cfg": CFG}),
+    "DualCFGGuider": ("nodes_custom_sampler.DualCFGGuider", {**THREE, "style": "regular"}),
+    "DualCFGGuider nested": ("nodes_custom_sampler.DualCFGGuider", {**THREE, "style": "nested"}),
+    "DualModelGuider": ("nodes_custom_sampler.DualModelGuider", {**BOTH, "cfg": CFG}),
+    "PerpNegGuider": (
+        "nodes_perpneg.PerpNegGuider",
+        {**BOTH, "empty_conditioning": OTHER, "cfg": CFG, "neg_scale": 1.0},
+    ),
+}
+
+
+def guided(name: str, model, **more) -> torch.Tensor:
+    path, inputs = GUIDERS[name]
+    return sampler_custom_advanced(call(host_node(path), model=model, **inputs, **more))
+
+
+@pytest.mark.parametrize("name", GUIDERS)
+def test_every_guider_animates(model, moving, still, name):
+    plain, clip = guided(name, model), guided(name, moving)
+    assert clip.isfinite().all()
+    assert not torch.allclose(clip, plain, atol=1e-3)
+    assert torch.equal(guided(name, still), plain)
+    assert torch.equal(guided(name, moving), clip)
+
+
+def test_no_guider_of_the_host_is_left_out():
+    files = [file for file in Path(comfy_extras.__path__[0]).glob("nodes_*.py") if "Guider.Output(" in file.read_text()]
+    modules = [importlib.import_module(f"comfy_extras.{file.stem}") for file in files]
+    classes = {name for module in modules for name, member in vars(module).items() if _makes_guiders(member)}
+    assert len(classes) >= 4
+    assert classes <= {name.split()[0] for name in GUIDERS}
+
+
+def test_a_plain_cfg_guider_makes_what_ksampler_makes(moving):
+    assert torch.equal(guided("CFGGuider", moving), ksampler(moving))
+
+
+def test_the_second_model_of_a_dual_model_guider_moves_like_the_first(moving):
+    """The host runs it with the options of the first model."""
+    other, seen = watched(moving)
+    clip = guided("DualModelGuider", other, model_negative=tiny_model())
+    assert [call["chunks"] for call in seen.calls[:2]] == [[0], [0]]
+    assert distance(clip, guided("CFGGuider", moving)) < 1e-4
+
+
+def test_two_animated_models_in_a_dual_model_guider(model, moving):
+    other = animated(model, motion(seed=5, name="other", mid=True))
+    clip = guided("DualModelGuider", moving, model_negative=other)
+    assert clip.isfinite().all()
+    assert not torch.allclose(clip, guided("DualModelGuider", model), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["VideoLinearCFGGuidance", "VideoTriangleCFGGuidance"])
+def test_guidance_that_changes_along_the_frames(model, moving, still, name):
+    node = host_node(f"nodes_video_model.{name}")
+
+    def clip(start):
+        return ksampler(call(node, model=start, min_cfg=1.0))
+
+    assert torch.equal(clip(still), clip(model))
+    assert not torch.allclose(clip(moving), ksampler(moving), atol=1e-3)
+    assert not torch.allclose(clip(moving), clip(model), atol=1e-3)
+
+
+def _makes_guiders(member) -> bool:
+    if not (isinstance(member, type) and issubclass(member, io.ComfyNode) and member is not io.ComfyNode):
+        return False
+    return any(isinstance(output, io.Guider.Output) for output in member.define_schema().outputs)

@@ -1,0 +1,104 @@
+"""LoRAs on the UNet, given to the whole run or by the host's scheduled hooks, with an animated model."""
+
+import comfy.hooks
+import comfy.sd
+import pytest
+import torch
+from citizen import animated, call, distance, host_node, ksampler, motion
+from clips import prompt
+from comfy.model_management import unload_all_models
+from host_models import copied_weights, same_weights, tiny_model
+from motion_files import random_weight
+
+KEYS = (
+    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
+    "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_attn2_to_out_0",
+)
+
+
+def lora(seed: int = 0, width: int = 32, rank: int = 4) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"lora_up.weight": (width, rank), "lora_down.weight": (rank, width)}
+    return {
+        f"{key}.{name}": random_weight(name, shape, generator) for key in KEYS for name, shape in shapes.items()
+    }
+
+
+def with_lora(model, strength: float = 1.0):
+    return comfy.sd.load_lora_for_models(model, None, lora(), strength, 0.0)[0]
+
+
+def test_a_lora_works_the_same_on_both_sides_of_ours(model, still_motion):
+    moves = motion()
+    clip = ksampler(with_lora(animated(model, moves)))
+    assert torch.equal(ksampler(animated(with_lora(model), moves)), clip)
+    plain = ksampler(with_lora(model))
+    assert torch.equal(ksampler(with_lora(animated(model, still_motion))), plain)
+    assert distance(clip, plain) > 1e-3
+    assert distance(clip, ksampler(animated(model, moves))) > 1e-4
+
+
+def test_a_clone_with_a_lora_beside_one_without(model):
+    moves = motion()
+    without, clone = animated(model, moves), with_lora(animated(model, moves))
+    first = ksampler(without)
+    assert distance(ksampler(clone), first) > 1e-4
+    assert torch.equal(ksampler(without), first)
+
+
+def hooked(hooks, text):
+    node = host_node("nodes_hooks.ConditioningSetProperties")
+    return call(node, cond_NEW=text, strength=1.0, set_cond_area="default", hooks=hooks)
+
+
+def only_from(percent: float, hooks):
+    """The hooks, with no effect before `percent` of the schedule."""
+    keyframe, frames = host_node("nodes_hooks.CreateHookKeyframe"), None
+    for strength, start in ((0.0, 0.0), (1.0, percent)):
+        frames = call(keyframe, strength_mult=strength, start_percent=start, prev_hook_kf=frames)
+    return call(host_node("nodes_hooks.SetHookKeyframes"), hooks=hooks, hook_kf=frames)
+
+
+def lora_hooks():
+    return comfy.hooks.create_hook_lora(lora=lora(), strength_model=1.0, strength_clip=0.0)
+
+
+def model_as_lora_hooks():
+    other = tiny_model()
+    weights = comfy.hooks.get_patch_weights_from_model(other)
+    weights = {key: value * 0.5 for key, value in weights.items() if "attn1.to_q" in key}
+    return comfy.hooks.create_hook_model_as_lora(weights, None, strength_model=1.0, strength_clip=0.0)
+
+
+@pytest.mark.parametrize("make_hooks", [lora_hooks, model_as_lora_hooks])
+def test_hooks_for_the_whole_run_do_what_the_lora_does(model, moving, still, make_hooks):
+    before = copied_weights(model)
+    both = {"positive": hooked(make_hooks(), prompt(2)), "negative": hooked(make_hooks(), prompt(3))}
+    clip, plain = ksampler(moving, **both), ksampler(model, **both)
+    assert torch.equal(ksampler(still, **both), plain)
+    assert distance(clip, plain) > 1e-3
+    assert distance(clip, ksampler(moving)) > 1e-4
+    unload_all_models()
+    assert same_weights(model, before)
+
+
+def test_a_lora_hook_equals_the_lora(model, moving):
+    hooks = lora_hooks()
+    clip = ksampler(moving, positive=hooked(hooks, prompt(2)), negative=hooked(hooks, prompt(3)))
+    assert distance(clip, ksampler(with_lora(moving))) < 1e-5
+
+
+@pytest.mark.parametrize("mode", ["MaxSpeed", "MinVram"])
+def test_scheduled_hooks_begin_when_they_should(model, moving, mode):
+    """One prompt with hooks and one without: the host evaluates them apart, and changes weights in between."""
+    model = moving.clone()
+    model.set_hook_mode(getattr(comfy.hooks.EnumHookMode, mode))
+    hooks = only_from(0.5, lora_hooks())
+    scheduled = ksampler(model, positive=hooked(hooks, prompt(2)), steps=4)
+    whole = ksampler(model, positive=hooked(lora_hooks(), prompt(2)), steps=4)
+    never = ksampler(model, positive=hooked(only_from(1.0, lora_hooks()), prompt(2)), steps=4)
+    without = ksampler(model, steps=4)
+    assert scheduled.isfinite().all()
+    assert distance(scheduled, whole) > 1e-4
+    assert distance(scheduled, without) > 1e-4
+    assert distance(never, without) < 1e-5

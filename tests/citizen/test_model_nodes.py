@@ -1,0 +1,129 @@
+"""The host's nodes that change a model, before and after Apply Motion Model."""
+
+import pytest
+import torch
+from citizen import animated, call, distance, host_node, ksampler, motion
+
+NODES = {
+    "FreeU": ("nodes_freelunch.FreeU", {"b1": 1.1, "b2": 1.2, "s1": 0.9, "s2": 0.2}),
+    "FreeU_V2": ("nodes_freelunch.FreeU_V2", {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2}),
+    "PAG": ("nodes_pag.PerturbedAttentionGuidance", {"scale": 3.0}),
+    "RescaleCFG": ("nodes_model_advanced.RescaleCFG", {"multiplier": 0.7}),
+    "SAG": ("nodes_sag.SelfAttentionGuidance", {"scale": 0.5, "blur_sigma": 2.0}),
+    "LazyCache": (
+        "nodes_easycache.LazyCacheNode",
+        {"reuse_threshold": 3.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False},
+    ),
+    "EasyCache": (
+        "nodes_easycache.EasyCacheNode",
+        {"reuse_threshold": 3.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False},
+    ),
+    "ToMe": ("nodes_tomesd.TomePatchModel", {"ratio": 0.5}),
+    "Downscale": (
+        "nodes_model_downscale.PatchModelAddDownscale",
+        {
+            "block_number": 3,
+            "downscale_factor": 2.0,
+            "start_percent": 0.0,
+            "end_percent": 0.5,
+            "downscale_after_skip": True,
+            "downscale_method": "bicubic",
+            "upscale_method": "bicubic",
+        },
+    ),
+    "NAG": ("nodes_nag.NAGuidance", {"nag_scale": 5.0, "nag_alpha": 0.5, "nag_tau": 1.5}),
+    "CFGZeroStar": ("nodes_cfg.CFGZeroStar", {}),
+    "TCFG": ("nodes_tcfg.TCFG", {}),
+    "FreSca": ("nodes_fresca.FreSca", {"scale_low": 1.0, "scale_high": 1.25, "freq_cutoff": 2}),
+    "APG": ("nodes_apg.APG", {"eta": 1.0, "norm_threshold": 5.0, "momentum": 0.0}),
+    "Mahiro": ("nodes_mahiro.Mahiro", {}),
+    "Epsilon scaling": ("nodes_eps.EpsilonScaling", {"scaling_factor": 1.02}),
+    "v-prediction": ("nodes_model_advanced.ModelSamplingDiscrete", {"sampling": "v_prediction", "zsnr": False}),
+}
+STEPS = 4
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_works_the_same_on_both_sides_of_ours(model, still_motion, name):
+    path, inputs = NODES[name]
+    node, moves = host_node(path), motion()
+
+    def changed(start):
+        return call(node, model=start, **inputs)
+
+    clip = _clip(animated(changed(model), moves))
+    assert clip.isfinite().all()
+    assert torch.equal(_clip(changed(animated(model, moves))), clip)
+    plain = _clip(changed(model))
+    assert torch.equal(_clip(animated(changed(model), still_motion)), plain)
+    assert distance(clip, plain) > 1e-3
+    assert distance(clip, _clip(animated(model, moves))) > 1e-5
+
+
+def test_hypertile(model):
+    """Its tiles are drawn at random, so the draws are the same on both sides."""
+    node, moves = host_node("nodes_hypertile.HyperTile"), motion()
+
+    def tiled(start):
+        return call(node, model=start, tile_size=32, swap_size=2, max_depth=0, scale_depth=False)
+
+    def clip(start):
+        torch.manual_seed(0)
+        return ksampler(start, latent_image={"samples": torch.zeros(3, 4, 16, 16)}, steps=1)
+
+    made = clip(animated(tiled(model), moves))
+    assert torch.equal(clip(tiled(animated(model, moves))), made)
+    assert distance(made, clip(tiled(model))) > 1e-3
+    assert distance(made, clip(animated(model, moves))) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["LazyCache", "EasyCache"])
+def test_a_run_whose_later_steps_all_come_from_a_cache_is_not_still(model, name):
+    from clips import watched
+
+    path, inputs = NODES[name]
+    cached, seen = watched(call(host_node(path), model=animated(model), **inputs))
+    clip = ksampler(cached, steps=8)
+    assert clip.isfinite().all()
+    assert len(seen.calls) < 8
+    assert torch.equal(ksampler(cached, steps=8), clip)
+
+
+def test_a_node_that_takes_every_layer_first_is_named(model):
+    """Apply Motion Model puts itself before what is there; a patch that another node moves before it is refused."""
+    from animatediff_loom.motion_modules.errors import MotionModelError
+    from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepBlock, VideoResBlock
+
+    clone = animated(model).clone()
+    patches = clone.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
+    patches.insert(0, (VideoResBlock, _as_the_host))
+    assert torch.equal(_clip(clone), _clip(animated(model)))
+    patches.insert(0, (TimestepBlock, _as_the_host))
+    with pytest.raises(MotionModelError, match=r"takes the UNet's layers first: move Apply Motion Model"):
+        _clip(clone)
+
+
+def test_a_layer_patch_that_was_there_is_handed_on_to(model):
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+
+    patched, layers = model.clone(), []
+
+    def louder(layer, x, emb, *rest):
+        layers.append(layer)
+        return layer(x, emb) * 1.01
+
+    patched.set_model_forward_timestep_embed_patch((ResBlock, louder))
+    clip = _clip(animated(patched))
+    assert len(layers) == STEPS * 22
+    late = animated(model).clone()
+    late.set_model_forward_timestep_embed_patch((ResBlock, louder))
+    assert torch.equal(_clip(late), clip)
+    assert distance(clip, _clip(animated(model))) > 1e-4
+
+
+def _as_the_host(layer, x, emb, *rest):
+    return layer(x, emb)
+
+
+def _clip(model) -> torch.Tensor:
+    return ksampler(model, steps=STEPS, frames=3)

@@ -1,0 +1,33 @@
+"""How the pack comes up in the host: quickly, without a word of warning, and not at all in a host that is too old."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from host.checkout import PACK
+from host.releases import TOO_OLD, host_tree
+from host.server import Server, ServerError
+
+SECONDS = re.compile(rf"(\d+\.\d+) seconds(.*): \S*{PACK}")
+
+
+def test_import_is_quick_and_silent(host_server: Server):
+    log = plain_log(host_server)
+    seconds, remark = SECONDS.search(log).groups()
+    assert float(seconds) <= 0.5, "the slowest that a busy machine may be; at rest it is below 0.15"
+    assert remark == ""
+    about_us = [line for line in log.splitlines() if PACK in line and not SECONDS.search(line)]
+    assert about_us == []
+
+
+def test_older_host_is_told_in_one_sentence(tmp_path: Path):
+    server = Server(Path(sys.executable), host_tree(TOO_OLD), tmp_path, ("--cpu", "--quick-test-for-ci"))
+    with pytest.raises(ServerError, match="exit status 0"), server:
+        pass
+    sentence = f"AnimateDiff Loom needs ComfyUI 0.20.1 or newer, this is {TOO_OLD}: update ComfyUI."
+    assert f"{PACK} module for custom nodes: {sentence}\n" in plain_log(server)
+
+
+def plain_log(server: Server) -> str:
+    return re.sub(r"\x1b\[\d*m", "", server.log.read_text(encoding="utf-8"))

@@ -1,0 +1,144 @@
+"""What people read: help pages, node texts and README say what the nodes are, in both languages alike."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from animatediff_loom.motion_modules.families import FAMILIES
+from animatediff_loom.nodes import NODES
+
+ROOT = Path(__file__).resolve().parent.parent
+LANGUAGES = ["en", "zh"]
+SCHEMAS = [node.GET_SCHEMA() for node in NODES]
+READMES = ["README.md", "README.zh.md"]
+PAGES = [f"web/docs/{schema.node_id}/{language}.md" for schema in SCHEMAS for language in LANGUAGES]
+WRITTEN = [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
+COMMANDS = ["python scripts/demo.py", "python scripts/test.py"]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def node_texts(language: str) -> dict:
+    return json.loads(read(f"locales/{language}/nodeDefs.json"))
+
+
+def code_lines(text: str) -> list[str]:
+    return [line for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+
+
+def headings(text: str) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return re.findall(r"^(#+) ", prose, re.M)
+
+
+def local_links(text: str) -> list[str]:
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+
+
+def schema_texts(schema) -> dict:
+    """The texts of a schema, in the form of the host's locale files."""
+    inputs = {each.id: {"name": each.display_name or each.id, "tooltip": each.tooltip} for each in schema.inputs}
+    outputs = {str(index): {"name": each.display_name} for index, each in enumerate(schema.outputs)}
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
+def shape(texts) -> dict | None:
+    return {key: shape(value) for key, value in texts.items()} if isinstance(texts, dict) else None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.node_id)
+def test_help_page_explains_every_input_output_and_choice(schema, language):
+    page = read(f"web/docs/{schema.node_id}/{language}.md")
+    assert page.startswith(f"# {node_texts(language)[schema.node_id]['display_name']}\n")
+    names = [each.id for each in schema.inputs] + [each.display_name for each in schema.outputs]
+    missing = [name for name in names if f"- **`{name}`" not in page]
+    choices = {"beta_schedule": "`{}`", "family": "**{}"}
+    for each in schema.inputs:
+        written = choices.get(each.id, "")
+        missing += [option for option in getattr(each, "options", []) if written.format(option) not in page]
+    assert [name for name in missing if name != "auto"] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_help_page_fits_the_narrow_panel(page):
+    tables = [line for line in read(page).splitlines() if line.startswith("|")]
+    assert [line for line in tables if line.count("|") > 3] == []
+
+
+def test_no_help_page_without_a_node():
+    found = {path.parent.name for path in (ROOT / "web" / "docs").glob("*/*.md")}
+    assert found == {schema.node_id for schema in SCHEMAS}
+
+
+def test_english_node_texts_are_those_of_the_schemas():
+    expected = {schema.node_id: schema_texts(schema) for schema in SCHEMAS}
+    assert node_texts("en") == expected, json.dumps(expected, indent=2)
+
+
+@pytest.mark.parametrize("file", ["nodeDefs.json", "main.json"])
+def test_chinese_texts_cover_the_english_ones(file):
+    english, chinese = (json.loads(read(f"locales/{language}/{file}")) for language in LANGUAGES)
+    assert shape(chinese) == shape(english)
+
+
+def test_chinese_node_texts_are_chinese():
+    texts = re.findall(r'"(?:name|tooltip|description|display_name)": "(.*)"', read("locales/zh/nodeDefs.json"))
+    assert texts
+    assert [text for text in texts if not re.search(r"[一-鿿]", text)] == []
+
+
+@pytest.mark.parametrize("path", [path for path in WRITTEN if path.endswith("zh.md")])
+def test_chinese_emphasis_is_closed_where_markdown_sees_it(path):
+    """CommonMark does not close bold between punctuation and a letter, which Chinese writes without a space."""
+    assert re.findall(r".*[）”。，：]\*\*[^\W_].*", read(path)) == []
+
+
+@pytest.mark.parametrize("path", WRITTEN)
+def test_links_lead_somewhere(path):
+    broken = [link for link in local_links(read(path)) if not (ROOT / path).parent.joinpath(link).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", READMES)
+def test_readme_has_the_two_commands(path):
+    assert [line for line in code_lines(read(path)) if line.startswith("python")] == COMMANDS
+    assert all((ROOT / command.split()[1]).is_file() for command in COMMANDS)
+
+
+@pytest.mark.parametrize("path", READMES)
+def test_readme_names_every_family_and_node(path):
+    text = read(path)
+    assert [family.name for family in FAMILIES if f"| {family.name} |" not in text] == []
+    assert [schema.node_id for schema in SCHEMAS if schema.node_id not in text] == []
+
+
+def test_readmes_have_the_same_structure():
+    english, chinese = map(read, READMES)
+    assert headings(english) == headings(chinese)
+    assert code_lines(english) == code_lines(chinese)
+    assert english.count("\n|") == chinese.count("\n|")
+    other = {"README.md": "README.zh.md", "README.zh.md": "README.md"}
+    swapped = [re.sub(r"\bzh\.md$", "en.md", other.get(link, link)) for link in local_links(chinese)]
+    assert swapped == local_links(english)
+
+
+def test_contributing_names_paths_that_exist():
+    named = re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`", read("CONTRIBUTING.md"))
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_licence_is_the_whole_apache_licence():
+    text = read("LICENSE")
+    assert "Version 2.0, January 2004" in text
+    assert all(f"\n   {number}. " in text for number in range(1, 10))
+    assert "END OF TERMS AND CONDITIONS" in text
