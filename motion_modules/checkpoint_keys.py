@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 
-from .registry import architecture_named
+from .registry import ARCHITECTURES
 
 ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"
 
@@ -40,8 +40,8 @@ def spelling_of(keys: Mapping[str, object]) -> str:
     matches = [match for match in map(_site.search, keys) if match]
     if any(match[2] == "temporal_attentions" for match in matches):
         return HOTSHOT
-    named = (architecture_named(match[4].partition(".")[0]) for match in matches)
-    return ORIGINAL if any(named) else DIFFUSERS
+    named = any(match[4].partition(".")[0] in ARCHITECTURES for match in matches)
+    return ORIGINAL if named else DIFFUSERS
 
 
 def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -58,7 +58,7 @@ def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def _original_parameter(parameter: str) -> str:
-    if architecture_named(parameter.partition(".")[0]) is None:
+    if parameter.partition(".")[0] not in ARCHITECTURES:
         parameter = f"temporal_transformer.{parameter}"
         for pattern, replacement in _diffusers_names:
             parameter = pattern.sub(replacement, parameter)

@@ -18,7 +18,7 @@ from .errors import MotionModelError
 from .families import AUTO, CheckpointFacts, Family, recognise
 from .motion_model import MotionModel, MotionModules, Site
 from .other_files import refuse_other_files
-from .registry import Shapes, Tensors, architecture_named
+from .registry import ARCHITECTURES, Shapes, Tensors
 
 LARGEST_DIMENSION = 16384
 
@@ -54,7 +54,7 @@ def motion_model_from_tensors(
     patcher = _patcher(motion, sites, disable_dynamic)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
-    return MotionModel(name, patcher, found, reason, comfy.utils.weight_dtype(motion), sites)
+    return MotionModel(name, patcher, found, reason, _main_dtype(motion), sites)
 
 
 def _read(path: str) -> Mapping[str, Any]:
@@ -108,7 +108,7 @@ def _sites(motion: Tensors, family: Family, name: str) -> dict[str, Site]:
 
 
 def _site(path: str, shapes: Shapes, family: Family, name: str) -> Site:
-    architecture = architecture_named(path.rpartition(".")[2])
+    architecture = ARCHITECTURES[path.rpartition(".")[2]]
     largest = max((size for shape in shapes.values() for size in shape), default=0)
     if largest > 8 * LARGEST_DIMENSION:
         raise MotionModelError(
@@ -156,13 +156,17 @@ def _split(key: str) -> tuple[str, str, str]:
 def _patcher(motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool) -> ModelPatcher:
     device = comfy.model_management.get_torch_device()
     dtype = comfy.model_management.unet_dtype(
-        device, comfy.utils.calculate_parameters(motion), weight_dtype=comfy.utils.weight_dtype(motion)
+        device, comfy.utils.calculate_parameters(motion), weight_dtype=_main_dtype(motion)
     )
     modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}
     model = MotionModules(modules).requires_grad_(False).eval()
     model.load_state_dict(_complete_tensors(motion, sites, modules, dtype), assign=True)
     patcher = ModelPatcher if disable_dynamic else CoreModelPatcher
     return patcher(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+
+
+def _main_dtype(motion: Tensors) -> torch.dtype:
+    return comfy.utils.weight_dtype(motion) or torch.float32
 
 
 def _module(site: Site, dtype: torch.dtype) -> nn.Module:

@@ -213,6 +213,6 @@ def _host_layer(layer, x, emb, context, transformer_options, *rest):
     return x
 
 
-@torch.compiler.disable
+@torch.compiler.disable()
 def _uncompiled(function, *arguments):
     return function(*arguments)

@@ -26,6 +26,8 @@ def trusted_positions(stored: torch.Tensor | None, length: int, channels: int) -
 class PositionalEncoding(nn.Module):
     """Adds row p of the table to frame p of `[positions, frames, channels]`; every context window starts at row 0."""
 
+    pe: torch.Tensor
+
     def __init__(self, length: int, channels: int, device=None):
         super().__init__()
         self.register_buffer("pe", torch.empty(1, length, channels, device=device))

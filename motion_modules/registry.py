@@ -29,18 +29,14 @@ class Architecture:
     module: type[nn.Module]
 
 
-_architectures: dict[str, Architecture] = {}
+ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def register(architecture: Architecture) -> Architecture:
     """Make `architecture` known to every loader; its key must be free."""
-    if architecture.key in _architectures:
+    if architecture.key in ARCHITECTURES:
         raise MotionModelError(
             f"The motion module architecture '{architecture.key}' is already registered: choose another key."
         )
-    _architectures[architecture.key] = architecture
+    ARCHITECTURES[architecture.key] = architecture
     return architecture
-
-
-def architecture_named(key: str) -> Architecture | None:
-    return _architectures.get(key)

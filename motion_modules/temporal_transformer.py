@@ -123,7 +123,7 @@ class TemporalTransformer(nn.Module):
     def _normalise(self, x: torch.Tensor, frames: int) -> torch.Tensor:
         if not self.config.norm_over_frames:
             return self.norm(x).contiguous()
-        batch, channels, height, width = x.shape
+        _, channels, height, width = x.shape
         clips = x.reshape(-1, frames, channels, height * width).transpose(1, 2)
         return self.norm(clips).transpose(1, 2).contiguous()
 

@@ -32,6 +32,7 @@ class LoadMotionModel(io.ComfyNode):
                     "family",
                     options=[AUTO, *(family.name for family in FAMILIES)],
                     default=AUTO,
+                    optional=True,
                     advanced=True,
                     tooltip="What kind of motion model the file holds. auto recognises it by its contents; choose "
                     "AnimateDiff-Lightning by hand, since its files look exactly like AnimateDiff v2.",
@@ -72,6 +73,7 @@ class ApplyMotionModel(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.01,
+                    optional=True,
                     advanced=True,
                     tooltip="Factor on the attention between frames: above 1 more motion, below 1 less. "
                     "LongAnimateDiff asks for 1.15.",
@@ -82,6 +84,7 @@ class ApplyMotionModel(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.001,
+                    optional=True,
                     advanced=True,
                     tooltip="Where in sampling the motion begins: 0 is the first step.",
                 ),
@@ -91,6 +94,7 @@ class ApplyMotionModel(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.001,
+                    optional=True,
                     advanced=True,
                     tooltip="Where in sampling the motion ends: 1 is the last step.",
                 ),
@@ -98,6 +102,7 @@ class ApplyMotionModel(io.ComfyNode):
                     "beta_schedule",
                     options=list(BETA_SCHEDULE_CHOICES),
                     default=AUTO,
+                    optional=True,
                     advanced=True,
                     tooltip="The noise schedule to sample with. auto takes the one that the motion model was trained "
                     "with; a wrong one gives grey or washed-out videos.",

@@ -8,19 +8,6 @@ from ..motion_modules.errors import MotionModelError
 from .beta_schedules import TIMESTEPS, BetaSchedule
 
 
-class LatentConsistency(EPS):
-    """x0 from a consistency model's noise prediction, with its boundary condition (Luo et al. 2023, appendix C)."""
-
-    sigma_data_boundary = 0.5
-    timestep_scaling = 10.0
-
-    def calculate_denoised(self, sigma, model_output, model_input):
-        denoised = super().calculate_denoised(sigma, model_output, model_input)
-        scaled = reshape_sigma(self.timestep(sigma) * self.timestep_scaling, model_output.ndim)
-        variance = scaled**2 + self.sigma_data_boundary**2
-        return denoised * scaled / variance**0.5 + model_input * self.sigma_data_boundary**2 / variance
-
-
 class DistilledTimesteps(ModelSamplingDiscrete):
     """Every `stride`-th noise level of the full schedule, the ones that a consistency model was distilled on."""
 
@@ -33,8 +20,17 @@ class DistilledTimesteps(ModelSamplingDiscrete):
         return super().sigma((timestep - self.stride + 1) / self.stride)
 
 
-class LatentConsistencySampling(DistilledTimesteps, LatentConsistency):
-    pass
+class LatentConsistencySampling(DistilledTimesteps, EPS):
+    """x0 from a consistency model's noise prediction, with its boundary condition (Luo et al. 2023, appendix C)."""
+
+    sigma_data_boundary = 0.5
+    timestep_scaling = 10.0
+
+    def calculate_denoised(self, sigma, model_output, model_input):
+        denoised = super().calculate_denoised(sigma, model_output, model_input)
+        scaled = reshape_sigma(self.timestep(sigma) * self.timestep_scaling, model_output.ndim)
+        variance = scaled**2 + self.sigma_data_boundary**2
+        return denoised * scaled / variance**0.5 + model_input * self.sigma_data_boundary**2 / variance
 
 
 def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:

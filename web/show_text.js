@@ -1,33 +1,35 @@
 import { app } from "../../scripts/app.js";
 
-const ROOM = [440, 250];
+const TEXT_NODES = ["LoomMotionModelInfo"];
+const SIZE = [440, 250];
 
-function textWidget(node) {
-  const found = node.widgets?.find((widget) => widget.name === "shown_text");
-  if (found) return found;
+function addTextWidget(node) {
   const { widget } = app.widgets.STRING(node, "shown_text", ["STRING", { multiline: true }], app);
-  widget.label = "";
   widget.element.readOnly = true;
+  widget.element.placeholder = "";
   widget.serialize = false;
   widget.options.serialize = false;
-  node.setSize([Math.max(node.size[0], ROOM[0]), Math.max(node.size[1], ROOM[1])]);
-  return widget;
+  node.setSize(SIZE);
 }
 
 function showText(node, output) {
-  if (!output?.text) return;
-  textWidget(node).value = output.text.join("\n");
-  node.graph?.setDirtyCanvas(true, true);
+  const widget = node.widgets.find((found) => found.name === "shown_text");
+  widget.value = output.text.join("\n");
+}
+
+function extend(nodeType, method, addition) {
+  const original = nodeType.prototype[method];
+  nodeType.prototype[method] = function (...values) {
+    original?.apply(this, values);
+    addition(this, ...values);
+  };
 }
 
 app.registerExtension({
   name: "AnimateDiffLoom.ShowText",
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!nodeData.name.startsWith("Loom") || !nodeData.output_node) return;
-    const onExecuted = nodeType.prototype.onExecuted;
-    nodeType.prototype.onExecuted = function (output) {
-      onExecuted?.call(this, output);
-      showText(this, output);
-    };
+    if (!TEXT_NODES.includes(nodeData.name)) return;
+    extend(nodeType, "onNodeCreated", addTextWidget);
+    extend(nodeType, "onExecuted", showText);
   },
 });

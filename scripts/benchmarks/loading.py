@@ -51,7 +51,8 @@ def _ours(file: Path) -> Iterable[torch.Tensor]:
 def _host(file: Path) -> Iterable[torch.Tensor]:
     import comfy.utils
 
-    return comfy.utils.load_torch_file(str(file), safe_load=True).values()
+    tensors: dict = comfy.utils.load_torch_file(str(file), safe_load=True)  # pyright: ignore[reportAssignmentType]
+    return tensors.values()
 
 
 def _read_all(tensors: Iterable[torch.Tensor]) -> None:

@@ -11,7 +11,8 @@ CPU_MATRIX_UNITS = {"amx_bf16": "AMX bf16", "avx512_bf16": "AVX-512 bf16", "amx_
 
 def describe(device: torch.device) -> dict[str, str]:
     facts = {
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}",
         "processor": f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "bf16 on the processor": ", ".join(_matrix_units()) or "no instructions for it: emulated, and slow",
     }

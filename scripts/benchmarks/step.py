@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import torch
 
 from . import Run
-from .measuring import Figure, Sample, compare, in_turn, mebibytes, seconds, timed
+from .measuring import Figure, Sample, compare, in_turn, mebibytes, timed
 from .models import compute_in, pack, random_motion_model, random_sd15
 
 OVERHEAD_AT_MOST = {128: 1.40, 256: 1.44}
 CFG = 7.5
-Evaluate = Callable[[Callable[[], object]], None]
+Evaluate = Callable[[Callable[[], object]], object]
 
 
 def figures(run: Run) -> Iterator[Figure]:
@@ -20,7 +20,7 @@ def figures(run: Run) -> Iterator[Figure]:
             evaluate(model, run.frames, 64, lambda step: step())
         for size in run.sizes:
             yield from _compare(run, models, size, dtype)
-        del models, model
+        models.clear()
         _forget_models()
 
 

@@ -6,17 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from .server import Prompt, Server
 
 QUIET = "--disable-gpu --disable-quic --disable-sync --disable-background-networking --disable-component-update"
 FLAGS = ["--no-sandbox", "--no-first-run", *QUIET.split()]
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
-FIRST_WORKFLOW_IS_OPEN = "() => window.app?.extensionManager && window.app?.graph?.nodes.length"
+FIRST_WORKFLOW_IS_OPEN = """() => {
+  const manager = window.app?.extensionManager;
+  return manager?.workflow.activeWorkflow && !manager.spinner;
+}"""
 EMPTY_CANVAS = "() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')"
 FIT_VIEW = "() => app.extensionManager.command.execute('Comfy.Canvas.FitView')"
-FULL_HD = {"width": 1920, "height": 1080}
+FULL_HD = ViewportSize(width=1920, height=1080)
 MINUTES = 120_000.0
 
 

@@ -34,9 +34,7 @@ def listed_models(host_server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_workflow_opens_as_saved(
-    name: str, listed_models: None, page: Page, keep_picture: Callable[[str], None]
-):
+def test_workflow_opens_as_saved(name: str, listed_models: None, page: Page, keep_picture: Callable[[str], None]):
     saved = read(name)
     load_workflow(page, saved)
     page.evaluate(FIT_VIEW)
@@ -58,6 +56,7 @@ def test_missing_models_are_offered(name: str, page: Page, keep_picture: Callabl
     page.get_by_role("button", name="View details").click()
     for model in wanted_models(read(name)):
         expect(page.get_by_text(model["name"]).first).to_be_visible()
+    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(2)
     keep_picture(f"{name}_missing_models")
 
 

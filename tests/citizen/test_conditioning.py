@@ -1,11 +1,12 @@
 """Image to image, masks, areas, ranges of time and prompts of different lengths, with an animated model."""
 
-import nodes
 import pytest
 import torch
 from citizen import FRAMES, STEPS, animated, call, distance, host_node, ksampler
 from clips import noise, prompt, watched
 from torch.testing import assert_close
+
+import nodes
 
 LEFT = torch.cat((torch.ones(1, 64, 32), torch.zeros(1, 64, 32)), dim=-1)
 
@@ -54,9 +55,7 @@ def test_areas(model, moving, still):
 @pytest.mark.parametrize("set_cond_area", ["default", "mask bounds"])
 def test_masked_conditioning(model, moving, still, set_cond_area):
     def masked(mask, text):
-        return call(
-            nodes.ConditioningSetMask, conditioning=text, mask=mask, set_cond_area=set_cond_area, strength=1.0
-        )
+        return call(nodes.ConditioningSetMask, conditioning=text, mask=mask, set_cond_area=set_cond_area, strength=1.0)
 
     both = masked(LEFT, prompt(4)) + masked(1 - LEFT, prompt(2))
     clip = clips_of(model, moving, still, positive=both)

@@ -3,7 +3,6 @@
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
-import nodes
 import pytest
 import torch
 from citizen import FRAMES, call, distance, ksampler
@@ -12,8 +11,10 @@ from comfy.t2i_adapter.adapter import Adapter
 from host_models import CPU, unet_config
 from motion_files import random_weight
 
+import nodes
 
-def filled(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
+
+def filled(module: torch.nn.Module, scale: float = 1.0) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(3)
     for name, weight in module.named_parameters():
         weight.data = random_weight(name, weight.shape, generator) * (scale if weight.ndim > 1 else 1.0)
@@ -29,7 +30,7 @@ def control_net():
 
 
 def t2i_adapter():
-    adapter = Adapter(cin=64 * 3, channels=[32, 64, 128, 128], nums_rb=2, ksize=1, sk=True, use_conv=False)
+    adapter = Adapter(cin=64 * 3, channels=[32, 64, 128, 128], nums_rb=2, ksize=1, sk=True, use_conv=False, xl=False)
     return comfy.controlnet.T2IAdapter(filled(adapter), 3, 8, "nearest-exact", CPU)
 
 

@@ -1,31 +1,12 @@
 """LoRAs on the UNet, given to the whole run or by the host's scheduled hooks, with an animated model."""
 
 import comfy.hooks
-import comfy.sd
 import pytest
 import torch
-from citizen import animated, call, distance, host_node, ksampler, motion
+from citizen import animated, call, distance, host_node, ksampler, lora, motion, with_lora
 from clips import prompt
 from comfy.model_management import unload_all_models
 from host_models import copied_weights, same_weights, tiny_model
-from motion_files import random_weight
-
-KEYS = (
-    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
-    "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_attn2_to_out_0",
-)
-
-
-def lora(seed: int = 0, width: int = 32, rank: int = 4) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {"lora_up.weight": (width, rank), "lora_down.weight": (rank, width)}
-    return {
-        f"{key}.{name}": random_weight(name, shape, generator) for key in KEYS for name, shape in shapes.items()
-    }
-
-
-def with_lora(model, strength: float = 1.0):
-    return comfy.sd.load_lora_for_models(model, None, lora(), strength, 0.0)[0]
 
 
 def test_a_lora_works_the_same_on_both_sides_of_ours(model, still_motion):

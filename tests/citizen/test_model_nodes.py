@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.errors import MotionModelError
 from citizen import animated, call, distance, host_node, ksampler, motion
+from clips import watched
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepBlock, VideoResBlock
 
 NODES = {
     "FreeU": ("nodes_freelunch.FreeU", {"b1": 1.1, "b2": 1.2, "s1": 0.9, "s2": 0.2}),
@@ -40,13 +43,24 @@ NODES = {
     "Epsilon scaling": ("nodes_eps.EpsilonScaling", {"scaling_factor": 1.02}),
     "v-prediction": ("nodes_model_advanced.ModelSamplingDiscrete", {"sampling": "v_prediction", "zsnr": False}),
 }
-STEPS = 4
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def moves():
+    return motion()
+
+
+@pytest.fixture(scope="module")
+def unchanged(model, moves) -> torch.Tensor:
+    """The clip without any of the nodes."""
+    return _clip(animated(model, moves))
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_a_node_works_the_same_on_both_sides_of_ours(model, still_motion, name):
+def test_a_node_works_the_same_on_both_sides_of_ours(model, moves, still_motion, unchanged, name):
     path, inputs = NODES[name]
-    node, moves = host_node(path), motion()
+    node = host_node(path)
 
     def changed(start):
         return call(node, model=start, **inputs)
@@ -57,19 +71,19 @@ def test_a_node_works_the_same_on_both_sides_of_ours(model, still_motion, name):
     plain = _clip(changed(model))
     assert torch.equal(_clip(animated(changed(model), still_motion)), plain)
     assert distance(clip, plain) > 1e-3
-    assert distance(clip, _clip(animated(model, moves))) > 1e-5
+    assert distance(clip, unchanged) > 1e-5
 
 
-def test_hypertile(model):
+def test_hypertile(model, moves):
     """Its tiles are drawn at random, so the draws are the same on both sides."""
-    node, moves = host_node("nodes_hypertile.HyperTile"), motion()
+    node = host_node("nodes_hypertile.HyperTile")
 
     def tiled(start):
         return call(node, model=start, tile_size=32, swap_size=2, max_depth=0, scale_depth=False)
 
     def clip(start):
         torch.manual_seed(0)
-        return ksampler(start, latent_image={"samples": torch.zeros(3, 4, 16, 16)}, steps=1)
+        return _clip(start)
 
     made = clip(animated(tiled(model), moves))
     assert torch.equal(clip(tiled(animated(model, moves))), made)
@@ -79,8 +93,6 @@ def test_hypertile(model):
 
 @pytest.mark.parametrize("name", ["LazyCache", "EasyCache"])
 def test_a_run_whose_later_steps_all_come_from_a_cache_is_not_still(model, name):
-    from clips import watched
-
     path, inputs = NODES[name]
     cached, seen = watched(call(host_node(path), model=animated(model), **inputs))
     clip = ksampler(cached, steps=8)
@@ -89,23 +101,18 @@ def test_a_run_whose_later_steps_all_come_from_a_cache_is_not_still(model, name)
     assert torch.equal(ksampler(cached, steps=8), clip)
 
 
-def test_a_node_that_takes_every_layer_first_is_named(model):
+def test_a_node_that_takes_every_layer_first_is_named(model, unchanged):
     """Apply Motion Model puts itself before what is there; a patch that another node moves before it is refused."""
-    from animatediff_loom.motion_modules.errors import MotionModelError
-    from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepBlock, VideoResBlock
-
     clone = animated(model).clone()
     patches = clone.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
     patches.insert(0, (VideoResBlock, _as_the_host))
-    assert torch.equal(_clip(clone), _clip(animated(model)))
+    assert torch.equal(_clip(clone), unchanged)
     patches.insert(0, (TimestepBlock, _as_the_host))
     with pytest.raises(MotionModelError, match=r"takes the UNet's layers first: move Apply Motion Model"):
         _clip(clone)
 
 
-def test_a_layer_patch_that_was_there_is_handed_on_to(model):
-    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
-
+def test_a_layer_patch_that_was_there_is_handed_on_to(model, unchanged):
     patched, layers = model.clone(), []
 
     def louder(layer, x, emb, *rest):
@@ -118,7 +125,7 @@ def test_a_layer_patch_that_was_there_is_handed_on_to(model):
     late = animated(model).clone()
     late.set_model_forward_timestep_embed_patch((ResBlock, louder))
     assert torch.equal(_clip(late), clip)
-    assert distance(clip, _clip(animated(model))) > 1e-4
+    assert distance(clip, unchanged) > 1e-4
 
 
 def _as_the_host(layer, x, emb, *rest):
@@ -126,4 +133,4 @@ def _as_the_host(layer, x, emb, *rest):
 
 
 def _clip(model) -> torch.Tensor:
-    return ksampler(model, steps=STEPS, frames=3)
+    return ksampler(model, steps=STEPS, latent_image={"samples": torch.zeros(3, 4, 16, 16)})

@@ -45,7 +45,10 @@ def test_beta_schedules_with_multi_evaluation_and_consistency_samplers(model, st
 
 
 def test_the_lcm_sampler_steps_through_the_timesteps_of_animatelcm(model):
-    clip, sampling = _lcm_clip(model), animated(model, motion(None, mid=True), "auto").get_model_object("model_sampling")
+    clip, sampling = (
+        _lcm_clip(model),
+        animated(model, motion(None, mid=True), "auto").get_model_object("model_sampling"),
+    )
     assert len(sampling.sigmas) == 100
     assert sampling.timestep(sampling.sigmas).tolist() == list(range(9, 1000, 10))
     assert clip.isfinite().all()
@@ -58,7 +61,9 @@ def test_lcm_set_by_the_hosts_node_keeps_its_timesteps_under_another_beta_schedu
     assert type(after) is type(before)
     assert_close(after.timestep(after.sigmas), before.timestep(before.sigmas))
     assert not torch.allclose(after.sigmas, before.sigmas)
-    assert ksampler(animated(lcm, motion(), "auto"), sampler_name="lcm", scheduler="sgm_uniform", cfg=1.5).isfinite().all()
+    assert (
+        ksampler(animated(lcm, motion(), "auto"), sampler_name="lcm", scheduler="sgm_uniform", cfg=1.5).isfinite().all()
+    )
 
 
 def test_two_stages_make_what_one_makes(moving):

@@ -2,23 +2,29 @@
 
 import importlib
 
-import nodes
+import comfy.sd
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
 from animatediff_loom.nodes.motion_model import ApplyMotionModel
 from clips import noise, prompt
 from comfy_api.latest import io
-from motion_files import motion_file
+from motion_files import motion_file, random_weight
+
+import nodes
 
 FRAMES, STEPS, CFG, SEED = 4, 2, 5.0, 1
+LORA_KEYS = (
+    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
+    "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_attn2_to_out_0",
+)
 
 
-def motion(positions: int | None = 32, seed: int = 0, scale: float = 1.0, name: str = "motion", mid: bool = False):
+def motion(positions: int | None = 32, scale: float = 1.0, name: str = "motion", family: str = "auto", **kind):
     """A loaded motion model of random weights; `scale` 0 makes every module the identity."""
-    tensors = motion_file(positions=positions, seed=seed, mid=mid)
+    tensors = motion_file(positions=positions, **kind)
     tensors |= {key: tensor * scale for key, tensor in tensors.items() if "proj_out" in key}
-    return motion_model_from_tensors(tensors, f"{name}.safetensors")
+    return motion_model_from_tensors(tensors, f"{name}.safetensors", family)
 
 
 def animated(model, motion_model=None, beta_schedule: str = "as the model", **settings):
@@ -77,6 +83,20 @@ def sampler_custom_advanced(guider, frames: int = FRAMES, steps: int = STEPS, sa
 def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     """How far two clips are apart, in parts of their size."""
     return float((ours - theirs).norm() / theirs.norm())
+
+
+def lora(seed: int = 0, width: int = 32, rank: int = 4) -> dict[str, torch.Tensor]:
+    """A LoRA file for two layers of the tiny UNet."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"lora_up.weight": (width, rank), "lora_down.weight": (rank, width)}
+    return {
+        f"{key}.{name}": random_weight(name, shape, generator) for key in LORA_KEYS for name, shape in shapes.items()
+    }
+
+
+def with_lora(model, strength: float = 1.0):
+    """A clone of `model` as the host's LoRA loader makes it."""
+    return comfy.sd.load_lora_for_models(model, None, lora(), strength, 0.0)[0]
 
 
 def _with_defaults(inputs: dict, frames: int) -> dict:

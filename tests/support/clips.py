@@ -24,7 +24,7 @@ def noise(frames: int, seed: int = 1) -> torch.Tensor:
 
 def sample(
     model,
-    frames: int = 5,
+    frames: int = 3,
     steps: int = 2,
     cfg: float = 5.0,
     sampler: str = "euler",

@@ -1,0 +1,81 @@
+"""A person's first graph: from an empty canvas to a video, with the mouse and the keyboard."""
+
+from collections.abc import Callable
+
+import pytest
+from canvas import add_node, connect, set_widgets
+from example_workflows import FRAMES, SIZE
+from host.frontend import FIT_VIEW, api_prompt, ui_workflow
+from host.server import Server
+from playwright.sync_api import Page
+from server_fixtures import HostModels
+
+NODES = {
+    "checkpoint": ("Load Checkpoint", "CheckpointLoaderSimple", 300, 200),
+    "load": ("Load Motion Model", "LoomLoadMotionModel", 300, 420),
+    "info": ("Motion Model Info", "LoomMotionModelInfo", 300, 620),
+    "apply": ("Apply Motion Model", "LoomApplyMotionModel", 760, 200),
+    "positive": ("CLIP Text Encode (Prompt)", "CLIPTextEncode", 760, 480),
+    "negative": ("CLIP Text Encode (Prompt)", "CLIPTextEncode", 760, 760),
+    "latent": ("Empty Latent Image", "EmptyLatentImage", 1180, 800),
+    "sampler": ("KSampler", "KSampler", 1180, 300),
+    "decode": ("VAE Decode", "VAEDecode", 1540, 200),
+    "create": ("Create Video", "CreateVideo", 1540, 360),
+    "save": ("Save Video", "SaveVideo", 1540, 580),
+}
+LINKS = [
+    ("checkpoint", "MODEL", "apply", "model"),
+    ("load", "motion_model", "apply", "motion_model"),
+    ("load", "motion_model", "info", "motion_model"),
+    ("checkpoint", "CLIP", "positive", "clip"),
+    ("checkpoint", "CLIP", "negative", "clip"),
+    ("apply", "model", "sampler", "model"),
+    ("positive", "CONDITIONING", "sampler", "positive"),
+    ("negative", "CONDITIONING", "sampler", "negative"),
+    ("latent", "LATENT", "sampler", "latent_image"),
+    ("sampler", "LATENT", "decode", "samples"),
+    ("checkpoint", "VAE", "decode", "vae"),
+    ("decode", "IMAGE", "create", "images"),
+    ("create", "VIDEO", "save", "video"),
+]
+VIDEO = "() => [...document.querySelectorAll('video')].find(video => video.readyState >= 2)"
+SHOWN = "node => app.graph.getNodeById(node).widgets?.find(widget => widget.name === 'shown_text')?.element.value"
+
+
+@pytest.mark.timeout(600)
+def test_first_graph(page: Page, host_server: Server, sd15_models: HostModels, keep_picture: Callable[[str], None]):
+    ids = {key: add_node(page, name, x, y) for key, (name, _, x, y) in NODES.items()}
+    for origin, output, target, name in LINKS:
+        connect(page, ids[origin], output, ids[target], name)
+    set_widgets(page, ids["checkpoint"], {"ckpt_name": sd15_models.checkpoint})
+    set_widgets(page, ids["load"], {"motion_model": sd15_models.motion_model})
+    set_widgets(page, ids["latent"], {"width": SIZE, "height": SIZE, "batch_size": FRAMES})
+    set_widgets(page, ids["sampler"], {"steps": 1})
+    keep_picture("built_by_hand")
+    assert_wired(page, ids)
+
+    page.get_by_test_id("queue-button").click()
+    video = page.wait_for_function(VIDEO, timeout=300_000).as_element()
+    page.evaluate(FIT_VIEW)
+    page.wait_for_function("() => !app.canvas.dirty_canvas")
+    keep_picture("built_and_run")
+
+    assert video.evaluate("video => [video.videoWidth, video.videoHeight]") == [SIZE, SIZE]
+    assert_text_shown(page, ids["info"])
+
+
+def assert_wired(page: Page, ids: dict[str, int]) -> None:
+    prompt = api_prompt(page)
+    assert {key: prompt[str(node)]["class_type"] for key, node in ids.items()} == {
+        key: class_type for key, (_, class_type, _, _) in NODES.items()
+    }
+    for origin, _, target, name in LINKS:
+        assert prompt[str(ids[target])]["inputs"][name][0] == str(ids[origin])
+
+
+def assert_text_shown(page: Page, info: int) -> None:
+    """The text is on the node, and in neither the prompt nor the saved workflow."""
+    shown = page.evaluate(SHOWN, info)
+    assert "family: AnimateDiff v3" in shown and "frames: trained for 16" in shown
+    assert api_prompt(page)[str(info)]["inputs"].keys() == {"motion_model"}
+    assert "AnimateDiff v3" not in str(ui_workflow(page))
