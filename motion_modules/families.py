@@ -11,7 +11,7 @@ from .errors import MotionModelError
 
 AUTO = "auto"
 SD15, SDXL = "SD1.5", "SDXL"
-LCM_ADVICE = "sampler lcm, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
+LCM_ADVICE = "sampler lcm, scheduler sgm_uniform, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
 LIGHTNING_ADVICE = "sampler euler, scheduler sgm_uniform, CFG 1, as many steps as the file's name says"
 
 KeyShapes = Mapping[str, tuple[int, ...]]
@@ -83,6 +83,7 @@ FAMILIES = (
         trained_frames=8,
         joint_unet_norm=True,
         beta_schedule="Stable Diffusion (scaled_linear)",
+        advice="sampler euler_ancestral, 30 steps, 8 frames, about 672x384",
     ),
     Family(
         "AnimateDiff-SDXL beta",
@@ -92,6 +93,7 @@ FAMILIES = (
         signs=(Sign(),),
         joint_module_norm=True,
         beta_schedule="AnimateDiff-SDXL (scaled_linear to 0.020)",
+        advice="sampler euler, CFG 8.5, about 1024x1024",
     ),
     Family(
         "AnimateLCM",
@@ -109,6 +111,7 @@ FAMILIES = (
         levels=4,
         mid=True,
         signs=(Sign(positions=(64, 128)),),
+        trained_frames=32,
         advice="attention_scale 1.15, 16 to 64 frames",
     ),
     Family("AnimateDiff-Lightning", base=SD15, levels=4, mid=True, advice=LIGHTNING_ADVICE),

@@ -34,8 +34,8 @@ class LoadMotionModel(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="What kind of motion model the file holds. auto recognises it by its contents; choose "
-                    "AnimateDiff-Lightning by hand, since its files look exactly like AnimateDiff v2.",
+                    tooltip="What kind of motion model the file holds. auto recognises it by its contents. "
+                    "Lightning files look exactly like AnimateDiff v2: choosing it only adds its sampler advice.",
                 ),
             ],
             outputs=[MotionModelSocket.Output(display_name="motion_model")],
@@ -105,7 +105,8 @@ class ApplyMotionModel(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="The noise schedule to sample with. auto takes the one that the motion model was trained "
-                    "with; a wrong one gives grey or washed-out videos.",
+                    "with; a wrong one gives grey or washed-out videos. A ModelSampling node behind this one replaces "
+                    "it.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

@@ -18,7 +18,10 @@ FIRST_WORKFLOW_IS_OPEN = """() => {
   return manager?.workflow.activeWorkflow && !manager.spinner;
 }"""
 EMPTY_CANVAS = "() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')"
-FIT_VIEW = "() => app.extensionManager.command.execute('Comfy.Canvas.FitView')"
+FIT_VIEW = """() => {
+  app.canvas.deselectAll();
+  return app.extensionManager.command.execute('Comfy.Canvas.FitView');
+}"""
 FULL_HD = ViewportSize(width=1920, height=1080)
 MINUTES = 120_000.0
 

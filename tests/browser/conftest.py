@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from host.browser import ADVICE, find_browser
 from host.checkout import ROOT
-from host.frontend import headless_browser, open_frontend
+from host.frontend import FIT_VIEW, headless_browser, open_frontend
 from host.server import Server
 from playwright.sync_api import Browser, Page
 
 ARTEFACTS = ROOT / "artefacts"
+DRAWN = "() => !app.canvas.dirty_canvas && !app.canvas.dirty_bgcanvas"
 
 
 @pytest.fixture(scope="session")
@@ -22,15 +23,21 @@ def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Browser, host_server: Server) -> Iterator[Page]:
-    """A fresh tab with an empty canvas of `host_server`."""
+    """A tab for the tests of one file, with an empty canvas of `host_server` at first."""
     with open_frontend(browser, host_server) as page:
         yield page
 
 
 @pytest.fixture
 def keep_picture(page: Page) -> Callable[[str], None]:
-    """Keeps a screenshot for a person to look at."""
+    """Keeps a screenshot of the whole graph for a person to look at."""
     ARTEFACTS.mkdir(exist_ok=True)
-    return lambda name: page.screenshot(path=ARTEFACTS / f"{name}.png") and None
+
+    def keep(name: str) -> None:
+        page.evaluate(FIT_VIEW)
+        page.wait_for_function(DRAWN)
+        page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+    return keep

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 from canvas import add_node, connect, set_widgets
 from example_workflows import FRAMES, SIZE
-from host.frontend import FIT_VIEW, api_prompt, ui_workflow
-from host.server import Server
+from host.frontend import api_prompt, ui_workflow
 from playwright.sync_api import Page
 from server_fixtures import HostModels
 
@@ -38,12 +37,15 @@ LINKS = [
     ("decode", "IMAGE", "create", "images"),
     ("create", "VIDEO", "save", "video"),
 ]
+RATE = 8
 VIDEO = "() => [...document.querySelectorAll('video')].find(video => video.readyState >= 2)"
+IS_ON_NODE = """([node, video]) =>
+  app.graph.getNodeById(node).widgets.some(widget => widget.element?.contains(video))"""
 SHOWN = "node => app.graph.getNodeById(node).widgets?.find(widget => widget.name === 'shown_text')?.element.value"
 
 
 @pytest.mark.timeout(600)
-def test_first_graph(page: Page, host_server: Server, sd15_models: HostModels, keep_picture: Callable[[str], None]):
+def test_first_graph(page: Page, sd15_models: HostModels, keep_picture: Callable[[str], None]):
     ids = {key: add_node(page, name, x, y) for key, (name, _, x, y) in NODES.items()}
     for origin, output, target, name in LINKS:
         connect(page, ids[origin], output, ids[target], name)
@@ -51,16 +53,17 @@ def test_first_graph(page: Page, host_server: Server, sd15_models: HostModels, k
     set_widgets(page, ids["load"], {"motion_model": sd15_models.motion_model})
     set_widgets(page, ids["latent"], {"width": SIZE, "height": SIZE, "batch_size": FRAMES})
     set_widgets(page, ids["sampler"], {"steps": 1})
+    set_widgets(page, ids["create"], {"fps": RATE})
     keep_picture("built_by_hand")
     assert_wired(page, ids)
 
     page.get_by_test_id("queue-button").click()
     video = page.wait_for_function(VIDEO, timeout=300_000).as_element()
-    page.evaluate(FIT_VIEW)
-    page.wait_for_function("() => !app.canvas.dirty_canvas")
     keep_picture("built_and_run")
 
+    assert page.evaluate(IS_ON_NODE, [ids["save"], video])
     assert video.evaluate("video => [video.videoWidth, video.videoHeight]") == [SIZE, SIZE]
+    assert round(video.evaluate("video => video.duration") * RATE) == FRAMES
     assert_text_shown(page, ids["info"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from example_workflows import FOLDER, NAMES
 from export_api_workflows import export, twin_of
-from host.frontend import FIT_VIEW, load_workflow, ui_workflow
+from host.frontend import load_workflow, ui_workflow
 from host.server import Server
 from playwright.sync_api import Page, expect
 
@@ -37,8 +37,6 @@ def listed_models(host_server: Server) -> Iterator[None]:
 def test_workflow_opens_as_saved(name: str, listed_models: None, page: Page, keep_picture: Callable[[str], None]):
     saved = read(name)
     load_workflow(page, saved)
-    page.evaluate(FIT_VIEW)
-    page.wait_for_function("() => !app.canvas.dirty_canvas")
     keep_picture(name)
 
     now = ui_workflow(page)

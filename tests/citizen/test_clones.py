@@ -1,0 +1,109 @@
+"""Several uses of one model in one run: stills beside clips, other motion models, copies for other devices."""
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.loader import load_motion_model, load_motion_patcher
+from citizen import animated, distance, ksampler, motion
+from comfy.model_patcher import ModelPatcher
+from host_models import CPU, copied_weights, same_weights, tiny_model
+from motion_files import motion_file
+from safetensors.torch import save_file
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("models") / "motion.safetensors"
+    save_file(motion_file(), path)
+    return str(path)
+
+
+def test_stills_beside_clips(model):
+    stills, options = ksampler(model), repr(model.model_options)
+    clip_model = animated(model, motion(24), "auto")
+    clip = ksampler(clip_model)
+    assert distance(clip, stills) > 1e-3
+    assert torch.equal(ksampler(model), stills)
+    assert torch.equal(ksampler(clip_model), clip)
+    assert torch.equal(ksampler(model), stills)
+    assert repr(model.model_options) == options
+
+
+def test_two_clones_with_motion_models_of_their_own(model):
+    one, other = animated(model, motion()), animated(model, motion(24, seed=7, name="other"), "auto")
+    first, second = ksampler(one), ksampler(other)
+    assert distance(first, second) > 1e-3
+    assert torch.equal(ksampler(one), first)
+    assert torch.equal(ksampler(other), second)
+
+
+def test_two_strengths_of_one_motion_model(model):
+    moves = motion()
+    half, whole = animated(model, moves, strength=0.5), animated(model, moves)
+    clips = [ksampler(half), ksampler(whole)]
+    assert distance(*clips) > 1e-3
+    assert torch.equal(ksampler(half), clips[0])
+
+
+def test_motion_models_run_in_the_order_in_which_they_were_applied(model, still_motion):
+    one, other = motion(), motion(seed=7, name="other")
+    both = ksampler(animated(animated(model, one), other))
+    assert distance(both, ksampler(animated(animated(model, other), one))) > 1e-3
+    assert distance(both, ksampler(animated(model, other))) > 1e-3
+    alone = ksampler(animated(model, one))
+    assert torch.equal(ksampler(animated(animated(model, still_motion), one)), alone)
+    assert torch.equal(ksampler(animated(animated(model, one), still_motion)), alone)
+
+
+def test_one_motion_model_twice(model):
+    moves = motion()
+    twice = ksampler(animated(animated(model, moves), moves))
+    assert distance(twice, ksampler(animated(model, moves))) > 1e-3
+    copy = ksampler(animated(animated(model, moves), motion(name="copy")))
+    assert torch.equal(twice, copy)
+
+
+def test_a_clone_of_an_animated_model_is_animated(moving):
+    assert torch.equal(ksampler(moving.clone().clone()), ksampler(moving))
+
+
+def test_a_motion_model_is_loaded_again_for_each_further_device(file):
+    if not hasattr(ModelPatcher, "deepclone_multigpu"):
+        pytest.skip("this host has no clones for several GPUs")
+    start = tiny_model()
+    start.cached_patcher_init = (_fresh_model, ())
+    clip_model = animated(start, load_motion_model(file))
+    copy = clip_model.deepclone_multigpu(new_load_device=CPU)
+    (ours,), (theirs,) = (patcher.get_nested_additional_models() for patcher in (clip_model, copy))
+    assert theirs.model is not ours.model
+    assert same_weights(theirs, copied_weights(ours))
+    assert torch.equal(ksampler(copy), ksampler(clip_model))
+
+
+def test_conds_spread_over_clones(file):
+    """The host's code for several GPUs, with one clone and the CPU as the only device."""
+    if not hasattr(ModelPatcher, "deepclone_multigpu"):
+        pytest.skip("this host has no clones for several GPUs")
+    start = tiny_model()
+    start.cached_patcher_init = (_fresh_model, ())
+    clip_model = animated(start, load_motion_model(file))
+    spread = clip_model.clone()
+    copy = clip_model.deepclone_multigpu(new_load_device=CPU)
+    spread.set_additional_models("multigpu", [copy])
+    assert distance(ksampler(spread), ksampler(clip_model)) < 1e-5
+
+
+def test_a_copy_without_dynamic_memory(file):
+    """What torch.compile and hooks ask of a model that pages its weights in."""
+    patcher = load_motion_patcher(file, "auto", disable_dynamic=True)
+    assert type(patcher) is ModelPatcher
+    assert same_weights(patcher, copied_weights(load_motion_model(file).patcher))
+    again = load_motion_model(file).patcher.clone(force_deepcopy=True)
+    assert same_weights(again, copied_weights(patcher))
+    start = tiny_model()
+    start.cached_patcher_init = (_fresh_model, ())
+    clip_model = animated(start, load_motion_model(file))
+    assert torch.equal(ksampler(clip_model.clone(disable_dynamic=True)), ksampler(clip_model))
+
+
+def _fresh_model(disable_dynamic: bool = False):
+    return tiny_model()

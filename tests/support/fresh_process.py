@@ -1,0 +1,81 @@
+"""Run in a process of its own: samples with the pack, and prints what of the host and of torch was replaced.
+
+Arguments: the host's tree, what to do (`sample`, `fail` half-way, or `patch` something on purpose), and the length of the
+positional tables, 24 for a motion model that joins the UNet's group norms.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+WATCHED = (
+    "comfy",
+    "comfy_extras",
+    "comfy_api",
+    "comfy_execution",
+    "nodes",
+    "latent_preview",
+    "node_helpers",
+    "torch.nn",
+)
+
+
+def snapshot() -> dict[str, object]:
+    """Every function, class and class attribute of the watched modules, by name."""
+    found: dict[str, object] = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith(WATCHED) and module is not None:
+            for key, value in list(vars(module).items()):
+                if callable(value):
+                    found[f"{name}.{key}"] = value
+                if isinstance(value, type) and value.__module__.startswith(WATCHED):
+                    found |= {f"{name}.{key}.{member}": kept for member, kept in list(vars(value).items())}
+    return found
+
+
+def changes(before: dict[str, object]) -> list[str]:
+    after = snapshot()
+    return sorted(name for name, value in before.items() if after.get(name) is not value)
+
+
+def _conftest():
+    spec = importlib.util.spec_from_file_location("tests_conftest", TESTS / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(tree: str, action: str, positions: int) -> None:
+    sys.path[:0] = [tree, str(TESTS / "support")]
+    sys.argv = sys.argv[:1]
+    conftest = _conftest()
+    conftest._use_cpu()
+    import clips
+    import comfy_extras.nodes_custom_sampler
+    import host_models
+
+    import nodes  # noqa: F401
+
+    model = host_models.tiny_model()
+    still = clips.sample(model)
+    before = snapshot()
+    conftest._load_pack()
+    from citizen import animated, motion
+    from interruptions import failing
+
+    clip = animated(model, motion(positions))
+    try:
+        clips.sample(failing(clip) if action == "fail" else clip)
+    except ArithmeticError:
+        assert action == "fail"
+    if action == "patch":
+        comfy_extras.nodes_custom_sampler.CFGGuider.execute = None
+        sys.modules["torch.nn"].GroupNorm.forward = None
+    same = action == "patch" or bool((clips.sample(model) == still).all())
+    print(json.dumps({"changes": changes(before), "watched": len(before), "same": same}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
