@@ -60,7 +60,7 @@ class GatedLinear(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        return F.gelu(gate).mul_(value)
 
 
 class FeedForward(nn.Module):

@@ -1,6 +1,7 @@
 """One motion module alone: ours over diffusers', with the same weights and input."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -10,7 +11,7 @@ from .models import DTYPES, pack
 
 SHAPES = ((320, 64), (640, 32), (1280, 16))
 CHUNKS, FRAMES, POSITIONS, HEADS = 2, 16, 32, 8
-TIME_AT_MOST = {"fp32": 1.0, "bf16": 0.75, "fp16": 0.75}
+TIME_AT_MOST = {"fp32": 1.0, "bf16": 0.75}
 MEMORY_AT_MOST = 0.5
 DIFFUSERS_NAMES = {"attention_blocks.0": "attn1", "attention_blocks.1": "attn2"} | {
     "norms.0": "norm1",
@@ -45,6 +46,14 @@ def _compare(run: Run, dtype: str, channels: int, side: int) -> Iterator[Figure]
     yield compare(name, samples, TIME_AT_MOST[dtype], f", results differ by {difference:.0e}")
     memory = {who: peak_memory(work, run.device) for who, work in works.items()}
     yield compare_memory(f"{name}, peak extra memory", memory, MEMORY_AT_MOST)
+
+
+def _difference(ours, works) -> float:
+    """Relative, with all frames under one norm for once, which is the only way that diffusers knows; warms up both."""
+    usual, ours.config = ours.config, replace(ours.config, norm_over_frames=True)
+    mine, theirs = (work() for work in works.values())
+    ours.config = usual
+    return float((mine - theirs).float().norm() / theirs.float().norm())
 
 
 def _modules(channels: int, device: torch.device, dtype: torch.dtype):

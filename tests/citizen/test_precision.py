@@ -88,7 +88,7 @@ def test_fp8_on_both_sides():
 
 @pytest.mark.parametrize("memory", [1, 100_000])
 def test_weights_cast_on_use(memory):
-    """What --lowvram and --novram, which exclude --cpu, do on a GPU: weights stay outside and are patched in each layer."""
+    """What --lowvram and --novram do on a GPU (they exclude --cpu): weights stay outside until a layer is used."""
     model = animated(with_lora(tiny_model()))
     expected = evaluation(model)
     unload_all_models()

@@ -1,4 +1,4 @@
-"""How the pack comes up in the host: quickly, without a word of warning, and not at all in a host that is too old."""
+"""How the pack comes up in the host: without a word of warning, and not at all in a host that is too old."""
 
 import re
 import sys
@@ -9,16 +9,13 @@ from host.checkout import PACK
 from host.releases import TOO_OLD, host_tree
 from host.server import Server, ServerError
 
-SECONDS = re.compile(rf"(\d+\.\d+) seconds(.*): \S*{PACK}")
+IMPORTED = re.compile(rf"\d+\.\d+ seconds: \S*{PACK}")
 
 
-def test_import_is_quick_and_silent(host_server: Server):
-    log = plain_log(host_server)
-    seconds, remark = SECONDS.search(log).groups()
-    assert float(seconds) <= 0.5, "the slowest that a busy machine may be; at rest it is below 0.15"
-    assert remark == ""
-    about_us = [line for line in log.splitlines() if PACK in line and not SECONDS.search(line)]
-    assert about_us == []
+def test_import_is_silent(host_server: Server):
+    starting = plain_log(host_server).partition("Starting server")[0]
+    (line,) = (line for line in starting.splitlines() if PACK in line)
+    assert IMPORTED.search(line)
 
 
 def test_older_host_is_told_in_one_sentence(tmp_path: Path):

@@ -1,9 +1,11 @@
 """Every example workflow, queued over the API in the real server, makes a video that can be decoded."""
 
 from collections.abc import Callable
+from urllib.request import urlopen
 
 import pytest
 from example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, small_prompt
+from host.checkout import PACK
 from host.server import Server
 from server_fixtures import HostModels
 
@@ -25,3 +27,10 @@ def test_every_workflow_is_tested_and_has_a_picture():
     assert {file.stem for file in FOLDER.glob("*.json")} == set(NAMES)
     assert {file.stem for file in FOLDER.glob("*.jpg")} == set(NAMES)
     assert {file.stem for file in (FOLDER / "api").glob("*.json")} == set(NAMES)
+
+
+def test_workflows_are_among_the_templates(host_server: Server):
+    assert set(host_server.get("/workflow_templates")[PACK]) == set(NAMES)
+    for name in NAMES:
+        with urlopen(f"{host_server.url}/api/workflow_templates/{PACK}/{name}.jpg") as picture:
+            assert picture.headers.get_content_type() == "image/jpeg"

@@ -183,6 +183,17 @@ def test_a_range_of_the_steps(motion_first):
     assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+def test_ranges_that_meet_do_not_overlap():
+    """The step that lies on the border belongs to the motion model that starts there."""
+    plain, border = tiny_model(), 0.4
+    sigma = plain.get_model_object("model_sampling").percent_to_sigma(border)
+    before, after = MotionSettings(end_percent=border), MotionSettings(start_percent=border)
+    both = animate(animate(plain, load(V3), before, AS_THE_MODEL), load(V3, seed=1), after, AS_THE_MODEL)
+    second = animate(plain, load(V3, seed=1), MotionSettings(), AS_THE_MODEL)
+    ours, expected = (sample(model, sigmas=torch.tensor((sigma, 0.0))) for model in (both, second))
+    assert torch.equal(ours, expected)
+
+
 class OtherNode:
     """A layer patch of another pack."""
 

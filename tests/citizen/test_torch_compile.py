@@ -1,0 +1,79 @@
+"""The host's torch.compile node before and after Apply Motion Model.
+
+Its guards leave out `transformer_options`, in which a motion model's settings travel: what was compiled for one run
+must not be used in another.
+"""
+
+from copy import deepcopy
+
+import comfy.ldm.modules.attention
+import comfy.model_patcher
+import comfy.supported_models
+import pytest
+import torch
+from citizen import animated, call, distance, host_node, ksampler, motion
+from host_models import CPU, unet_config
+from motion_files import random_weight
+
+BACKEND = "aot_eager"  # all of the compiler but the kernels, which take minutes
+WHOLE, LAYERS = "one graph for the UNet, as on a GPU", "a graph for each layer, as on a CPU"
+
+
+@pytest.fixture(scope="module", params=[WHOLE, LAYERS])
+def small(request):
+    """A MODEL with spatial transformers at its first level alone, and the attention that the host has there."""
+    torch.compiler.reset()
+    config = unet_config("SD1.5")
+    depths = {"transformer_depth": [1, 1] + [0] * 6, "transformer_depth_output": [1] * 3 + [0] * 9}
+    config |= depths | {"transformer_depth_middle": -1}
+    kind = comfy.supported_models.SD15(deepcopy(config))
+    kind.unet_config = config
+    kind.set_inference_dtype(torch.float32, None)
+    made, generator = kind.get_model({}, device=CPU), torch.Generator().manual_seed(0)
+    for name, weight in made.diffusion_model.named_parameters():
+        weight.data = random_weight(name, weight.shape, generator)
+    patcher = comfy.model_patcher.CoreModelPatcher(made, CPU, CPU)
+    if request.param == WHOLE:
+        patcher.model_options["transformer_options"]["optimized_attention_override"] = _attention_of_a_gpu
+    return patcher
+
+
+def _attention_of_a_gpu(_attention_of_a_cpu, *arguments, **more):
+    return comfy.ldm.modules.attention.attention_pytorch(*arguments, **more)
+
+
+def compiled(model):
+    return call(host_node("nodes_torch_compile.TorchCompileModel"), model=model, backend=BACKEND)
+
+
+def test_stills_and_clips_of_one_compiled_model(small):
+    """The same shapes with and without motion, and with other settings, one after another."""
+    moves, ready = motion(), compiled(small)
+    variants = [{}, {"strength": 0.5, "end_percent": 0.5}]
+    expected = [ksampler(small), *(ksampler(animated(small, moves, **settings)) for settings in variants)]
+    made = [ksampler(ready), *(ksampler(animated(ready, moves, **settings)) for settings in variants)]
+    for ours, eager in zip(made, expected, strict=True):
+        assert distance(ours, eager) < 1e-4
+    for i, ours in enumerate(made):
+        assert all(distance(ours, other) > 1e-3 for other in made[i + 1 :])
+    assert distance(ksampler(ready), expected[0]) < 1e-4
+
+
+def test_frames_and_conds_of_the_same_batch(small):
+    """Two conds of 4 frames and one cond of 8 frames have the same shapes; the node stands after ours here."""
+    clip_model = animated(small)
+    ready = compiled(clip_model)
+    for inputs in ({"frames": 4}, {"frames": 8, "cfg": 1.0}):
+        assert distance(ksampler(ready, **inputs), ksampler(clip_model, **inputs)) < 1e-4
+
+
+def test_another_motion_model(small):
+    clip_model = animated(small, motion(seed=7, name="other"))
+    assert distance(ksampler(compiled(clip_model)), ksampler(clip_model)) < 1e-4
+
+
+def test_norms_over_frames(small):
+    clip_model = animated(small, motion(24))
+    assert distance(ksampler(compiled(clip_model)), ksampler(clip_model)) < 1e-4
+    assert distance(ksampler(compiled(small)), ksampler(small)) < 1e-4
+    assert distance(ksampler(clip_model), ksampler(animated(small))) > 1e-3
