@@ -91,4 +91,7 @@ def _show_machine(run) -> dict[str, str]:
 
 if __name__ == "__main__":
     end_cleanly_on_signals()
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")

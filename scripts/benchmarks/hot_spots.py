@@ -27,11 +27,11 @@ def figures(run: Run) -> Iterator[Figure]:
     dtype, size = run.dtypes[-1], run.sizes[-1] if run.device.type == "cuda" else run.sizes[0]
     profiles = {who: _profile(run, model, size) for who, model in plain_and_animated(dtype).items()}
     name = f"profile {size}x{size}, {run.frames} frames, {dtype}"
-    clock = "GPU" if run.device.type == "cuda" else "CPU"
+    clock = "GPU time" if run.device.type == "cuda" else "elapsed time"
     for title, table in (("by kind", _by_kind(profiles)), ("largest operations", _largest(profiles))):
         rows = [f"{row:<60.60}" + "".join(f"{who} {seconds(value):>9}  " for who, value in cells.items())
                 for row, cells in table.items()]  # fmt: skip
-        yield Figure(f"{name}, {title}, {clock} time", "\n  " + "\n  ".join(rows), details=table)
+        yield Figure(f"{name}, {title}, {clock}", "\n  " + "\n  ".join(rows), details=table)
 
 
 def _profile(run: Run, model, size: int) -> dict[str, float]:
@@ -49,6 +49,7 @@ def _profile(run: Run, model, size: int) -> dict[str, float]:
             timed(step, run.device)
         times.update(_own_times(profile, run.device))
 
+    evaluate(model, run.frames, 64, lambda step: step())
     evaluate(model, run.frames, size, watch)
     return times
 

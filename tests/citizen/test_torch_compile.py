@@ -15,7 +15,7 @@ from citizen import animated, call, distance, host_node, ksampler, motion
 from host_models import CPU, unet_config
 from motion_files import random_weight
 
-BACKEND = "aot_eager"  # all of the compiler but the kernels, which take minutes
+BACKEND = "eager"  # the part of the compiler that records graphs and guards; its kernels take minutes
 WHOLE, LAYERS = "one graph for the UNet, as on a GPU", "a graph for each layer, as on a CPU"
 
 
@@ -42,8 +42,8 @@ def _attention_of_a_gpu(_attention_of_a_cpu, *arguments, **more):
     return comfy.ldm.modules.attention.attention_pytorch(*arguments, **more)
 
 
-def compiled(model):
-    return call(host_node("nodes_torch_compile.TorchCompileModel"), model=model, backend=BACKEND)
+def compiled(model, backend: str = BACKEND):
+    return call(host_node("nodes_torch_compile.TorchCompileModel"), model=model, backend=backend)
 
 
 def test_stills_and_clips_of_one_compiled_model(small):
@@ -73,7 +73,8 @@ def test_another_motion_model(small):
 
 
 def test_norms_over_frames(small):
+    """With a backend that lowers group norms, since "eager" would run them inside the mode once more."""
     clip_model = animated(small, motion(24))
-    assert distance(ksampler(compiled(clip_model)), ksampler(clip_model)) < 1e-4
-    assert distance(ksampler(compiled(small)), ksampler(small)) < 1e-4
-    assert distance(ksampler(clip_model), ksampler(animated(small))) > 1e-3
+    clip = ksampler(clip_model, steps=1)
+    assert distance(ksampler(compiled(clip_model, "aot_eager"), steps=1), clip) < 1e-4
+    assert distance(clip, ksampler(animated(small), steps=1)) > 1e-3

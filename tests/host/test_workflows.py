@@ -13,7 +13,7 @@ from server_fixtures import HostModels
 @pytest.mark.parametrize("name", NAMES)
 def test_workflow_makes_a_moving_video(name: str, host_server: Server, models_for: Callable[[str], HostModels]):
     models = models_for(name)
-    prompt = small_prompt(name, models.checkpoint, models.motion_model, steps=1 if "sdxl" in name else 2)
+    prompt = small_prompt(name, models.checkpoint, models.motion_model, steps=2 if "fast" in name else 1)
 
     (video,) = host_server.files(host_server.run(prompt))
 
