@@ -24,13 +24,11 @@ def figures(run: Run) -> Iterator[Figure]:
         loaders = {"ours": lambda: _ours(file), "host": lambda: _host(file)}
         _run(loaders, _read_all, 1)
         mapped = _run(loaders, lambda tensors: None, 2 * run.repetitions)
-        yield compare("load v3 fp32, mapped only", mapped)
-        yield compare(
-            "load v3 fp32, every weight read, file in memory", _run(loaders, _read_all, run.repetitions), AT_MOST
-        )
+        yield compare("load v3 fp32, mapped only", mapped, AT_MOST)
+        yield compare("load v3 fp32, every weight read, file in memory", _run(loaders, _read_all, run.repetitions))
         if hasattr(os, "posix_fadvise"):
             cold = _run(loaders, _read_all, 2, lambda: _drop_from_memory(file))
-            yield compare("load v3 fp32, every weight read, file on disk", cold, AT_MOST)
+            yield compare("load v3 fp32, every weight read, file on disk", cold)
 
 
 def _run(
