@@ -93,7 +93,7 @@ def test_chinese_texts_cover_the_english_ones(file):
 def test_chinese_node_texts_are_chinese():
     texts = re.findall(r'"(?:name|tooltip|description|display_name)": "(.*)"', read("locales/zh/nodeDefs.json"))
     assert texts
-    assert [text for text in texts if not re.search(r"[一-鿿]", text)] == []
+    assert [text for text in texts if not re.search(r"[\u4e00-\u9fff]", text)] == []
 
 
 @pytest.mark.parametrize("path", [path for path in WRITTEN if path.endswith("zh.md")])
