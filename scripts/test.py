@@ -4,6 +4,7 @@ Arguments it does not know go to pytest: `python scripts/test.py tests/sampling 
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -47,7 +48,12 @@ def _static_checks(python: Path) -> dict[str, Command]:
 def _pytest(python: Path, options: argparse.Namespace, arguments: list[str]) -> Command:
     own = ["--host-version", options.host or NEWEST] + ["--require-browser"] * options.require_browser
     where = ["tests/host"] if options.host and not any(argument.startswith("tests") for argument in arguments) else []
-    return [python, "-m", "pytest", *own, *where, *arguments]
+    return [python, "-m", "pytest", *own, *_in_parallel(), *where, *arguments]
+
+
+def _in_parallel() -> list[str]:
+    """A process for each of the first four cores; the tests of one file share their models, so they stay together."""
+    return ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
 
 
 def _passes(name: str, command: Command) -> bool:

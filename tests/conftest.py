@@ -52,6 +52,7 @@ def _use_cpu() -> None:
 
     args.cpu = True
     torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long on a busy machine
+    torch.set_flush_denormal(True)  # the softmax of random weights is full of them, and they are slow
 
 
 def _load_pack() -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from host.checkout import WEIGHTS
 from host.data_folder import place_model
 from host.releases import host_tree
 from host.server import Server
@@ -38,13 +40,13 @@ def tree(host_version: str) -> Path:
 @pytest.fixture(scope="session")
 def sd15_files(tree: Path) -> ModelFiles:
     """A synthetic SD1.5 checkpoint with 320 channels at every level, and a v3 motion model for it."""
-    return synthetic_weights("sd15_narrow", Path(sys.executable), tree)
+    return _weights("sd15_narrow", tree)
 
 
 @pytest.fixture(scope="session")
 def sdxl_files(tree: Path) -> ModelFiles:
     """A synthetic SDXL checkpoint with 320 channels at every level, and a motion model of the SDXL beta for it."""
-    return synthetic_weights("sdxl_narrow", Path(sys.executable), tree)
+    return _weights("sdxl_narrow", tree)
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +76,13 @@ def sd15_models(sd15_files: ModelFiles, host_server: Server) -> HostModels:
 def sdxl_models(sdxl_files: ModelFiles, host_server: Server) -> HostModels:
     """The SDXL pair in `host_server`."""
     return place_models(sdxl_files, host_server)
+
+
+def _weights(kind: str, tree: Path) -> ModelFiles:
+    """Made by one test process while the others wait."""
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    with FileLock(WEIGHTS / "making.lock"):
+        return synthetic_weights(kind, Path(sys.executable), tree)
 
 
 def place_models(files: ModelFiles, server: Server) -> HostModels:
