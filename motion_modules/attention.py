@@ -21,16 +21,16 @@ def temporal_attention(
     on the logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed.
     """
     options = transformer_options or {}
+    parts = -(-len(query) * heads // CUDA_GRID_LIMIT) if query.is_cuda else 1
+    if parts == 1:
+        return _attend(query, key, value, heads, attention_scale, options)
+    chunks = zip(query.chunk(parts), key.chunk(parts), value.chunk(parts), strict=True)
+    return torch.cat([_attend(q, k, v, heads, attention_scale, options) for q, k, v in chunks])
+
+
+def _attend(query, key, value, heads: int, attention_scale: float, options: dict) -> torch.Tensor:
     if "optimized_attention_override" in options:
         return optimized_attention(query * attention_scale, key, value, heads, transformer_options=options)
-    limit = CUDA_GRID_LIMIT // heads if query.is_cuda else len(query)
-    if len(query) <= limit:
-        return _attend(query, key, value, heads, attention_scale)
-    parts = zip(query.split(limit), key.split(limit), value.split(limit), strict=True)
-    return torch.cat([_attend(q, k, v, heads, attention_scale) for q, k, v in parts])
-
-
-def _attend(query, key, value, heads: int, attention_scale: float) -> torch.Tensor:
     positions, frames, channels = query.shape
     width = channels // heads
     q, k, v = (t.view(positions, frames, heads, width).transpose(1, 2) for t in (query, key, value))

@@ -47,6 +47,7 @@ class Sign:
 class Family:
     """How a kind of motion model was trained, and what tells its files from others.
 
+    Where files of one name were trained in different ways, each way is a record of its own.
     `signs`: any one of them is enough; a family without signs can only be chosen by a person.
     `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames of a clip.
     `joint_module_norm`: those of the motion modules do.
@@ -67,6 +68,13 @@ class Family:
     def fits(self, facts: CheckpointFacts) -> bool:
         """Whether the file's structure allows this family."""
         return (self.levels, self.mid) == (facts.levels, facts.mid)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Where its files hold a motion module: behind every layer of the UNet's blocks (reference layout)."""
+        down = [f"down_blocks.{level}.motion_modules.{index}" for level in range(self.levels) for index in range(2)]
+        up = [f"up_blocks.{level}.motion_modules.{index}" for level in range(self.levels) for index in range(3)]
+        return (*down, *(["mid_block.motion_modules.0"] if self.mid else []), *up)
 
     def recognises(self, facts: CheckpointFacts) -> bool:
         return self.fits(facts) and any(sign.fits(facts) for sign in self.signs)
@@ -110,8 +118,17 @@ FAMILIES = (
         base=SD15,
         levels=4,
         mid=True,
-        signs=(Sign(positions=(64, 128)),),
+        signs=(Sign(positions=(64,)),),
         trained_frames=32,
+        advice="attention_scale 1.15, 32 frames",
+    ),
+    Family(
+        "LongAnimateDiff",
+        base=SD15,
+        levels=4,
+        mid=True,
+        signs=(Sign(positions=(128,)),),
+        trained_frames=64,
         advice="attention_scale 1.15, 16 to 64 frames",
     ),
     Family("AnimateDiff-Lightning", base=SD15, levels=4, mid=True, advice=LIGHTNING_ADVICE),
@@ -143,9 +160,9 @@ def recognise(facts: CheckpointFacts, file: str, choice: str = AUTO) -> tuple[Fa
 
 
 def _chosen(facts: CheckpointFacts, file: str, choice: str) -> Family:
-    family = next((family for family in FAMILIES if family.name == choice), None)
-    if family is None or not family.fits(facts):
+    possible = [family for family in FAMILIES if family.name == choice and family.fits(facts)]
+    if not possible:
         raise MotionModelError(
             f"Motion model '{file}' cannot be {choice}, since it has {facts}: set family to '{AUTO}'."
         )
-    return family
+    return max(possible, key=lambda family: family.recognises(facts))

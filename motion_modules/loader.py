@@ -41,7 +41,7 @@ def motion_model_from_tensors(
     disable_dynamic: bool = False,
 ) -> MotionModel:
     """The motion model in an already read `checkpoint`; `source` is the file and choice to load it from again."""
-    tensors = flat_tensors(checkpoint)
+    tensors = _flat(checkpoint, name)
     refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name)
     motion = motion_tensors(tensors)
     if not motion:
@@ -51,6 +51,7 @@ def motion_model_from_tensors(
         )
     found, reason = recognise(_facts(tensors, motion), name, family)
     sites = _sites(motion, found, name)
+    _require_layout(sites, found, name)
     patcher = _patcher(motion, sites, disable_dynamic)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
@@ -64,8 +65,22 @@ def _read(path: str) -> Mapping[str, Any]:
         if not isinstance(content, Mapping):
             raise TypeError(f"it holds a {type(content).__name__}")
         return content
+    except MemoryError:
+        raise
+    except OSError as error:
+        raise MotionModelError(
+            f"Motion model '{name}' could not be opened ({error.strerror or error}): "
+            "check that the file is there and may be read."
+        ) from error
     except Exception as error:  # a damaged file makes the readers raise anything, AssertionError and struct.error too
         raise _unsafe(name) if _is_code(error) else _unreadable(name, error) from error
+
+
+def _flat(checkpoint: Mapping[str, Any], name: str) -> Tensors:
+    try:
+        return flat_tensors(checkpoint)
+    except RecursionError as error:  # a dictionary that holds itself
+        raise _unreadable(name, error) from error
 
 
 def _is_code(error: Exception) -> bool:
@@ -105,6 +120,16 @@ def _sites(motion: Tensors, family: Family, name: str) -> dict[str, Site]:
         site, architecture, parameter = _split(key)
         shapes.setdefault(f"{site}.{architecture}", {})[parameter] = tuple(tensor.shape)
     return {path.rpartition(".")[0]: _site(path, tensors, family, name) for path, tensors in shapes.items()}
+
+
+def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> None:
+    expected = family.site_names
+    odd = [site for site in expected if site not in sites] + [site for site in sites if site not in expected]
+    if odd:
+        raise MotionModelError(
+            f"Motion model '{name}' has {'a' if odd[0] in sites else 'no'} motion module at '{odd[0]}', unlike the "
+            f"{len(expected)} of {family.name}: download it again, or choose a whole motion model."
+        )
 
 
 def _site(path: str, shapes: Shapes, family: Family, name: str) -> Site:

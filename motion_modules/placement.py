@@ -16,6 +16,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from .contract import MotionInputs, frames_per_chunk
+from .errors import MotionModelError
 from .frame_norm import JointFrameNorm
 from .motion_model import MotionModel
 from .unet_sites import Block, UNetSite, require_fit
@@ -157,14 +158,23 @@ def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
 def _active(acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int) -> ActiveMotion:
     by_layer: tuple[dict, dict] = ({}, {})
     for motion in acting:
-        weights = (weights for patcher in patchers for weights in patcher.get_additional_models_with_key(motion.key))
-        modules = next(weights).model.by_site
+        modules = _modules(motion, patchers)
         inputs = MotionInputs(frames, motion.settings.strength, motion.settings.attention_scale)
         for name, site in motion.sites.items():
             blocks = by_layer[0] if site.after_transformer else by_layer[1]
             blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))
     joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
     return ActiveMotion(*by_layer, joint)
+
+
+def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
+    for patcher in patchers:
+        for weights in patcher.get_additional_models_with_key(motion.key):
+            return weights.model.by_site
+    raise MotionModelError(
+        f"Motion model '{motion.name}' was applied to this model, which does not carry its weights any more: "
+        "apply the motion model behind the node that took them away."
+    )
 
 
 @torch.compiler.disable(recursive=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 CPU_TOKENS = 2048  # 64 positions of 2 x 16 frames: intermediates stay in the second-level cache
-CUDA_TOKENS = 131072  # a 512 px picture of 2 x 16 frames at once: fewer kernels, intermediates under 1 GiB in fp16
+CUDA_TOKENS = 65536  # half a 512 px picture of 2 x 16 frames: large kernels, and attention below CUDA's grid limit
 
 
 def spatial_chunks(positions: int, batch: int, device: torch.device) -> Iterator[slice]:

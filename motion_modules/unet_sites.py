@@ -57,7 +57,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     if base not in (None, motion_model.family.base):
         raise _misfit(motion_model, base)
     if not isinstance(unet, UNetModel):
-        raise _misfit(motion_model, f"a {type(unet).__name__}")
+        raise _misfit(motion_model, f"another kind of model ({type(unet).__name__})")
     sites = unet_sites(unet)
     for name, site in motion_model.sites.items():
         if name not in sites:

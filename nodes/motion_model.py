@@ -1,5 +1,7 @@
 """Load a motion model, look at it, and put it on a MODEL."""
 
+from pathlib import Path
+
 import folder_paths
 from comfy_api.latest import io, ui
 
@@ -11,6 +13,12 @@ from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
 
 CATEGORY = "AnimateDiff Loom"
 MotionModelSocket = io.Custom("MOTION_MODEL")
+
+
+def _advanced_float(name: str, default: float, tooltip: str, max: float = 1.0, step: float = 0.001) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=max, step=step, optional=True, advanced=True, tooltip=tooltip
+    )
 
 
 class LoadMotionModel(io.ComfyNode):
@@ -30,7 +38,7 @@ class LoadMotionModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "family",
-                    options=[AUTO, *(family.name for family in FAMILIES)],
+                    options=list(dict.fromkeys([AUTO, *(family.name for family in FAMILIES)])),
                     default=AUTO,
                     optional=True,
                     advanced=True,
@@ -40,6 +48,12 @@ class LoadMotionModel(io.ComfyNode):
             ],
             outputs=[MotionModelSocket.Output(display_name="motion_model")],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, motion_model: str, family: str = AUTO) -> str:
+        """A file that was downloaded again under its old name is another input."""
+        file = Path(folder_paths.get_full_path_or_raise("animatediff_models", motion_model)).stat()
+        return f"{file.st_mtime_ns} {file.st_size}"
 
     @classmethod
     def execute(cls, motion_model: str, family: str = AUTO) -> io.NodeOutput:
@@ -67,36 +81,23 @@ class ApplyMotionModel(io.ComfyNode):
                     step=0.01,
                     tooltip="How much the motion modules change the picture: 1 as trained, 0 none, below 1 calmer.",
                 ),
-                io.Float.Input(
+                _advanced_float(
                     "attention_scale",
                     default=1.0,
-                    min=0.0,
                     max=10.0,
                     step=0.01,
-                    optional=True,
-                    advanced=True,
                     tooltip="Factor on the attention between frames: above 1 more motion, below 1 less. "
                     "LongAnimateDiff asks for 1.15.",
                 ),
-                io.Float.Input(
+                _advanced_float(
                     "start_percent",
                     default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Where in sampling the motion begins: 0 is the first step.",
+                    tooltip="Where in the noise schedule the motion begins: 0 is its start, pure noise.",
                 ),
-                io.Float.Input(
+                _advanced_float(
                     "end_percent",
                     default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Where in sampling the motion ends: 1 is the last step.",
+                    tooltip="Where in the noise schedule the motion ends: 1 is its end, the finished picture.",
                 ),
                 io.Combo.Input(
                     "beta_schedule",

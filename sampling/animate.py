@@ -6,6 +6,7 @@ from ..motion_modules.errors import MotionModelError
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
 from ..motion_modules.placement import MotionSettings, place
+from ..motion_modules.unet_sites import require_fit
 from .beta_schedules import BETA_SCHEDULES
 from .model_sampling import with_beta_schedule
 from .preflight import add_checks
@@ -19,7 +20,7 @@ def animate(
 ) -> ModelPatcher:
     """A clone of `model` that denoises a batch of frame latents into one moving clip.
 
-    With strength 0 nothing is placed, so that the result is the very one of `model`.
+    With strength 0 nothing is placed, so that the result is the very one of `model`, one that fits all the same.
     """
     _check(motion_model, settings)
     if beta_schedule == AUTO:
@@ -27,6 +28,8 @@ def animate(
     if settings.strength:
         model = place(model, motion_model, settings)
         add_checks(model)
+    else:
+        require_fit(model, motion_model)
     if beta_schedule == AS_THE_MODEL:
         return model.clone()
     return with_beta_schedule(model, BETA_SCHEDULES[beta_schedule])

@@ -35,15 +35,22 @@ class LatentConsistencySampling(DistilledTimesteps, EPS):
 
 def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:
     """A clone of `model` that is sampled with `schedule`; what the model predicts (noise or velocity) is kept."""
-    current = model.get_model_object("model_sampling")
+    clone = model.clone()
+    current = _without_ours(clone)
     if not isinstance(current, ModelSamplingDiscrete):
         raise MotionModelError(
             f"`model` is sampled with {type(current).__mro__[1].__name__}, which has no beta schedule: "
             "set beta_schedule to 'as the model'."
         )
-    clone = model.clone()
     clone.add_object_patch("model_sampling", _sampling(model.model.model_config, current, schedule))
     return clone
+
+
+def _without_ours(clone: ModelPatcher):
+    """The sampling that `clone` would have without the consistency sampling of an AnimateLCM applied before."""
+    if isinstance(clone.get_model_object("model_sampling"), LatentConsistencySampling):
+        del clone.object_patches["model_sampling"]
+    return clone.get_model_object("model_sampling")
 
 
 def _sampling(config, current: ModelSamplingDiscrete, schedule: BetaSchedule) -> ModelSamplingDiscrete:

@@ -24,7 +24,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     run = MotionRun(guider.model_patcher)
     guider.model_options["transformer_options"][RUN] = run
     samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-    if not run.executed:
+    if len(sigmas) > 1 and not run.executed:
         raise MotionModelError(
             f"Motion model '{motions[0].name}' never ran while sampling, so the clip would be still: "
             "take away the nodes on this model that replace the UNet's forward pass."

@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import load_motion_model, load_motion_patcher
-from citizen import animated, distance, ksampler, motion
+from citizen import STEPS, animated, distance, ksampler, motion
 from comfy.model_patcher import ModelPatcher
 from host_models import CPU, copied_weights, same_weights, tiny_model
 from motion_files import motion_file
@@ -82,16 +82,26 @@ def test_a_motion_model_is_loaded_again_for_each_further_device(file):
 
 
 def test_conds_spread_over_clones(file):
-    """The host's code for several GPUs, with one clone and the CPU as the only device."""
+    """The host's code for several GPUs, with the CPU under two names as its two devices."""
     if not hasattr(ModelPatcher, "deepclone_multigpu"):
         pytest.skip("this host has no clones for several GPUs")
     start = tiny_model()
     start.cached_patcher_init = (_fresh_model, ())
     clip_model = animated(start, load_motion_model(file))
     spread = clip_model.clone()
-    copy = clip_model.deepclone_multigpu(new_load_device=CPU)
+    copy = clip_model.deepclone_multigpu(new_load_device=torch.device("cpu", 0))
+    copy.is_multigpu_base_clone = True
     spread.set_additional_models("multigpu", [copy])
-    assert distance(ksampler(spread), ksampler(clip_model)) < 1e-5
+    evaluations = [_counted(patcher.model.diffusion_model) for patcher in (spread, copy)]
+    clip = ksampler(spread)
+    assert all(evaluations) and sum(map(len, evaluations)) == 2 * STEPS
+    assert distance(clip, ksampler(clip_model)) < 1e-5
+
+
+def _counted(unet) -> list:
+    calls: list = []
+    unet.register_forward_hook(lambda *_: calls.append(1))
+    return calls
 
 
 def test_a_copy_without_dynamic_memory(file):

@@ -11,6 +11,7 @@ from host_symbols import resolve, sources, used_attributes, used_symbols
 
 FILE = Path(__file__).with_name("host_contract.json")
 OBJECTS = ("comfy.model_patcher.ModelPatcher", "comfy.model_sampling.ModelSamplingDiscrete")
+LIVE = ("BaseModel", "UNetModel", "ResBlock", "CFGGuider")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,26 @@ def test_contract_names_every_method(name: str, contract: dict[str, Any], texts:
     attributes = set().union(*map(used_attributes, texts))
     of_the_host = set(dir(resolve(name))) - set(dir(torch.nn.Module))
     assert contract["methods"][name] == sorted(attributes & of_the_host), FILE.name
+
+
+@pytest.fixture(scope="module")
+def live_objects() -> dict[str, Any]:
+    """What the host makes of its classes when it samples: attributes that no class has, but every instance."""
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+    from comfy.samplers import CFGGuider
+    from host_models import tiny_model
+
+    model = tiny_model()
+    unet = model.model.diffusion_model
+    block = next(module for module in unet.modules() if isinstance(module, ResBlock))
+    return dict(zip(LIVE, (model.model, unet, block, CFGGuider(model)), strict=True))
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_contract_names_every_attribute(name: str, contract: dict[str, Any], texts: list[str], live_objects):
+    attributes = set().union(*map(used_attributes, texts))
+    of_the_host = set(dir(live_objects[name])) - set(dir(torch.nn.Module()))
+    assert contract["attributes"][name] == sorted(attributes & of_the_host), FILE.name
 
 
 def test_host_has_every_symbol(contract: dict[str, Any]):

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,21 @@ def test_import_is_silent(host_server: Server):
     starting = plain_log(host_server).partition("Starting server")[0]
     (line,) = (line for line in starting.splitlines() if PACK in line)
     assert IMPORTED.search(line)
+
+
+def test_motion_models_in_folders_of_the_persons_own(make_server: Callable[..., Server], tmp_path: Path):
+    """With `extra_model_paths.yaml`, in every format that the node says it accepts, and below subfolders."""
+    files = ["a.safetensors", "b.ckpt", "c.pt", "kept/d.pth"]
+    for name in (*files, "notes.txt"):
+        file = tmp_path / "motion" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    listing = tmp_path / "extra_model_paths.yaml"
+    listing.write_text(f"mine:\n  base_path: {tmp_path.as_posix()}\n  animatediff_models: motion\n", encoding="utf-8")
+    with make_server("--extra-model-paths-config", str(listing)) as server:
+        schema = server.get("/object_info/LoomLoadMotionModel")["LoomLoadMotionModel"]
+    options = schema["input"]["required"]["motion_model"][1]["options"]
+    assert [Path(option).as_posix() for option in options] == files
 
 
 def test_older_host_is_told_in_one_sentence(tmp_path: Path):

@@ -14,12 +14,12 @@ from animatediff_loom.sampling.animate import animate
 from clips import sample
 from comfy.cli_args import args
 from diffusers import MotionAdapter
-from families_expected import EXPECTED, HOTSHOT, LCM, LIGHTNING, LONG, SDXL_BETA, V1, V2, V3, Expected
+from families_expected import EXPECTED, HOTSHOT, LONG, V2, V3, Expected
 from host_models import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from motion_files import (
-    FULL_WIDTHS,
+    SPELLINGS,
     Tensors,
     as_diffusers,
     as_hotshot,
@@ -32,15 +32,7 @@ from motion_files import (
     sites,
     weightless,
 )
-from refusals import refused
 
-SPELLINGS = {
-    "original": lambda tensors: tensors,
-    "diffusers": as_diffusers,
-    "Hotshot-XL": as_hotshot,
-    "training": as_training_checkpoint,
-    "training in diffusers' names": lambda tensors: as_training_checkpoint(as_diffusers(tensors)),
-}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 FILES = (
     (".safetensors", torch.float16),
@@ -151,74 +143,6 @@ def test_buffer_name_of_the_newest_upstream_code():
     tensors = LONG.file()
     renamed = {name.replace("pos_encoder.pe", "pos_encoder.pos_encoding"): value for name, value in tensors.items()}
     assert_holds(load(renamed, LONG), LONG, tensors)
-
-
-DETECTION = {  # base, mid block, positions in the file, spelling: family
-    ("SD1.5", False, 24, "original"): V1,
-    ("SD1.5", False, 32, "original"): V3,
-    ("SD1.5", False, 32, "diffusers"): V3,
-    ("SD1.5", False, 24, "diffusers"): V1,
-    ("SD1.5", True, 32, "original"): V2,
-    ("SD1.5", True, 32, "diffusers"): V2,
-    ("SD1.5", True, None, "original"): LCM,
-    ("SD1.5", True, None, "diffusers"): LCM,
-    ("SD1.5", True, 64, "diffusers"): LCM,
-    ("SD1.5", True, 64, "original"): LONG,
-    ("SD1.5", True, 128, "original"): LONG,
-    ("SDXL", False, 32, "original"): SDXL_BETA,
-    ("SDXL", False, 32, "diffusers"): SDXL_BETA,
-    ("SDXL", False, 24, "Hotshot-XL"): HOTSHOT,
-    ("SDXL", False, 8, "Hotshot-XL"): HOTSHOT,
-    ("SDXL", False, 24, "original"): HOTSHOT,
-    ("SDXL", False, 24, "diffusers"): HOTSHOT,
-    ("SDXL", False, None, "Hotshot-XL"): HOTSHOT,
-}
-COUNTS = {"original": {21: 588, 20: 560, 15: 420}, "diffusers": {21: 567, 20: 540, 15: 405}}
-MILLION_WEIGHTS = {21: "453.2", 20: "417.1", 15: "236.8"}
-
-
-@pytest.mark.parametrize("facts", DETECTION, ids=lambda facts: " ".join(map(str, facts)))
-def test_detection_at_full_size(facts):
-    base, mid, positions, spelling = facts
-    tensors = SPELLINGS[spelling](weightless(file_shapes(FULL_WIDTHS[base], mid, positions)))
-    motion_model = motion_model_from_tensors(tensors, "full.safetensors")
-    assert motion_model.family.name == DETECTION[facts].name
-    assert motion_model.family.base == base
-    places = len(motion_model.sites)
-    if positions is not None:
-        assert len(tensors) == COUNTS["diffusers" if spelling == "diffusers" else "original"][places]
-        assert motion_model.positions == positions
-    assert {site.channels for site in motion_model.sites.values()} == {320, 640, 1280}
-    assert f"size: {MILLION_WEIGHTS[places]} million weights" in describe(motion_model)
-    for fact in (f"{positions} positions" if positions else "no positional encoding", f"{spelling} key names"):
-        assert fact in motion_model.reason
-
-
-def test_tensor_count_without_positions():
-    assert len(file_shapes(FULL_WIDTHS["SD1.5"], mid=True, positions=None)) == 546
-
-
-@by_name
-def test_what_a_family_promises(expected):
-    family = load(expected.file(), expected).family
-    assert family.base == expected.base
-    assert family.joint_unet_norm == expected.joint_unet_norm
-    assert family.joint_module_norm == expected.joint_module_norm
-
-
-def test_lightning_is_the_persons_choice():
-    tensors = LIGHTNING.file()
-    assert load(tensors, V2).family.name == "AnimateDiff v2"
-    chosen = load(tensors, LIGHTNING)
-    assert (chosen.family.name, chosen.reason) == ("AnimateDiff-Lightning", "chosen on the node")
-    assert "sgm_uniform" in describe(chosen)
-
-
-def test_an_impossible_choice():
-    with refused("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "set family to 'auto'"):
-        load(V3.file(), V3, "AnimateDiff v2")
-    with refused("'tiny.safetensors'", "no such family"):
-        load(V3.file(), V3, "no such family")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

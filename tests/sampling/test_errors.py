@@ -6,7 +6,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.contract import frames_per_chunk
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
-from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.placement import MotionSettings, applied_motion
 from animatediff_loom.sampling.animate import animate
 from clips import sample, watched
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -52,9 +52,9 @@ def animated(plain, motion_model, good_clip):
         (V1, lambda: tiny_model("SDXL"), "SDXL"),
         (V2, lambda: tiny_model("SDXL"), "SDXL"),
         (V3, lambda: tiny_model("SD2"), "SD2"),
-        (V3, tiny_dit, "a OpenAISignatureMMDITWrapper"),
+        (V3, tiny_dit, "another kind of model (OpenAISignatureMMDITWrapper)"),
         (SDXL_BETA, tiny_model, "SD1.5"),
-        (SDXL_BETA, tiny_dit, "a OpenAISignatureMMDITWrapper"),
+        (SDXL_BETA, tiny_dit, "another kind of model (OpenAISignatureMMDITWrapper)"),
     ),
 )
 def test_wrong_base_model(expected, model, found, animated):
@@ -62,6 +62,8 @@ def test_wrong_base_model(expected, model, found, animated):
     weights = copied_weights(wrong)
     with refused(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is {found}"):
         animate(wrong, motion_model, MotionSettings())
+    with refused(f"`model` is {found}"):
+        animate(wrong, motion_model, MotionSettings(strength=0.0))
     assert same_weights(wrong, weights)
 
 
@@ -181,6 +183,20 @@ def test_a_motion_model_that_never_ran(animated):
     model = animated.clone()
     model.set_model_unet_function_wrapper(lambda apply_model, arguments: arguments["input"])
     with refused(f"'{NAME}'", "never ran while sampling", "take away the nodes"):
+        sample(model)
+
+
+def test_a_schedule_without_a_step(plain, animated):
+    """What SplitSigmas leaves behind its last step: the latents go through unchanged."""
+    once = {"steps": 0, "sigmas": torch.tensor([3.0])}
+    assert torch.equal(sample(animated, **once), sample(plain, **once))
+
+
+def test_options_without_weights(animated):
+    model = animated.clone()
+    (motion,) = applied_motion(model.model_options)
+    model.remove_additional_models(motion.key)
+    with refused(f"'{NAME}'", "does not carry its weights any more", "apply the motion model behind"):
         sample(model)
 
 

@@ -120,6 +120,16 @@ def test_velocity_prediction_is_kept():
     assert math.isclose(placed.sigma_max, 25.146, rel_tol=2e-5)
 
 
+def test_the_last_schedule_decides():
+    """An AnimateLCM that was applied before leaves nothing of its sampling behind."""
+    distilled = with_beta_schedule(tiny_model(), BETA_SCHEDULES[CONSISTENCY])
+    placed = with_beta_schedule(distilled, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
+    alone = sampling(LINEAR)
+    assert type(placed).__bases__ == type(alone).__bases__
+    assert torch.equal(placed.sigmas, alone.sigmas)
+    assert isinstance(distilled.get_model_object("model_sampling"), LatentConsistencySampling)
+
+
 def test_zero_terminal_snr_of_the_model_is_replaced():
     model = tiny_model("SDXL")
     model.model.model_config.sampling_settings = {"zsnr": True}

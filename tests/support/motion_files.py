@@ -127,3 +127,12 @@ def as_training_checkpoint(tensors: Tensors) -> dict:
     }
     state_dict = {f"module.{name}": tensor for name, tensor in (spatial | tensors).items()}
     return {"epoch": 3, "global_step": 1234, "state_dict": state_dict}
+
+
+SPELLINGS = {
+    "original": lambda tensors: tensors,
+    "diffusers": as_diffusers,
+    "Hotshot-XL": as_hotshot,
+    "training": as_training_checkpoint,
+    "training in diffusers' names": lambda tensors: as_training_checkpoint(as_diffusers(tensors)),
+}
