@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from host.checkout import HOSTS, VENV, python_in
-from host.processes import end_cleanly_on_signals, status_of
+from host.processes import status_of
+from host.script import run_as_script
 
 NEEDED = ("torch", "safetensors", "comfy_aimdo", "torchsde")
 BENCHMARKS = {
@@ -90,8 +91,4 @@ def _show_machine(run) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    end_cleanly_on_signals()
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted.")
+    run_as_script(lambda: main(sys.argv[1:]))

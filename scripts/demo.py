@@ -5,21 +5,22 @@ Without --checkpoint and --motion-model the weights are random and the video is 
 """
 
 import argparse
-import sys
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.checkout import HOSTS, ROOT, SetupError
+from host.checkout import HOSTS, ROOT
 from host.data_folder import place_model
 from host.environment import make_environment
 from host.existing import find_comfyui, find_model, find_python
-from host.processes import end_cleanly_on_signals, status_of
+from host.processes import status_of
 from host.progress_bar import ProgressBar
 from host.prompts import load_prompt, set_everywhere, set_positive_prompt
 from host.releases import NEWEST, host_tree
-from host.server import Prompt, PromptError, Server, ServerError
-from host.weights import ModelFiles, synthetic_weights
+from host.script import run_as_script
+from host.server import Prompt, Server, ServerError
+from host.weights import ModelFiles, complete_pair
 
 WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
 VIDEO_SUFFIXES = {".mp4", ".webm", ".mkv", ".mov"}
@@ -29,8 +30,8 @@ import torch
 kinds = torch.cuda, torch.backends.mps, getattr(torch, "xpu", torch.cuda)
 raise SystemExit(not any(kind.is_available() for kind in kinds))
 """
-NOISE = "Without both --checkpoint and --motion-model the weights are random: the video will be noise."
-SLOW = "No GPU was found: real weights are slow on a CPU; --size and --steps make it quicker."
+SLOW = """The torch in {python} finds no GPU, and real weights are slow on a CPU.
+--comfyui PATH uses a ComfyUI whose torch finds one; --size and --steps make it quicker."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", help="what the video shows; by default the text in the workflow")
     parser.add_argument("--checkpoint", metavar="FILE", help="a Stable Diffusion 1.5 checkpoint")
     parser.add_argument("--motion-model", metavar="FILE", help="an AnimateDiff motion model")
-    parser.add_argument(
-        "--comfyui", type=Path, metavar="PATH", help="a ComfyUI that is already there; it is not changed"
-    )
-    parser.add_argument(
-        "--python", type=Path, metavar="FILE", help="the Python that runs --comfyui, where it is not found"
-    )
-    parser.add_argument(
-        "--workflow", type=Path, default=WORKFLOW, metavar="FILE", help="another workflow in API format"
-    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="width and height, a multiple of 8")
     parser.add_argument("--steps", type=int, help="sampling steps")
-    parser.add_argument(
-        "--folder", type=Path, default=HOSTS / "data-demo", help="where models are linked, videos written"
-    )
+    _add_paths(parser)
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     return parser
+
+
+def _add_paths(parser: argparse.ArgumentParser) -> None:
+    for option, default, metavar, meaning in (
+        ("--workflow", WORKFLOW, "FILE", "another workflow in API format"),
+        ("--comfyui", None, "PATH", "a ComfyUI that is already there; it is not changed"),
+        ("--python", None, "FILE", "the Python that runs --comfyui, where it is not found"),
+        ("--folder", HOSTS / "data-demo", "PATH", "where models are linked, videos written"),
+    ):
+        parser.add_argument(option, type=Path, default=default, metavar=metavar, help=meaning)
 
 
 def _own_host() -> Host:
@@ -89,23 +89,21 @@ def _existing_host(options: argparse.Namespace) -> Host:
 
 def _model_files(options: argparse.Namespace, host: Host) -> ModelFiles:
     tree = host.tree if options.comfyui else None
-    checkpoint, motion_model = options.checkpoint, options.motion_model
-    if checkpoint:
-        checkpoint = find_model(checkpoint, "--checkpoint", tree, "checkpoints")
-    if motion_model:
-        motion_model = find_model(motion_model, "--motion-model", tree, "animatediff_models")
-    if checkpoint and motion_model:
-        return ModelFiles(checkpoint, motion_model)
-    print(NOISE, flush=True)
-    synthetic = synthetic_weights("sd15", host.python, host.tree)
-    return ModelFiles(checkpoint or synthetic.checkpoint, motion_model or synthetic.motion_model)
+    checkpoint = motion_model = None
+    if options.checkpoint:
+        checkpoint = find_model(options.checkpoint, "--checkpoint", tree, "checkpoints")
+    if options.motion_model:
+        motion_model = find_model(options.motion_model, "--motion-model", tree, "animatediff_models")
+    return complete_pair(checkpoint, motion_model, host.python, host.tree)
 
 
 def _device(options: argparse.Namespace, host: Host) -> list[str]:
-    if not options.cpu and status_of([host.python, "-c", ACCELERATED]) == 0:
+    if options.cpu:
+        return ["--cpu"]
+    if status_of([host.python, "-c", ACCELERATED]) == 0:
         return []
-    if options.checkpoint and not (options.size and options.steps):
-        print(SLOW, flush=True)
+    if options.checkpoint:
+        print(SLOW.format(python=host.python), flush=True)
     return ["--cpu"]
 
 
@@ -126,7 +124,7 @@ def _filled_in(prompt: Prompt, options: argparse.Namespace, server: Server, file
 def _make_video(server: Server, prompt: Prompt) -> tuple[Path, float]:
     start, bar = time.monotonic(), ProgressBar()
     try:
-        entry = server.run(prompt, bar)
+        entry = server.run(prompt, bar, timeout=math.inf)
     finally:
         bar.close()
     videos = [file for file in server.files(entry) if file.suffix in VIDEO_SUFFIXES and file.is_file()]
@@ -136,10 +134,4 @@ def _make_video(server: Server, prompt: Prompt) -> tuple[Path, float]:
 
 
 if __name__ == "__main__":
-    end_cleanly_on_signals()
-    try:
-        sys.exit(main())
-    except (SetupError, ServerError, PromptError, OSError, ValueError) as error:
-        sys.exit(f"{error}")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; ComfyUI was stopped.")
+    run_as_script(main, OSError, ValueError)

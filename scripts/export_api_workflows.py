@@ -15,8 +15,8 @@ from pathlib import Path
 from host.browser import ADVICE, find_browser
 from host.checkout import ROOT, SetupError
 from host.frontend import api_prompt, headless_browser, load_workflow, open_frontend
-from host.processes import end_cleanly_on_signals
 from host.releases import host_tree
+from host.script import run_as_script
 from host.server import Server
 from playwright.sync_api import Page
 
@@ -73,8 +73,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    end_cleanly_on_signals()
-    try:
-        sys.exit(main())
-    except SetupError as error:
-        sys.exit(str(error))
+    run_as_script(main)

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 from host.browser import provide_browser
-from host.checkout import ROOT, SetupError
+from host.checkout import ROOT
 from host.environment import make_test_environment
-from host.processes import Command, end_cleanly_on_signals, status_of
-from host.releases import NEWEST, RELEASES, host_tree
+from host.processes import Command, status_of
+from host.releases import NEWEST, SUPPORTED, host_tree
+from host.script import run_as_script
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", choices=RELEASES, help="run the server tests, and only these, in this ComfyUI")
+    parser.add_argument("--host", choices=SUPPORTED, help="run the server tests, and only these, in this ComfyUI")
     parser.add_argument("--require-browser", action="store_true", help="no browser is a failure, not a reason to skip")
     return parser
 
@@ -65,10 +66,4 @@ def _passes(name: str, command: Command) -> bool:
 
 
 if __name__ == "__main__":
-    end_cleanly_on_signals()
-    try:
-        sys.exit(main())
-    except SetupError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted.")
+    run_as_script(main)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from .releases import NEWEST, host_tree
 
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+PIP_IS_WHOLE = [f"{place}/site-packages/pip-*.dist-info/RECORD" for place in ("lib/*", "Lib")]
+VENV_PACKAGE = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+DEBIAN = f"Debian and Ubuntu keep what it takes in a package: apt install {VENV_PACKAGE}"
 
 
 def make_environment(venv: Path = VENV) -> Path:
     """The interpreter of an environment in which every pinned host runs; made when it is not there yet."""
-    python = _make_venv(venv)
+    python = make_venv(venv)
     tree = host_tree(NEWEST, python=python)
     install(venv, [*TORCH, *host_requirements(tree)], "Installing what ComfyUI needs")
     return python
@@ -25,6 +29,20 @@ def make_test_environment(venv: Path = VENV) -> Path:
     """The same environment with the tools of the tests in it."""
     python = make_environment(venv)
     install(venv, read_requirements(TEST_REQUIREMENTS), "Installing what the tests need")
+    return python
+
+
+def make_venv(venv: Path) -> Path:
+    """The interpreter of a virtual environment with pip; one without pip was broken off, or made in another way."""
+    python, new = python_in(venv), not venv.exists()
+    if not (python.exists() and _has_pip(venv)):
+        print(f"Making {venv} ...", flush=True)
+        try:
+            run([sys.executable, "-m", "venv", venv], f"Making a virtual environment ({DEBIAN})")
+        except BaseException:
+            if new:
+                shutil.rmtree(venv, ignore_errors=True)
+            raise
     return python
 
 
@@ -50,12 +68,9 @@ def install(venv: Path, requirements: list[str], purpose: str) -> None:
     marker.write_text(listing, encoding="utf-8")
 
 
-def _make_venv(venv: Path) -> Path:
-    python = python_in(venv)
-    if not python.exists():
-        print(f"Making {venv} ...", flush=True)
-        run([sys.executable, "-m", "venv", venv], "Making a virtual environment (on Debian it needs python3-venv)")
-    return python
+def _has_pip(venv: Path) -> bool:
+    """The list of pip's files is the last that its installation writes."""
+    return any(file for pattern in PIP_IS_WHOLE for file in venv.glob(pattern))
 
 
 def _project(requirement: str) -> str:

@@ -14,7 +14,8 @@ from .checkout import SetupError
 
 Command = Sequence[str | Path]
 NEW_GROUP = 0x200
-INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # the last is Ctrl-Break, on Windows only
+INTERRUPTS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def start(

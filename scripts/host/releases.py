@@ -38,6 +38,7 @@ RELEASES = {
 NEWEST = "0.30.0"
 OLDEST = "0.20.1"
 TOO_OLD = "0.18.2"
+SUPPORTED = tuple(version for version in RELEASES if version != TOO_OLD)
 
 
 def host_tree(version: str = NEWEST, hosts: Path = HOSTS, python: Path | None = None) -> Path:

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import socket
+import subprocess
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from .websocket import WebSocket
 
 ADDRESS = "127.0.0.1"
 Prompt = dict[str, dict[str, Any]]
+Event = tuple[str, dict[str, Any]]
+NOTHING: Event = ("", {})
+ENDED: Event = ("executing", {"node": None})
+DYING = 5.0  # seconds between the end of the connections of a dead process and its exit status
 
 
 class ServerError(Exception):
@@ -96,10 +102,12 @@ class Server:
             processes.stop(process)
 
     def get(self, path: str) -> Any:
-        return self._request("GET", path)
+        with self._death_explained():
+            return self._request("GET", path)
 
     def post(self, path: str, body: Any = None) -> Any:
-        return self._request("POST", path, body)
+        with self._death_explained():
+            return self._request("POST", path, body)
 
     def queue(self, prompt: Prompt, client: str = "") -> str:
         """Queue a prompt in API format and return its id. Raises PromptError with what its validation found."""
@@ -109,9 +117,13 @@ class Server:
         return answer["prompt_id"]
 
     def run(self, prompt: Prompt, on_progress: OnProgress | None = None, timeout: float = 3600.0) -> dict[str, Any]:
-        """Queue a prompt, follow it to its end and return its entry in the history. Raises PromptError."""
+        """Queue a prompt, follow it to its end and return its entry in the history.
+
+        `timeout` is in seconds and may be infinite. Raises PromptError, and ServerError when the host dies under it.
+        """
         client = uuid.uuid4().hex
-        events = WebSocket(ADDRESS, self.port, f"/ws?clientId={client}")
+        with self._death_explained():
+            events = WebSocket(ADDRESS, self.port, f"/ws?clientId={client}")
         try:
             prompt_id = self.queue(prompt, client)
             self._follow(events, prompt_id, prompt, on_progress or _ignore, time.monotonic() + timeout)
@@ -172,24 +184,26 @@ class Server:
         self, events: WebSocket, prompt_id: str, prompt: Prompt, on_progress: OnProgress, deadline: float
     ) -> None:
         while time.monotonic() < deadline:
-            message = events.receive(timeout=1.0)
-            if message is None:
-                self._check_alive()
-                if self.get(f"/history/{prompt_id}"):
-                    return
-                continue
-            event, data = (json.loads(message)[key] for key in ("type", "data"))
-            if data.get("prompt_id") != prompt_id:
-                continue
+            event, data = self._next_event(events, prompt_id)
             if event == "executing" and data["node"] is None:
                 return
             if event in ("executing", "progress"):
                 on_progress(_progress(data, prompt))
         raise ServerError(f"The prompt {prompt_id} did not end in time.\n{self.log_tail()}")
 
+    def _next_event(self, events: WebSocket, prompt_id: str) -> Event:
+        """What the host says next of a prompt; after a second of silence, whether the prompt is in the history."""
+        with self._death_explained():
+            message = events.receive(timeout=1.0)
+        if message is None:
+            self._check_alive()
+            return ENDED if self.get(f"/history/{prompt_id}") else NOTHING
+        event, data = (json.loads(message)[key] for key in ("type", "data"))
+        return (event, data) if data.get("prompt_id") == prompt_id else NOTHING
+
     def _answers(self) -> bool:
         try:
-            return "system" in self.get("/system_stats")
+            return "system" in self._request("GET", "/system_stats")
         except (OSError, http.client.HTTPException, ValueError):
             return False
 
@@ -197,6 +211,19 @@ class Server:
         status = self._process.poll() if self._process else 0
         if status is not None:
             raise ServerError(f"ComfyUI ended with exit status {status}. The end of {self.log}:\n{self.log_tail()}")
+
+    @contextmanager
+    def _death_explained(self) -> Iterator[None]:
+        """Let a connection that broke be a ServerError with the exit status and the end of the log."""
+        try:
+            yield
+        except (ConnectionError, http.client.HTTPException) as error:
+            with suppress(subprocess.TimeoutExpired):
+                if self._process:
+                    self._process.wait(DYING)
+            self._check_alive()
+            tail = f"The end of {self.log}:\n{self.log_tail()}"
+            raise ServerError(f"ComfyUI still runs, but the connection broke off: {error}\n{tail}") from error
 
     def _request(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=60)

@@ -7,6 +7,7 @@ from .checkout import ROOT, WEIGHTS
 from .processes import run
 
 RECIPE = 1
+NOISE = "Without both --checkpoint and --motion-model the weights are random: the video will be noise."
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,14 @@ def synthetic_weights(kind: str, python: Path, tree: Path, folder: Path = WEIGHT
         command = [python, ROOT / "scripts" / "synthetic_weights.py", kind, "--host", tree, *places]
         run(command, "Making synthetic weights")
     return files
+
+
+def complete_pair(
+    checkpoint: Path | None, motion_model: Path | None, python: Path, tree: Path, folder: Path = WEIGHTS
+) -> ModelFiles:
+    """Two model files; where one was not given, synthetic weights of full size take its place, and this says so."""
+    if checkpoint and motion_model:
+        return ModelFiles(checkpoint, motion_model)
+    print(NOISE, flush=True)
+    synthetic = synthetic_weights("sd15", python, tree, folder)
+    return ModelFiles(checkpoint or synthetic.checkpoint, motion_model or synthetic.motion_model)

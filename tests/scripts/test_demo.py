@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -8,8 +9,9 @@ from pathlib import Path
 import av
 import psutil
 import pytest
-from host.checkout import ROOT
-from host.weights import ModelFiles
+from host.checkout import HOSTS, ROOT
+from host.releases import NEWEST
+from host.weights import NOISE, ModelFiles
 
 DEMO = ROOT / "scripts" / "demo.py"
 INTERRUPT = signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT
@@ -28,9 +30,11 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, creationflags=group)
 
 
-def family_of(demo: subprocess.Popen[str]) -> list[psutil.Process]:
+def family_with_server(demo: subprocess.Popen[str]) -> list[psutil.Process]:
     process = psutil.Process(demo.pid)
-    return [process, *process.children(recursive=True)]
+    while not (children := process.children(recursive=True)):
+        time.sleep(0.05)
+    return [process, *children]
 
 
 def wait_for_line(demo: subprocess.Popen[str], text: str) -> None:
@@ -50,15 +54,27 @@ def test_the_demo_ends_with_a_video_and_its_time(command: list[str]):
     assert float(seconds.removeprefix("made in ").removesuffix(" s")) > 0
     with av.open(path) as video:
         assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(64, 64)] * 16
+        queued = json.loads(video.metadata["prompt"])
+    positive = next(node["inputs"]["positive"][0] for node in queued.values() if "positive" in node["inputs"])
+    assert queued[positive]["inputs"]["text"] == "a fox"
+    assert NOISE not in done.stdout
+
+
+def test_without_options_the_demo_brings_its_own_host_and_says_that_the_video_is_noise(tmp_path: Path):
+    small = ["--size", "16", "--steps", "1", "--folder", str(tmp_path)]
+    done = subprocess.run([sys.executable, str(DEMO), *small], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert NOISE in done.stdout
+    assert f"Starting ComfyUI in {HOSTS / NEWEST}" in done.stdout
+    with av.open(done.stdout.splitlines()[-2]) as video:
+        assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(16, 16)] * 16
 
 
 @pytest.mark.parametrize("moment", ["Starting ComfyUI", "1/500"])
 def test_an_interrupt_leaves_no_process(command: list[str], moment: str):
     demo = start([*command, "--steps", "500"])
     wait_for_line(demo, moment)
-    time.sleep(1)
-    family = family_of(demo)
-    assert len(family) > 1
+    family = family_with_server(demo)
     demo.send_signal(INTERRUPT)
     rest = demo.communicate(timeout=60)[0]
     assert demo.returncode == 1

@@ -1,7 +1,18 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from host.environment import TEST_REQUIREMENTS, TORCH, host_requirements, install, read_requirements
+from host.checkout import SetupError, python_in
+from host.environment import TEST_REQUIREMENTS, TORCH, host_requirements, install, make_venv, read_requirements
+
+BROKEN_OFF = """
+import pathlib, sys
+python = pathlib.Path(sys.argv[-1], {python!r})
+python.parent.mkdir(parents=True)
+python.touch()
+sys.exit("ensurepip is not available")
+"""
 
 
 def test_torch_is_left_to_the_pinned_trio(tmp_path: Path):
@@ -20,3 +31,23 @@ def test_a_set_that_was_installed_is_not_installed_again(tmp_path: Path, monkeyp
 
 def test_every_tool_of_the_tests_is_pinned():
     assert all("==" in line for line in (*TORCH, *read_requirements(TEST_REQUIREMENTS)))
+
+
+def test_an_environment_without_pip_is_completed(tmp_path: Path):
+    """It may be half of one that was broken off, or a whole one of a tool that brings no pip."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    (tmp_path / "installed").touch()
+    for _ in range(2):
+        subprocess.run([make_venv(tmp_path), "-c", "import pip"], check=True)
+        assert (tmp_path / "installed").exists()
+
+
+def test_an_environment_that_fails_says_what_to_install_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    venv = tmp_path / "environment"
+    (tmp_path / "venv.py").write_text(BROKEN_OFF.format(python=str(python_in(Path()))))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"apt install python3\.\d+-venv\) failed with exit status 1"):
+        make_venv(venv)
+    assert not venv.exists()

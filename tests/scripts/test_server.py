@@ -6,7 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 from host.server import Progress, PromptError, PromptInterrupted, Server, ServerError
-from server_fixtures import HostModels
+from host.weights import ModelFiles
+from server_fixtures import HostModels, place_models
 
 
 def picture(size: int = 64) -> dict:
@@ -93,6 +94,19 @@ def test_a_host_that_is_killed_is_noticed_at_once(make_server: Callable[..., Ser
     with pytest.raises(ServerError, match="ComfyUI ended with exit status"):
         server.start()
     server.stop()
+
+
+def test_a_host_that_dies_in_a_prompt_shows_how_and_its_log(make_server: Callable[..., Server], sd15_files: ModelFiles):
+    with make_server() as server:
+        family = processes_of(server)
+
+        def kill(progress: Progress) -> None:
+            if progress.value == 1:
+                for process in reversed(family):
+                    process.kill()
+
+        with pytest.raises(ServerError, match=r"(?s)ComfyUI ended with exit status -?\d+\. The end of .+got prompt"):
+            server.run(sampling(place_models(sd15_files, server), 500), kill)
 
 
 def test_no_process_is_left_when_the_caller_fails(make_server: Callable[..., Server]):

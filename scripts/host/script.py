@@ -1,0 +1,24 @@
+"""How a script ends: with a status, or with one sentence that says what stood in its way."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from .checkout import SetupError
+from .processes import end_cleanly_on_signals
+from .server import PromptError, ServerError
+
+
+def run_as_script(main: Callable[[], int], *expected: type[Exception]) -> NoReturn:
+    """Exit with what `main` returns.
+
+    An error of the set-up, of the server or of an `expected` kind becomes its own text and status 1. Ctrl-C and its kin
+    unwind `main`, which stops what it has started.
+    """
+    end_cleanly_on_signals()
+    try:
+        sys.exit(main())
+    except (SetupError, ServerError, PromptError, *expected) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; everything that was started has been stopped.")
