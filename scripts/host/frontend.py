@@ -12,7 +12,11 @@ from .server import Prompt, Server
 
 QUIET = "--disable-gpu --disable-quic --disable-sync --disable-background-networking --disable-component-update"
 FLAGS = ["--no-sandbox", "--no-first-run", *QUIET.split()]
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.RightSidePanel.IsOpen": False,  # it opens for missing models, and is remembered
+}
 FIRST_WORKFLOW_IS_OPEN = """() => {
   const manager = window.app?.extensionManager;
   return manager?.workflow.activeWorkflow && !manager.spinner;
@@ -38,7 +42,7 @@ def headless_browser(executable: Path) -> Iterator[Browser]:
 
 @contextmanager
 def open_frontend(browser: Browser, server: Server) -> Iterator[Page]:
-    """A fresh tab with an empty canvas, ready to be used, no templates dialog over it."""
+    """A fresh tab with an empty canvas, ready to be used, with no dialog or panel over it."""
     for name, value in SETTINGS.items():
         server.post(f"/settings/{name}", value)
     context = browser.new_context(viewport=FULL_HD, locale="en-US")
