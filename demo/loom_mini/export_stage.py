@@ -1,0 +1,43 @@
+"""The last step: the averaged weights of all stages as the two float16 files that are shipped."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from .architecture import PREFIXES
+from .image_stage import trained_image_model
+from .latents_stage import trained_autoencoder
+from .motion_stage import build_motion_modules
+from .trainer import Plan, Tensors, averages_of, copy_into
+
+PLAN = Plan(steps=0, batch=0, rate=0.0)
+HERE = Path(__file__).resolve().parent
+CHECKPOINT, MOTION_MODEL = HERE / "loom_mini.safetensors", HERE / "loom_mini_motion.safetensors"
+
+
+def train(folder: Path, plan: Plan) -> None:
+    """Writes both files beside this script."""
+    for file, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder))):
+        save_file(tensors, file)
+        print(f"{file.name}: {len(tensors)} tensors, {file.stat().st_size / 1e6:.1f} MB")
+
+
+def checkpoint(folder: Path) -> Tensors:
+    """UNet, text encoder and autoencoder, named as in the files of Stable Diffusion 1.5."""
+    image = trained_image_model(averages_of(folder / "image.pt"))
+    text = {name.removeprefix("clip_l."): tensor for name, tensor in image.text.state_dict().items()}
+    left_out = ("text_projection.weight", "logit_scale")
+    text = {name: tensor for name, tensor in text.items() if not name.endswith(left_out)}
+    networks = {"unet": image.unet.state_dict(), "text": text, "vae": trained_autoencoder(folder).state_dict()}
+    return {
+        PREFIXES[part] + name: tensor.half().contiguous()
+        for part, tensors in networks.items()
+        for name, tensor in tensors.items()
+    }
+
+
+def motion_model(folder: Path) -> Tensors:
+    """Motion modules in AnimateDiff's own layout; the tables of positions in full, as published files have them."""
+    motion = build_motion_modules(trained_image_model(averages_of(folder / "image.pt")).unet)
+    copy_into(dict(motion.named_parameters()), averages_of(folder / "motion.pt"))
+    return {name: tensor.half().contiguous() for name, tensor in motion.state_dict().items()}

@@ -1,0 +1,116 @@
+"""Stage 3: UNet and text encoder together, on single frames: they learn what a word looks like, but no motion."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .architecture import TEXT_WIDTH, build_model, build_text_encoder
+from .captions import caption, plain_caption
+from .diffusion import IMAGE_SCHEDULE, TIMESTEPS, Prompts, Schedule, sample
+from .grids import save_grid
+from .latents_stage import Clips, decode, trained_autoencoder
+from .measures import read_frame
+from .trainer import Plan, Tensors, Trainer, copy_into, initialise
+from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, combinations
+
+PLAN = Plan(steps=3000, batch=32, rate=1e-3, warm_up=150, average=0.996, report_every=500)
+DROPPED_CAPTIONS = 0.1
+NAMING_WEIGHT = 0.1
+ZERO = ("out_layers.3", "proj_out", "diffusion_model.out.2")
+
+
+class ImageModel(nn.Module):
+    """The two networks that this stage trains, and a probe that asks the text features what they tell of."""
+
+    def __init__(self):
+        super().__init__()
+        self.unet: Any = build_model().diffusion_model.requires_grad_(True)
+        self.text: Any = build_text_encoder().requires_grad_(True)
+        self.probe = nn.Linear(TEXT_WIDTH, len(SHAPES) + len(COLOURS) + len(MOTIONS))
+        self.text.clip_l.transformer.text_projection.requires_grad_(False)
+        self.text.clip_l.logit_scale.requires_grad_(False)
+
+    def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return self.unet(latents, t, context=context, transformer_options={})
+
+
+def train(folder: Path, plan: Plan) -> None:
+    torch.manual_seed(plan.seed)
+    model = ImageModel()
+    initialise(model, ZERO)
+    prompts, schedule, clips = Prompts(model.text), Schedule(IMAGE_SCHEDULE), Clips(folder)
+    trainer = Trainer(model, plan, folder / "image.pt")
+
+    def loss(generator: random.Random) -> torch.Tensor:
+        chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
+        frames = [generator.randrange(FRAMES) for _ in chosen]
+        clean = clips.latents[chosen, frames].float()
+        shown = [clips.scenes[number] for number in chosen]
+        context = prompts.features([caption(scene, generator) for scene in shown])
+        unclear = naming_error(model.probe(context.mean(1)), shown)
+        dropped = torch.tensor([generator.random() < DROPPED_CAPTIONS for _ in shown])
+        context = torch.where(dropped[:, None, None], prompts.features([""]), context)
+        t, noise = torch.randint(TIMESTEPS, (plan.batch,)), torch.randn_like(clean)
+        predicted = model(schedule.noisy(clean, noise, t), t, context)
+        return schedule.error(predicted, noise, t) + NAMING_WEIGHT * unclear
+
+    def report(averages: Tensors) -> str:
+        return look(folder, averages, trainer.step, plan.size)
+
+    trainer.train(loss, report)
+
+
+def naming_error(answers: torch.Tensor, shown: list[Scene]) -> torch.Tensor:
+    """Cross entropy of the probe: what CLIP's encoder knows before SD's training begins, this one learns on the way.
+
+    Without it, colours are learned at once, but shapes and cues, which change few pixels, not in a thousand steps.
+    """
+    groups = answers.split([len(SHAPES), len(COLOURS), len(MOTIONS)], dim=1)
+    names = (("shape", SHAPES), ("colour", tuple(COLOURS)), ("motion", MOTIONS))
+    right = [[known.index(getattr(scene, field)) for scene in shown] for field, known in names]
+    errors = [F.cross_entropy(group, torch.tensor(index)) for group, index in zip(groups, right, strict=True)]
+    return torch.stack(errors).sum()
+
+
+def trained_image_model(weights: Tensors) -> ImageModel:
+    model = ImageModel().requires_grad_(False)
+    initialise(model)
+    copy_into({name: value for name, value in model.named_parameters() if name in weights}, weights)
+    return model
+
+
+@torch.no_grad()
+def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
+    """A sheet of samples, every motion in a column, and the share of samples that show what was asked for."""
+    model, vae = trained_image_model(averages), trained_autoencoder(folder)
+    asked = [combination for held_out in (False, True) for combination in some_of_each(held_out, 4)]
+    torch.manual_seed(step)
+    prompts = Prompts(model.text)
+    context = prompts.features([plain_caption(*combination) for combination in asked])
+    empty = prompts.features([""]).expand_as(context)
+    noise = torch.randn(len(asked), 4, size // 8, size // 8)
+    pictures = decode(vae, sample(model, Schedule(IMAGE_SCHEDULE), noise, context, empty))
+    save_grid(folder / f"image_{step:05}.png", pictures, columns=len(MOTIONS))
+    half = len(asked) // 2
+    return f"trained {judge(pictures[:half], asked[:half])}; held out {judge(pictures[half:], asked[half:])}"
+
+
+def some_of_each(held_out: bool, each: int) -> list[tuple[str, str, str]]:
+    """`each` rows of one combination for every motion."""
+    known = combinations(held_out)
+    by_motion = [random.Random(each).sample([c for c in known if c[2] == motion] * each, each) for motion in MOTIONS]
+    return [combination for row in zip(*by_motion, strict=True) for combination in row]
+
+
+def judge(pictures: torch.Tensor, asked: list[tuple[str, str, str]]) -> str:
+    readings = [read_frame(picture) for picture in pictures]
+    shares = {
+        "shape": [reading.shape == shape for reading, (shape, _, _) in zip(readings, asked, strict=True)],
+        "colour": [reading.colour == colour for reading, (_, colour, _) in zip(readings, asked, strict=True)],
+        "cue": [reading.cue == motion for reading, (_, _, motion) in zip(readings, asked, strict=True)],
+    }
+    return ", ".join(f"{name} {sum(right) / len(right):.0%}" for name, right in shares.items())

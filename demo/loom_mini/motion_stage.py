@@ -1,0 +1,150 @@
+"""Stage 4: everything frozen, and only the motion modules trained, on clips: Guo et al. 2023, section 4.2.
+
+The modules are the pack's own, at the sites that the pack finds, one behind each layer of the host's UNet.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .captions import caption, plain_caption
+from .diffusion import MOTION_SCHEDULE, Prompts, Schedule, high_timesteps, sample
+from .grids import save_grid
+from .host_tree import pack
+from .image_stage import DROPPED_CAPTIONS, ImageModel, trained_image_model
+from .latents_stage import Clips, decode, trained_autoencoder
+from .measures import ClipReading, read_clip
+from .trainer import Plan, Tensors, Trainer, averages_of, copy_into, initialise
+from .world import FRAMES, MOTIONS, combinations
+
+PLAN = Plan(steps=6000, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
+POSITIONS = 32
+SEEN_OF_EACH, SEEN_STEPS = 1, 12
+
+Combination = tuple[str, str, str]
+
+
+def build_motion_modules(unet: Any) -> Any:
+    """Untrained motion modules for `unet` in AnimateDiff's v3 layout: no mid block, the identity until trained."""
+    transformers, positions = pack("motion_modules.temporal_transformer"), pack("motion_modules.positional_encoding")
+    modules = {}
+    for name, site in _sites(unet).items():
+        config = transformers.TemporalTransformerConfig(channels=site.channels, positions=POSITIONS)
+        modules[f"{name}.temporal_transformer"] = transformers.TemporalTransformer(config)
+    motion = pack("motion_modules.motion_model").MotionModules(modules)
+    initialise(motion, zero=("proj_out",))
+    for table in motion.buffers():
+        table.copy_(positions.sinusoidal_positions(table.shape[1], table.shape[2]))
+    return motion
+
+
+def _sites(unet: Any) -> dict:
+    sites = pack("motion_modules.unet_sites").unet_sites(unet)
+    return {name: site for name, site in sites.items() if not name.startswith("mid_block")}
+
+
+class VideoModel(nn.Module):
+    """The frozen image model with motion modules behind its layers; `[clips * frames, 4, h, w]` in and out."""
+
+    def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES):
+        super().__init__()
+        self.image, self.motion = image, motion
+        inputs = pack("motion_modules.contract").MotionInputs(frames)
+        for name, site in _sites(image.unet).items():
+            kind, number = site.block
+            layers = getattr(image.unet, f"{kind}_blocks")[number]
+            _run_behind(layers[1] if site.after_transformer else layers[0], motion.by_site[name], inputs)
+
+    def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return self.image(latents, t, context)
+
+
+def _run_behind(layer: nn.Module, module: nn.Module, inputs) -> None:
+    layer.register_forward_hook(lambda _layer, _arguments, output: module(output, inputs))
+
+
+def train(folder: Path, plan: Plan) -> None:
+    torch.manual_seed(plan.seed)
+    model = video_model(folder)
+    prompts, schedule, clips = Prompts(model.image.text), Schedule(MOTION_SCHEDULE), Clips(folder)
+    trainer = Trainer(model.motion, plan, folder / "motion.pt")
+
+    def loss(generator: random.Random) -> torch.Tensor:
+        chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
+        texts = [caption(clips.scenes[number], generator) for number in chosen]
+        texts = ["" if generator.random() < DROPPED_CAPTIONS else text for text in texts]
+        with torch.no_grad():
+            context = prompts.features(texts)
+        return clip_noise_error(model, schedule, clips.latents[chosen].float(), context)
+
+    def report(averages: Tensors) -> str:
+        return look(folder, averages, trainer.step, plan.size)
+
+    trainer.train(loss, report)
+
+
+def video_model(folder: Path) -> VideoModel:
+    image = trained_image_model(averages_of(folder / "image.pt"))
+    return VideoModel(image, build_motion_modules(image.unet))
+
+
+def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """The error of the predicted noise; one timestep a clip, noise of its own for each frame."""
+    frames = clean.shape[1]
+    t = high_timesteps(len(clean)).repeat_interleave(frames)
+    clean = clean.flatten(0, 1)
+    noise = torch.randn_like(clean)
+    predicted = model(schedule.noisy(clean, noise, t), t, context.repeat_interleave(frames, 0))
+    return schedule.error(predicted, noise, t)
+
+
+@torch.no_grad()
+def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
+    """A sheet with a strip per motion, trained combinations first, and the numbers of the stage for both kinds."""
+    model = video_model(folder).requires_grad_(False)
+    copy_into(dict(model.motion.named_parameters()), averages)
+    torch.manual_seed(step)
+    asked = [some(held_out, SEEN_OF_EACH) for held_out in (False, True)]
+    clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, size)
+    save_grid(folder / f"motion_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
+    readings = [read_clip(clip) for clip in clips]
+    half = len(asked[0])
+    return f"trained {summary(readings[:half], asked[0])}; held out {summary(readings[half:], asked[1])}"
+
+
+def some(held_out: bool, each: int) -> list[Combination]:
+    """`each` combinations for every motion, the same ones at every call."""
+    known, generator = combinations(held_out), random.Random(1)
+    return [c for motion in MOTIONS for c in generator.choices([c for c in known if c[2] == motion], k=each)]
+
+
+@torch.no_grad()
+def film(model: VideoModel, folder: Path, asked: list[Combination], steps: int, size: int) -> torch.Tensor:
+    """One clip for each combination, `[n, FRAMES, 3, size, size]`; a few at a time, to keep memory small."""
+    vae, prompts = trained_autoencoder(folder), Prompts(model.image.text)
+    empty = prompts.features([""])
+    clips = []
+    for start in range(0, len(asked), 4):
+        captions = [plain_caption(*combination) for combination in asked[start : start + 4]]
+        context = prompts.features(captions).repeat_interleave(FRAMES, 0)
+        noise = torch.randn(len(context), 4, size // 8, size // 8)
+        empties = empty.expand_as(context)
+        latents = sample(model, Schedule(MOTION_SCHEDULE), noise, context, empties, steps=steps)
+        clips.append(decode(vae, latents).unflatten(0, (-1, FRAMES)))
+    return torch.cat(clips)
+
+
+def summary(readings: list[ClipReading], asked: list[Combination]) -> str:
+    """Shares of clips that are right, and the mean step of the object between frames in pixels."""
+    pairs = list(zip(readings, asked, strict=True))
+    shares = {
+        "motion": [reading.motion == motion for reading, (_, _, motion) in pairs],
+        "colour": [reading.most_common("colour") == colour for reading, (_, colour, _) in pairs],
+        "shape": [reading.most_common("shape") == shape for reading, (shape, _, _) in pairs],
+        "steady": [reading.steady for reading in readings],
+    }
+    text = ", ".join(f"{name} {sum(right) / len(right):.0%}" for name, right in shares.items())
+    return f"{text}, mean step {sum(reading.mean_step for reading in readings) / len(readings):.2f} px"

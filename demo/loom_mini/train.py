@@ -1,0 +1,49 @@
+"""Trains Loom Mini in the order of the AnimateDiff paper: autoencoder, image model on single frames, motion module.
+
+Every stage goes on from its own checkpoint after a stop; `export` writes the two files that are shipped.
+"""
+
+import argparse
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from loom_mini.host_tree import use_host  # noqa: E402
+
+STAGES = ("vae", "latents", "image", "motion", "decoder", "evaluate", "export")
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    torch.set_default_device(use_host(options.host))
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    stage = importlib.import_module(f"loom_mini.{options.stage}_stage")
+    given = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "size", "bf16")}
+    plan = replace(stage.PLAN, **{name: value for name, value in given.items() if value is not None})
+    stage.train(options.folder, plan)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--host", type=Path, required=True, help="folder of a ComfyUI, whose classes are trained")
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and sample sheets go")
+    parser.add_argument("--steps", type=int, help="length of the stage")
+    parser.add_argument("--batch", type=int, help="pictures or clips in a step")
+    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--size", type=int, help="of the pictures, in pixels; the same for all stages")
+    parser.add_argument("--bf16", action="store_true", help="autocast: quicker on a GPU, and on a CPU with AMX")
+    parser.add_argument("--threads", type=int, default=1, help="a second thread waits more than it helps on busy cores")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
