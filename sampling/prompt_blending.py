@@ -1,0 +1,50 @@
+"""Text features for every frame of a clip, between those of the prompts that a schedule names."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from .prompt_schedule import Blend
+
+PARALLEL = 1e-4  # of the sine between two vectors, below which the way between them is a straight line
+
+
+def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
+    return torch.lerp(start, end, t)
+
+
+def slerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
+    """Along the great circle between the vectors of the last dimension (Shoemake 1985); exact at both ends.
+
+    Vectors that are parallel, or zero, have no circle between them but a straight line.
+    """
+    cosine = torch.nn.functional.cosine_similarity(start.double(), end.double(), dim=-1)[..., None].clamp(-1, 1)
+    angle = cosine.arccos()
+    sine = angle.sin()
+    around = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / sine.clamp(min=PARALLEL)
+    straight = (sine < PARALLEL) | (start.norm(dim=-1, keepdim=True) * end.norm(dim=-1, keepdim=True) == 0)
+    return torch.where(straight, torch.lerp(start.double(), end.double(), t), around).to(start.dtype)
+
+
+INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]] = {
+    "linear": lerp,
+    "spherical": slerp,
+}
+
+
+def same_length(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference."""
+    tokens = math.lcm(*(context.shape[1] for context in contexts))
+    return [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
+
+
+def per_frame(features: Sequence[torch.Tensor], between: Sequence[Blend], interpolation: str) -> torch.Tensor:
+    """`[1, ...]` for each prompt to `[frames, ...]`; a frame of one prompt has its very features."""
+    return torch.cat([_of_frame(features, blend, INTERPOLATIONS[interpolation]) for blend in between])
+
+
+def _of_frame(features: Sequence[torch.Tensor], blend: Blend, interpolate: Callable) -> torch.Tensor:
+    if blend.t in (0, 1):
+        return features[blend.after if blend.t else blend.before]
+    return interpolate(features[blend.before], features[blend.after], blend.t)
