@@ -49,7 +49,7 @@ def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatc
 def _without_ours(clone: ModelPatcher):
     """The sampling that `clone` would have without the consistency sampling of an AnimateLCM applied before."""
     if isinstance(clone.get_model_object("model_sampling"), LatentConsistencySampling):
-        del clone.object_patches["model_sampling"]
+        clone.object_patches.pop("model_sampling", None)
     return clone.get_model_object("model_sampling")
 
 
