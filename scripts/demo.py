@@ -1,7 +1,8 @@
 """Make a video from a prompt in a real ComfyUI with this checkout as its only custom node.
 
 Needs Python 3.10 and a package index.
-Without --checkpoint and --motion-model the weights are random and the video is noise.
+Without --checkpoint and --motion-model it takes Loom Mini where its weights are in demo/loom_mini, else random weights
+whose video is noise.
 """
 
 import argparse
@@ -10,11 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from host import loom_mini
 from host.checkout import HOSTS, ROOT
 from host.data_folder import place_model
 from host.environment import make_environment
 from host.existing import find_comfyui, find_model, find_python
-from host.processes import status_of
+from host.processes import run, status_of
 from host.progress_bar import ProgressBar
 from host.prompts import load_prompt, set_everywhere, set_positive_prompt
 from host.releases import NEWEST, host_tree
@@ -43,15 +45,19 @@ class Host:
 def main() -> int:
     options = _parser().parse_args()
     start = time.monotonic()
-    prompt = load_prompt(options.workflow)
+    mini = loom_mini.is_there() and not (options.checkpoint or options.motion_model or options.workflow)
+    prompt = load_prompt(options.workflow or (loom_mini.WORKFLOW if mini else WORKFLOW))
     host = _existing_host(options) if options.comfyui else _own_host()
-    files = _model_files(options, host)
+    files = None if mini else _model_files(options, host)
     print(f"Starting ComfyUI in {host.tree} ...", flush=True)
-    with Server(host.python, host.tree, options.folder, _device(options, host)) as server:
+    server = Server(host.python, host.tree, options.folder, _device(options, host))
+    if mini:
+        loom_mini.install(server.folder)
+    with server:
         server.require_pack("LoomApplyMotionModel")
         print(f"It serves at {server.url}, {time.monotonic() - start:.0f} s after the start.", flush=True)
         video, seconds = _make_video(server, _filled_in(prompt, options, server, files))
-    print(f"{video}\nmade in {seconds:.1f} s")
+    print(f"{_film_strip(video, host)}\n{video}\nmade in {seconds:.1f} s")
     return 0
 
 
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
     for option, default, metavar, meaning in (
-        ("--workflow", WORKFLOW, "FILE", "another workflow in API format"),
+        ("--workflow", None, "FILE", "another workflow in API format"),
         ("--comfyui", None, "PATH", "a ComfyUI that is already there; it is not changed"),
         ("--python", None, "FILE", "the Python that runs --comfyui, where it is not found"),
         ("--folder", HOSTS / "data-demo", "PATH", "where models are linked, videos written"),
@@ -107,12 +113,14 @@ def _device(options: argparse.Namespace, host: Host) -> list[str]:
     return ["--cpu"]
 
 
-def _filled_in(prompt: Prompt, options: argparse.Namespace, server: Server, files: ModelFiles) -> Prompt:
-    synthetic = not (options.checkpoint and options.motion_model)
+def _filled_in(prompt: Prompt, options: argparse.Namespace, server: Server, files: ModelFiles | None) -> Prompt:
+    """The prompt with what the options say; without `files` the models that it names stay."""
+    synthetic = files and not (options.checkpoint and options.motion_model)
     size = options.size or (SYNTHETIC_SIZE if synthetic else None)
     steps = options.steps or (SYNTHETIC_STEPS if synthetic else None)
-    set_everywhere(prompt, "ckpt_name", place_model(files.checkpoint, server.folder, "checkpoints"))
-    set_everywhere(prompt, "motion_model", place_model(files.motion_model, server.folder, "animatediff_models"))
+    if files:
+        set_everywhere(prompt, "ckpt_name", place_model(files.checkpoint, server.folder, "checkpoints"))
+        set_everywhere(prompt, "motion_model", place_model(files.motion_model, server.folder, "animatediff_models"))
     for name, value in (("width", size), ("height", size), ("steps", steps)):
         if value:
             set_everywhere(prompt, name, value)
@@ -131,6 +139,13 @@ def _make_video(server: Server, prompt: Prompt) -> tuple[Path, float]:
     if not videos:
         raise ServerError(f"ComfyUI wrote no video. The end of {server.log}:\n{server.log_tail()}")
     return videos[-1], time.monotonic() - start
+
+
+def _film_strip(video: Path, host: Host) -> Path:
+    """All frames in one picture beside the video."""
+    picture = video.with_suffix(".png")
+    run([host.python, ROOT / "scripts" / "film_strip.py", video, picture], "Making a strip of the frames")
+    return picture
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ VENV = ROOT / ".venv"
 HOSTS = ROOT / ".comfyui"
 WEIGHTS = HOSTS / "weights"
 PACK = "animatediff_loom"
+LOOM_MINI = "loom_mini"  # the custom node of the demo's own model, where it is linked
 
 
 class SetupError(Exception):

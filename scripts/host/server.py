@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import processes
-from .checkout import PACK
+from .checkout import LOOM_MINI, PACK
 from .data_folder import make_data_folder
 from .websocket import WebSocket
 
@@ -177,7 +177,7 @@ class Server:
             *(self.python, self.tree / "main.py", *self.arguments),
             *("--listen", ADDRESS, "--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"),
             *("--base-directory", self.folder.absolute(), "--database-url", database),
-            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK),
+            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, LOOM_MINI),
         ]
 
     def _follow(

@@ -12,6 +12,7 @@ import pytest
 from host.checkout import HOSTS, ROOT
 from host.releases import NEWEST
 from host.weights import NOISE, ModelFiles
+from PIL import Image
 
 DEMO = ROOT / "scripts" / "demo.py"
 INTERRUPT = signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT
@@ -55,6 +56,8 @@ def test_the_demo_ends_with_a_video_and_its_time(command: list[str]):
     with av.open(path) as video:
         assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(64, 64)] * 16
         queued = json.loads(video.metadata["prompt"])
+    with Image.open(Path(path).with_suffix(".png")) as strip:
+        assert strip.size == (8 * 128 + 7 * 2, 2 * 128 + 2)
     positive = next(node["inputs"]["positive"][0] for node in queued.values() if "positive" in node["inputs"])
     assert queued[positive]["inputs"]["text"] == "a fox"
     assert NOISE not in done.stdout
