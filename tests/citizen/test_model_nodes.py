@@ -26,6 +26,12 @@ NODES = {
         },
     ),
     "NAG": ("nodes_nag.NAGuidance", {"nag_scale": 5.0, "nag_alpha": 0.5, "nag_tau": 1.5}),
+    "CFGZeroStar": ("nodes_cfg.CFGZeroStar", {}),
+    "TCFG": ("nodes_tcfg.TCFG", {}),
+    "FreSca": ("nodes_fresca.FreSca", {"scale_low": 1.0, "scale_high": 1.25, "freq_cutoff": 2}),
+    "APG": ("nodes_apg.APG", {"eta": 1.0, "norm_threshold": 5.0, "momentum": 0.0}),
+    "Mahiro": ("nodes_mahiro.Mahiro", {}),
+    "Epsilon scaling": ("nodes_eps.EpsilonScaling", {"scaling_factor": 1.02}),
     "v-prediction": ("nodes_model_advanced.ModelSamplingDiscrete", {"sampling": "v_prediction", "zsnr": False}),
 }
 STEPS = 2
