@@ -1,8 +1,8 @@
 """Make a video from a prompt in a real ComfyUI with this checkout as its only custom node.
 
 Needs Python 3.10 and a package index.
-Without --checkpoint and --motion-model it takes Loom Mini where its weights are in demo/loom_mini, else random weights
-whose video is noise.
+Without --checkpoint, --motion-model and --workflow it takes Loom Mini, the tiny model in demo/loom_mini; a workflow
+without models gets random weights, whose video is noise.
 """
 
 import argparse

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACK = "animatediff_loom"
 DEFAULT_HOST = "0.30.0"
 
-sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+sys.path += [str(ROOT / "scripts"), str(ROOT / "demo"), str(ROOT / "tests" / "support")]
 pytest_plugins = ["server_fixtures"]
 
 settings.register_profile("loom", deadline=None, max_examples=40)

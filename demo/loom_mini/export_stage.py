@@ -11,15 +11,15 @@ from .motion_stage import build_motion_modules
 from .trainer import Plan, Tensors, averages_of, copy_into
 
 PLAN = Plan(steps=0, batch=0, rate=0.0)
-HERE = Path(__file__).resolve().parent
-CHECKPOINT, MOTION_MODEL = HERE / "loom_mini.safetensors", HERE / "loom_mini_motion.safetensors"
+CHECKPOINT, MOTION_MODEL = "loom_mini.safetensors", "loom_mini_motion.safetensors"
 
 
 def train(folder: Path, plan: Plan) -> None:
-    """Writes both files beside this script."""
-    for file, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder))):
+    """Writes both files into `folder`; those that are shipped lie beside this script."""
+    for name, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder))):
+        file, parameters = folder / name, sum(tensor.numel() for tensor in tensors.values())
         save_file(tensors, file)
-        print(f"{file.name}: {len(tensors)} tensors, {file.stat().st_size / 1e6:.1f} MB")
+        print(f"{file}: {len(tensors)} tensors, {parameters / 1e6:.2f} M numbers, {file.stat().st_size / 1e6:.1f} MB")
 
 
 def checkpoint(folder: Path) -> Tensors:

@@ -14,10 +14,11 @@ from .diffusion import IMAGE_SCHEDULE, TIMESTEPS, Prompts, Schedule, sample
 from .grids import save_grid
 from .latents_stage import Clips, decode, trained_autoencoder
 from .measures import read_frame
+from .scores import frame_scores, shares
 from .trainer import Plan, Tensors, Trainer, copy_into, initialise
-from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, combinations
+from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, some_of_each
 
-PLAN = Plan(steps=3000, batch=32, rate=1e-3, warm_up=150, average=0.996, report_every=500)
+PLAN = Plan(steps=4800, batch=32, rate=8e-4, warm_up=150, average=0.996, report_every=500)
 DROPPED_CAPTIONS = 0.1
 NAMING_WEIGHT = 0.1
 ZERO = ("out_layers.3", "proj_out", "diffusion_model.out.2")
@@ -95,22 +96,6 @@ def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
     noise = torch.randn(len(asked), 4, size // 8, size // 8)
     pictures = decode(vae, sample(model, Schedule(IMAGE_SCHEDULE), noise, context, empty))
     save_grid(folder / f"image_{step:05}.png", pictures, columns=len(MOTIONS))
-    half = len(asked) // 2
-    return f"trained {judge(pictures[:half], asked[:half])}; held out {judge(pictures[half:], asked[half:])}"
-
-
-def some_of_each(held_out: bool, each: int) -> list[tuple[str, str, str]]:
-    """`each` rows of one combination for every motion."""
-    known = combinations(held_out)
-    by_motion = [random.Random(each).sample([c for c in known if c[2] == motion] * each, each) for motion in MOTIONS]
-    return [combination for row in zip(*by_motion, strict=True) for combination in row]
-
-
-def judge(pictures: torch.Tensor, asked: list[tuple[str, str, str]]) -> str:
-    readings = [read_frame(picture) for picture in pictures]
-    shares = {
-        "shape": [reading.shape == shape for reading, (shape, _, _) in zip(readings, asked, strict=True)],
-        "colour": [reading.colour == colour for reading, (_, colour, _) in zip(readings, asked, strict=True)],
-        "cue": [reading.cue == motion for reading, (_, _, motion) in zip(readings, asked, strict=True)],
-    }
-    return ", ".join(f"{name} {sum(right) / len(right):.0%}" for name, right in shares.items())
+    half, readings = len(asked) // 2, [read_frame(picture) for picture in pictures]
+    trained, held_out = (frame_scores(readings[part], asked[part]) for part in (slice(half), slice(half, None)))
+    return f"trained {shares(trained)}; held out {shares(held_out)}"

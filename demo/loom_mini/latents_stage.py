@@ -15,7 +15,7 @@ from .trainer import Plan, averages_of, copy_into
 from .vae_stage import some_pictures
 from .world import FRAMES, UNIT, Scene, draw_frames, scenes
 
-PLAN = Plan(steps=160, batch=16, rate=0.0)
+PLAN = Plan(steps=100, batch=16, rate=0.0)
 FILE = "latents.pt"
 
 

@@ -17,14 +17,13 @@ from .host_tree import pack
 from .image_stage import DROPPED_CAPTIONS, ImageModel, trained_image_model
 from .latents_stage import Clips, decode, trained_autoencoder
 from .measures import ClipReading, read_clip
+from .scores import clip_scores, shares
 from .trainer import Plan, Tensors, Trainer, averages_of, copy_into, initialise
-from .world import FRAMES, MOTIONS, combinations
+from .world import FRAMES, Combination, some_of_each
 
-PLAN = Plan(steps=6000, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
+PLAN = Plan(steps=2500, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
 POSITIONS = 32
 SEEN_OF_EACH, SEEN_STEPS = 1, 12
-
-Combination = tuple[str, str, str]
 
 
 def build_motion_modules(unet: Any) -> Any:
@@ -107,18 +106,12 @@ def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
     model = video_model(folder).requires_grad_(False)
     copy_into(dict(model.motion.named_parameters()), averages)
     torch.manual_seed(step)
-    asked = [some(held_out, SEEN_OF_EACH) for held_out in (False, True)]
+    asked = [some_of_each(held_out, SEEN_OF_EACH) for held_out in (False, True)]
     clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, size)
     save_grid(folder / f"motion_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
     readings = [read_clip(clip) for clip in clips]
     half = len(asked[0])
     return f"trained {summary(readings[:half], asked[0])}; held out {summary(readings[half:], asked[1])}"
-
-
-def some(held_out: bool, each: int) -> list[Combination]:
-    """`each` combinations for every motion, the same ones at every call."""
-    known, generator = combinations(held_out), random.Random(1)
-    return [c for motion in MOTIONS for c in generator.choices([c for c in known if c[2] == motion], k=each)]
 
 
 @torch.no_grad()
@@ -139,12 +132,5 @@ def film(model: VideoModel, folder: Path, asked: list[Combination], steps: int, 
 
 def summary(readings: list[ClipReading], asked: list[Combination]) -> str:
     """Shares of clips that are right, and the mean step of the object between frames in pixels."""
-    pairs = list(zip(readings, asked, strict=True))
-    shares = {
-        "motion": [reading.motion == motion for reading, (_, _, motion) in pairs],
-        "colour": [reading.most_common("colour") == colour for reading, (_, colour, _) in pairs],
-        "shape": [reading.most_common("shape") == shape for reading, (shape, _, _) in pairs],
-        "steady": [reading.steady for reading in readings],
-    }
-    text = ", ".join(f"{name} {sum(right) / len(right):.0%}" for name, right in shares.items())
-    return f"{text}, mean step {sum(reading.mean_step for reading in readings) / len(readings):.2f} px"
+    mean_step = sum(reading.mean_step for reading in readings) / len(readings)
+    return f"{shares(clip_scores(readings, asked))}, mean step {mean_step:.2f} px"

@@ -12,7 +12,7 @@ from .grids import save_grid
 from .trainer import Plan, Tensors, Trainer, copy_into, initialise
 from .world import FRAMES, draw_frames, scenes
 
-PLAN = Plan(steps=3000, batch=8, rate=2e-3, average=0.99, report_every=200)
+PLAN = Plan(steps=3300, batch=8, rate=2e-3, average=0.99, report_every=200)
 PICTURES = 4096
 KL_WEIGHT, COLOUR_WEIGHT = 1e-6, 4.0
 

@@ -28,6 +28,8 @@ TRAVEL, START_SPREAD = 28.0, 3.0
 SMALL, LARGE = 7.0, 16.0
 GHOSTS, GHOST_LAG, GHOST_OPACITY = 4, 3, 0.11
 
+Combination = tuple[str, str, str]  # shape, colour, motion
+
 # Radii that give every shape about the area of a circle of radius 1, a little less for those with far corners.
 RADII = {"circle": 1.0, "square": 0.89, "triangle": 1.40, "star": 1.45}
 SHAPES = tuple(RADII)
@@ -61,10 +63,17 @@ def is_held_out(shape: str, colour: str, motion: str) -> bool:
     return number % len(MOTIONS) == 0
 
 
-def combinations(held_out: bool) -> list[tuple[str, str, str]]:
-    """(shape, colour, motion), either all that are trained or all that are not."""
+def combinations(held_out: bool) -> list[Combination]:
+    """Either all that are trained or all that are not."""
     every = ((shape, colour, motion) for shape in SHAPES for colour in COLOURS for motion in MOTIONS)
     return [combination for combination in every if is_held_out(*combination) == held_out]
+
+
+def some_of_each(held_out: bool, rows: int) -> list[Combination]:
+    """`rows` rows of one combination for every motion, the same ones at every call."""
+    generator, known = random.Random(rows), combinations(held_out)
+    by_motion = [generator.choices([c for c in known if c[2] == motion], k=rows) for motion in MOTIONS]
+    return [combination for row in zip(*by_motion, strict=True) for combination in row]
 
 
 def scenes(generator: random.Random, held_out: bool = False) -> Iterator[Scene]:

@@ -9,12 +9,16 @@ from pathlib import Path
 import av
 import psutil
 import pytest
+import torch
+from example_workflows import decode
 from host.checkout import HOSTS, ROOT
 from host.releases import NEWEST
 from host.weights import NOISE, ModelFiles
+from loom_mini.measures import read_clip
 from PIL import Image
 
 DEMO = ROOT / "scripts" / "demo.py"
+WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
 INTERRUPT = signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT
 
 
@@ -63,14 +67,22 @@ def test_the_demo_ends_with_a_video_and_its_time(command: list[str]):
     assert NOISE not in done.stdout
 
 
-def test_without_options_the_demo_brings_its_own_host_and_says_that_the_video_is_noise(tmp_path: Path):
-    small = ["--size", "16", "--steps", "1", "--folder", str(tmp_path)]
+def test_without_options_the_demo_shows_a_red_circle_moving_right(tmp_path: Path):
+    done = subprocess.run([sys.executable, str(DEMO), "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Starting ComfyUI in {HOSTS / NEWEST}" in done.stdout
+    assert NOISE not in done.stdout
+    seen = read_clip(torch.from_numpy(decode(Path(done.stdout.splitlines()[-2]))).permute(0, 3, 1, 2).float() / 255)
+    assert (seen.motion, seen.most_common("colour"), seen.most_common("shape")) == ("right", "red", "circle")
+    assert len(seen.frames) == 16
+
+
+def test_with_another_workflow_and_no_models_the_demo_says_that_the_video_is_noise(tmp_path: Path):
+    small = ["--workflow", str(WORKFLOW), "--size", "16", "--steps", "1", "--folder", str(tmp_path)]
     done = subprocess.run([sys.executable, str(DEMO), *small], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert NOISE in done.stdout
-    assert f"Starting ComfyUI in {HOSTS / NEWEST}" in done.stdout
-    with av.open(done.stdout.splitlines()[-2]) as video:
-        assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(16, 16)] * 16
+    assert decode(Path(done.stdout.splitlines()[-2])).shape == (16, 16, 16, 3)
 
 
 @pytest.mark.parametrize("moment", ["Starting ComfyUI", "1/500"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from host import loom_mini
 from host.checkout import WEIGHTS
 from host.data_folder import place_model
 from host.releases import host_tree
@@ -51,10 +52,12 @@ def sdxl_files(tree: Path) -> ModelFiles:
 
 @pytest.fixture(scope="session")
 def make_server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Server]:
-    """Servers with arguments of their own and no models yet; to be used as contexts."""
+    """Servers with arguments of their own, and no models yet but Loom Mini; to be used as contexts."""
 
     def make(*arguments: str) -> Server:
-        return Server(Path(sys.executable), tree, tmp_path_factory.mktemp("host"), ("--cpu", *arguments))
+        server = Server(Path(sys.executable), tree, tmp_path_factory.mktemp("host"), ("--cpu", *arguments))
+        loom_mini.install(server.folder)
+        return server
 
     return make
 

@@ -1,6 +1,0 @@
-"""Loom Mini is a package of its own beside the pack."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
