@@ -15,13 +15,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import nn
 
-from .contract import MotionInputs, frames_per_chunk
+from .contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from .errors import MotionModelError
 from .frame_norm import JointFrameNorm
 from .motion_model import MotionModel
 from .unet_sites import Block, UNetSite, require_fit
 
 APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
+WINDOWING = "loom_windowing"
 LAYER_PATCHES = "forward_timestep_embed_patch"
 ATTENTION_OVERRIDE = "optimized_attention_override"
 
@@ -125,8 +126,9 @@ def evaluate_with_motion(
     acting = _acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-    frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))))
-    active = _active(acting, _patchers(executor.class_obj, options.get(RUN)), frames)
+    windowing: Windowing = options.get(WINDOWING, WHOLE)
+    frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
+    active = _active(acting, _patchers(executor.class_obj, options.get(RUN)), frames, windowing)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
@@ -155,11 +157,14 @@ def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
     return [base_model.current_patcher, *([run.patcher] if run else [])]
 
 
-def _active(acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int) -> ActiveMotion:
+def _active(
+    acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int, windowing: Windowing
+) -> ActiveMotion:
     by_layer: tuple[dict, dict] = ({}, {})
     for motion in acting:
         modules = _modules(motion, patchers)
-        inputs = MotionInputs(frames, motion.settings.strength, motion.settings.attention_scale)
+        settings = motion.settings
+        inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
         for name, site in motion.sites.items():
             blocks = by_layer[0] if site.after_transformer else by_layer[1]
             blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))

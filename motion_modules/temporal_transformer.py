@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .attention import temporal_attention
-from .contract import MotionInputs
+from .contract import MotionInputs, Views
 from .errors import MotionModelError
 from .families import Family
 from .positional_encoding import PositionalEncoding, trusted_positions
@@ -84,9 +84,21 @@ class TemporalTransformerBlock(nn.Module):
         self.ff_norm = ops.LayerNorm(config.channels, **factory)
 
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+        tokens = self._attend_in_views(tokens, inputs, inputs.views) if inputs.views else self._attend(tokens, inputs)
+        return tokens + self.ff(self.ff_norm(tokens))
+
+    def _attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             tokens = tokens + attention(norm(tokens), inputs)
-        return tokens + self.ff(self.ff_norm(tokens))
+        return tokens
+
+    def _attend_in_views(self, tokens: torch.Tensor, inputs: MotionInputs, views: Views) -> torch.Tensor:
+        """Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3."""
+        fused = torch.zeros_like(tokens)
+        on_device = views.on(tokens)
+        for window, weights in zip(on_device.windows, on_device.weights, strict=True):
+            fused.index_add_(1, window, self._attend(tokens[:, window], inputs) * weights)
+        return fused
 
 
 class TemporalTransformer(nn.Module):
@@ -105,9 +117,9 @@ class TemporalTransformer(nn.Module):
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row."""
-        if inputs.frames > self.config.positions:
+        if inputs.frames_together > self.config.positions:
             raise MotionModelError(
-                f"The motion model received {inputs.frames} frames at once, but has positions for "
+                f"The motion model received {inputs.frames_together} frames at once, but has positions for "
                 f"{self.config.positions}: lower the latent's batch_size, or sample in context windows."
             )
         batch, channels, height, width = x.shape

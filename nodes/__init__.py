@@ -1,5 +1,17 @@
 """The pack's nodes, a file per subject."""
 
+from .context_preview import PreviewContextWindows
+from .context_windows import ContextWindows
 from .motion_model import ApplyMotionModel, LoadMotionModel, MotionModelInfo
+from .prompt_schedule import PromptSchedule
+from .video_noise import VideoNoise
 
-NODES = [LoadMotionModel, ApplyMotionModel, MotionModelInfo]
+NODES = [
+    LoadMotionModel,
+    ApplyMotionModel,
+    MotionModelInfo,
+    PromptSchedule,
+    ContextWindows,
+    PreviewContextWindows,
+    VideoNoise,
+]

@@ -57,6 +57,12 @@ def looped_windows(frames: int, settings: WindowSettings, step: int = 0) -> list
     return list(dict.fromkeys(chain.from_iterable(rounds)))
 
 
+def cyclic_windows(frames: int, step: int = 0) -> list[Window]:
+    """The whole clip twice, begun half a clip apart, so that each end is the middle of one of the two."""
+    turn = _turn(frames, step)
+    return [_on_circle(start, 1, frames, frames) for start in (turn, turn + frames // 2)]
+
+
 def uniform_windows(frames: int, settings: WindowSettings, step: int = 0) -> list[Window]:
     """Windows that start elsewhere in every step; one that would run over the end is moved back to end with the clip.
 

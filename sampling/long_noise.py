@@ -1,15 +1,26 @@
-"""Noise for clips longer than a context window."""
+"""The noise that a clip begins with; `noise` and the results are `[frames, ...]`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 
-def free_noise(noise: torch.Tensor, length: int, overlap: int, seed: int) -> torch.Tensor:
+@dataclass(frozen=True)
+class NoiseSettings:
+    """Which noise of `NOISES`, with the `length` and `overlap` of the context windows, in frames."""
+
+    kind: str
+    length: int = 16
+    overlap: int = 4
+
+
+def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
     """Behind the first window, frames of noise seen before in shuffled order (Qiu et al. 2024, "FreeNoise").
 
-    `noise` and the result are `[frames, ...]`; `length` and `overlap` are those of the context windows, in frames.
     Each frame stays white noise, while windows a whole window apart draw on the same frames.
     """
-    frames, advance = len(noise), length - overlap
+    frames, length, advance = len(noise), settings.length, settings.length - settings.overlap
     generator = torch.Generator().manual_seed(seed)
     order = list(range(frames))
     for start in range(0, frames - length, advance):
@@ -18,3 +29,20 @@ def free_noise(noise: torch.Tensor, length: int, overlap: int, seed: int) -> tor
         shuffled = torch.randperm(count, generator=generator).tolist()
         order[place : place + count] = [order[start + number] for number in shuffled]
     return noise[order]
+
+
+def repeated_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
+    """The frames of the first window again and again."""
+    return noise[[frame % settings.length for frame in range(len(noise))]]
+
+
+def same_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
+    """The first frame's noise for all frames: calmer, and closer to a still."""
+    return noise[:1].repeat(len(noise), *[1] * (noise.ndim - 1))
+
+
+NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = {
+    "FreeNoise": free_noise,
+    "repeated": repeated_noise,
+    "same": same_noise,
+}

@@ -5,6 +5,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ..motion_modules.errors import MotionModelError
 from ..motion_modules.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
+from .context_handler import LoomContextHandler
 
 
 def add_checks(model: ModelPatcher) -> None:
@@ -51,12 +52,15 @@ def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> None:
     if at_once > motion.positions:
         raise MotionModelError(
             f"The model would see {at_once} frames at once, but motion model '{motion.name}' has positions for "
-            f"{motion.positions}: lower the latent's batch_size, or put a Context Windows (Manual) node on the model "
-            f"with a context_length of at most {motion.positions}, one less with causal_window_fix."
+            f"{motion.positions}: put a Context Windows (AnimateDiff) node on the model with a context_length of at "
+            f"most {motion.positions}, from start_percent 0 on, or lower the latent's batch_size."
         )
 
 
 def _frames_at_once(frames: int, context_handler) -> int:
+    """The host's own handler splits along `dim` and may put a frame before a window."""
+    if isinstance(context_handler, LoomContextHandler):
+        return context_handler.frames_together(frames)
     length = getattr(context_handler, "context_length", frames)
     if frames <= length or getattr(context_handler, "dim", 0) != 0:
         return frames

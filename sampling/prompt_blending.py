@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ..motion_modules.errors import MotionModelError
 from .prompt_schedule import Blend
 
 PARALLEL = 1e-4  # of the sine between two vectors, below which the way between them is a straight line
+MOST_TOKENS = 60 * 77  # prompts of one to six sections of 77 tokens, in any mixture
 
 
 def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
@@ -34,17 +36,33 @@ INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Te
 
 
 def same_length(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference."""
-    tokens = math.lcm(*(context.shape[1] for context in contexts))
+    """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference.
+
+    Raises MotionModelError where lengths without a small common multiple would need more than MOST_TOKENS.
+    """
+    lengths = sorted({context.shape[1] for context in contexts})
+    tokens = math.lcm(*lengths)
+    if len(lengths) > 1 and tokens > MOST_TOKENS:
+        raise MotionModelError(
+            f"The prompts in text have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
+            f"{MOST_TOKENS}: shorten the long prompts, or make them as long as one another."
+        )
     return [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
 
 
-def per_frame(features: Sequence[torch.Tensor], between: Sequence[Blend], interpolation: str) -> torch.Tensor:
-    """`[1, ...]` for each prompt to `[frames, ...]`; a frame of one prompt has its very features."""
-    return torch.cat([_of_frame(features, blend, INTERPOLATIONS[interpolation]) for blend in between])
+def per_frame(
+    features: Sequence[torch.Tensor], between: Sequence[Blend], interpolation: str, widths: Sequence[int] = ()
+) -> torch.Tensor:
+    """`[1, ..., width]` for each prompt to `[frames, ..., width]`; a frame of one prompt has its very features.
+
+    `widths`: those of several text encoders whose features stand side by side, each of which is interpolated by itself.
+    """
+    widths = list(widths) or [features[0].shape[-1]]
+    return torch.cat([_of_frame(features, blend, INTERPOLATIONS[interpolation], widths) for blend in between])
 
 
-def _of_frame(features: Sequence[torch.Tensor], blend: Blend, interpolate: Callable) -> torch.Tensor:
+def _of_frame(features: Sequence[torch.Tensor], blend: Blend, interpolate: Callable, widths: list[int]) -> torch.Tensor:
     if blend.t in (0, 1):
         return features[blend.after if blend.t else blend.before]
-    return interpolate(features[blend.before], features[blend.after], blend.t)
+    encoders = zip(features[blend.before].split(widths, -1), features[blend.after].split(widths, -1), strict=True)
+    return torch.cat([interpolate(start, end, blend.t) for start, end in encoders], dim=-1)

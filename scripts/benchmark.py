@@ -20,6 +20,7 @@ BENCHMARKS = {
     "load": "loading",
     "module": "module_alone",
     "step": "step",
+    "windows": "windows",
     "profile": "hot_spots",
 }
 

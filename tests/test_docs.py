@@ -9,6 +9,7 @@ from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in
 LANGUAGES = ["en", "zh"]
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 READMES = ["README.md", "README.zh.md"]
@@ -38,9 +39,19 @@ def local_links(text: str) -> list[str]:
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
 
 
+def all_inputs(inputs, prefix: str = ""):
+    """Inputs with the keys under which the host's frontend looks for their texts, those of dynamic combos as well."""
+    for each in inputs:
+        yield prefix + each.id, each
+        nested = {inner.id: inner for option in getattr(each, "options", []) for inner in getattr(option, "inputs", [])}
+        yield from all_inputs(nested.values(), f"{prefix}{each.id}_")
+
+
 def schema_texts(schema) -> dict:
     """The texts of a schema, in the form of the host's locale files."""
-    inputs = {each.id: {"name": each.display_name or each.id, "tooltip": each.tooltip} for each in schema.inputs}
+    inputs = {
+        key: {"name": each.display_name or each.id, "tooltip": each.tooltip} for key, each in all_inputs(schema.inputs)
+    }
     outputs = {str(index): {"name": each.display_name} for index, each in enumerate(schema.outputs)}
     return {
         "display_name": schema.display_name,
@@ -59,12 +70,14 @@ def shape(texts) -> dict | None:
 def test_help_page_explains_every_input_output_and_choice(schema, language):
     page = read(f"web/docs/{schema.node_id}/{language}.md")
     assert page.startswith(f"# {node_texts(language)[schema.node_id]['display_name']}\n")
-    names = [each.id for each in schema.inputs] + [each.display_name for each in schema.outputs]
+    inputs = [each for _, each in all_inputs(schema.inputs)]
+    names = [each.id for each in inputs] + [each.display_name for each in schema.outputs]
     missing = [name for name in names if f"- **`{name}`" not in page]
-    choices = {"beta_schedule": "`{}`", "family": "**{}"}
-    for each in schema.inputs:
+    choices = {"beta_schedule": "`{}`", "family": "**{}", "schedule": "**`{}`**", "fuse": "`{}`"}
+    for each in inputs:
         written = choices.get(each.id, "")
-        missing += [option for option in getattr(each, "options", []) if written.format(option) not in page]
+        options = [getattr(option, "key", option) for option in getattr(each, "options", [])]
+        missing += [option for option in options if written.format(option) not in page]
     assert [name for name in missing if name != "auto"] == []
 
 
@@ -109,7 +122,10 @@ def test_chinese_emphasis_is_one_to_markdown(path):
 
 @pytest.mark.parametrize("path", WRITTEN)
 def test_links_lead_somewhere(path):
-    broken = [link for link in local_links(read(path)) if not (ROOT / path).parent.joinpath(link).exists()]
+    text, folder = read(path), (ROOT / path).parent
+    pictures = re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", text) if path in PAGES else []
+    broken = [link for link in local_links(text) if link not in pictures and not (folder / link).exists()]
+    broken += [link for link in pictures if not (DOCS / link).is_file()]
     assert broken == []
 
 

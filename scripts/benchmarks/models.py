@@ -37,13 +37,13 @@ def compute_in(dtype: str) -> None:
     args.fp32_unet, args.bf16_unet, args.fp16_unet = (dtype == name for name in DTYPES)
 
 
-def random_sd15(dtype: str):
-    """A full-size SD1.5 UNet in the host's patcher."""
+def random_sd15(dtype: str, kind: str = "sd15"):
+    """An SD1.5 UNet in the host's patcher, of full size or another of `KINDS`."""
     import comfy.model_management as management
     import comfy.model_patcher
     import comfy.supported_models
 
-    config = comfy.supported_models.SD15(unet_config(KINDS["sd15"]))
+    config = comfy.supported_models.SD15(unet_config(KINDS[kind]))
     config.set_inference_dtype(DTYPES[dtype], None)
     model = config.get_model({}, device=torch.device("cpu"))
     for name, parameter in model.diffusion_model.named_parameters():

@@ -22,7 +22,7 @@ def figures(run: Run) -> Iterator[Figure]:
         for size in run.sizes:
             yield from _compare(run, models, size, dtype)
         models.clear()
-        _forget_models()
+        forget_models()
 
 
 def plain_and_animated(dtype: str) -> dict:
@@ -90,7 +90,7 @@ def _peak(step: Callable[[], object], device: torch.device) -> dict[str, int]:
     return {"all": peak, "activations": peak - before}
 
 
-def _forget_models() -> None:
+def forget_models() -> None:
     import comfy.model_management
 
     comfy.model_management.unload_all_models()

@@ -22,11 +22,16 @@ def wanted_models(workflow: dict[str, Any]) -> list[dict[str, str]]:
     return [model for node in workflow["nodes"] for model in node["properties"].get("models", [])]
 
 
+def wanted_videos(workflow: dict[str, Any]) -> list[str]:
+    return [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "LoadVideo"]
+
+
 @pytest.fixture
-def listed_models(page: Page, host_server: Server) -> Iterator[None]:
-    """Files that the host lists under the names of the models of the workflows; nothing is loaded from them."""
+def listed_files(page: Page, host_server: Server) -> Iterator[None]:
+    """Files that the host lists under the names of models and videos in the workflows; nothing is loaded from them."""
     models = [model for name in NAMES for model in wanted_models(read(name))]
     files = {host_server.folder / "models" / model["directory"] / model["name"] for model in models}
+    files |= {host_server.folder / "input" / video for name in NAMES for video in wanted_videos(read(name))}
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -38,7 +43,7 @@ def listed_models(page: Page, host_server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_workflow_opens_as_saved(name: str, listed_models: None, page: Page, keep_picture: Callable[[str], None]):
+def test_workflow_opens_as_saved(name: str, listed_files: None, page: Page, keep_picture: Callable[[str], None]):
     saved = read(name)
     load_workflow(page, saved)
     keep_picture(name)

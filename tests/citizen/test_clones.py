@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from host_models import CPU, copied_weights, same_weights, tiny_model
 from motion_files import motion_file
 from safetensors.torch import save_file
+from windows import in_windows
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,33 @@ def test_a_motion_model_is_loaded_again_for_each_further_device(file):
 
 
 def test_conds_spread_over_clones(file):
-    """The host's code for several GPUs, with the CPU under two names as its two devices."""
+    clip_model, spread, evaluations = _on_two_devices(file)
+    clip = ksampler(spread)
+    assert all(evaluations) and sum(map(len, evaluations)) == 2 * STEPS
+    assert distance(clip, ksampler(clip_model)) < 1e-5
+
+
+@pytest.mark.parametrize("reference_until", [0.0, 1.0])
+def test_windows_spread_over_clones(file, reference_until):
+    clip_model, spread, evaluations = _on_two_devices(file)
+    more = {"windows_at_once": 1, "reference_until": reference_until}
+    clip = ksampler(in_windows(spread, **more), frames=10)
+    assert all(evaluations)
+    assert distance(clip, ksampler(in_windows(clip_model, **more), frames=10)) < 1e-5
+
+
+def test_views_spread_over_clones(file):
+    clip_model, spread, evaluations = _on_two_devices(file)
+    clip = ksampler(in_windows(spread, "view"), frames=10)
+    assert all(evaluations)
+    assert distance(clip, ksampler(in_windows(clip_model, "view"), frames=10)) < 1e-5
+
+
+def _on_two_devices(file):
+    """A model, the same with a copy, and a list for each that counts evaluations.
+
+    The host's code for several GPUs runs with the CPU under two names as its two devices.
+    """
     if not hasattr(ModelPatcher, "deepclone_multigpu"):
         pytest.skip("this host has no clones for several GPUs")
     start = tiny_model()
@@ -92,10 +119,7 @@ def test_conds_spread_over_clones(file):
     copy = clip_model.deepclone_multigpu(new_load_device=torch.device("cpu", 0))
     copy.is_multigpu_base_clone = True
     spread.set_additional_models("multigpu", [copy])
-    evaluations = [_counted(patcher.model.diffusion_model) for patcher in (spread, copy)]
-    clip = ksampler(spread)
-    assert all(evaluations) and sum(map(len, evaluations)) == 2 * STEPS
-    assert distance(clip, ksampler(clip_model)) < 1e-5
+    return clip_model, spread, [_counted(patcher.model.diffusion_model) for patcher in (spread, copy)]
 
 
 def _counted(unet) -> list:

@@ -5,29 +5,12 @@ import inspect
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import MotionModelError
-from citizen import animated, call, distance, host_node, motion
+from citizen import animated, distance, host_node, motion
 from clips import noise, sample, watched
-from comfy.context_windows import ContextFuseMethods, ContextSchedules
+from windows import HOST_LENGTH as LENGTH
+from windows import windowed_by_host
 
-FRAMES, LENGTH = 6, 3
-
-
-def windowed(model, **more):
-    """A clone with windows of 3 frames that do not overlap, unless `more` says otherwise."""
-    node = host_node("nodes_context_windows.ContextWindowsManualNode")
-    inputs = {
-        "context_length": LENGTH,
-        "context_overlap": 0,
-        "context_schedule": ContextSchedules.STATIC_STANDARD,
-        "context_stride": 1,
-        "closed_loop": False,
-        "fuse_method": ContextFuseMethods.PYRAMID,
-        "dim": 0,
-        "freenoise": False,
-        "causal_window_fix": False,
-    }
-    known = inspect.signature(node.execute).parameters
-    return call(node, model=model, **{name: value for name, value in (inputs | more).items() if name in known})
+FRAMES = 6
 
 
 def has_causal_fix() -> bool:
@@ -37,22 +20,22 @@ def has_causal_fix() -> bool:
 
 def test_windows_without_overlap_are_clips_of_their_own(moving):
     start = noise(FRAMES)
-    clip = sample(windowed(moving), noise=start)
+    clip = sample(windowed_by_host(moving), noise=start)
     parts = [sample(moving, noise=part) for part in start.split(LENGTH)]
     assert distance(clip, torch.cat(parts)) < 1e-5
     assert distance(clip, sample(moving, noise=start)) > 1e-3
 
 
 def test_one_window_over_all_frames_is_no_window(moving):
-    assert torch.equal(sample(windowed(moving, context_length=FRAMES), FRAMES), sample(moving, FRAMES))
+    assert torch.equal(sample(windowed_by_host(moving, context_length=FRAMES), FRAMES), sample(moving, FRAMES))
 
 
 def test_the_node_works_the_same_on_both_sides_of_ours(model, still_motion):
     moves = motion()
-    clip = sample(windowed(animated(model, moves), context_overlap=1), FRAMES)
-    assert torch.equal(sample(animated(windowed(model, context_overlap=1), moves), FRAMES), clip)
-    plain = sample(windowed(model, context_overlap=1), FRAMES)
-    assert torch.equal(sample(windowed(animated(model, still_motion), context_overlap=1), FRAMES), plain)
+    clip = sample(windowed_by_host(animated(model, moves), context_overlap=1), FRAMES)
+    assert torch.equal(sample(animated(windowed_by_host(model, context_overlap=1), moves), FRAMES), clip)
+    plain = sample(windowed_by_host(model, context_overlap=1), FRAMES)
+    assert torch.equal(sample(windowed_by_host(animated(model, still_motion), context_overlap=1), FRAMES), plain)
     assert distance(clip, plain) > 1e-3
 
 
@@ -60,7 +43,9 @@ def test_the_node_works_the_same_on_both_sides_of_ours(model, still_motion):
 @pytest.mark.parametrize("freenoise", [False, True])
 def test_every_schedule(moving, schedule, freenoise):
     model, seen = watched(moving)
-    clip = sample(windowed(model, context_overlap=1, context_schedule=schedule, freenoise=freenoise), FRAMES, steps=1)
+    clip = sample(
+        windowed_by_host(model, context_overlap=1, context_schedule=schedule, freenoise=freenoise), FRAMES, steps=1
+    )
     assert clip.isfinite().all()
     assert max(len(call["x"]) for call in seen.calls) == 2 * LENGTH
 
@@ -69,7 +54,7 @@ def test_more_frames_than_positions(model):
     few = animated(model, motion(LENGTH, family="AnimateDiff v3"))
     with pytest.raises(MotionModelError, match=r"6 frames at once.*positions for 3.*context_length of at most 3"):
         sample(few, FRAMES)
-    assert sample(windowed(few), FRAMES).isfinite().all()
+    assert sample(windowed_by_host(few), FRAMES).isfinite().all()
 
 
 def test_the_frame_that_the_host_puts_before_a_window_counts(model):
@@ -77,14 +62,14 @@ def test_the_frame_that_the_host_puts_before_a_window_counts(model):
         pytest.skip("this host adds no frame to a window")
     exact, watching = watched(animated(model, motion(LENGTH, family="AnimateDiff v3")))
     with pytest.raises(MotionModelError, match="4 frames at once"):
-        sample(windowed(exact, causal_window_fix=True), FRAMES)
+        sample(windowed_by_host(exact, causal_window_fix=True), FRAMES)
     assert not watching.calls
     roomy, seen = watched(animated(model, motion(LENGTH + 1, family="AnimateDiff v3")))
-    fixed = sample(windowed(roomy, causal_window_fix=True), FRAMES)
+    fixed = sample(windowed_by_host(roomy, causal_window_fix=True), FRAMES)
     assert [len(call["x"]) for call in seen.calls[:2]] == [2 * LENGTH, 2 * (LENGTH + 1)]
-    assert distance(fixed, sample(windowed(roomy), FRAMES)) > 1e-4
+    assert distance(fixed, sample(windowed_by_host(roomy), FRAMES)) > 1e-4
 
 
 def test_windows_along_another_dimension_do_not_split_the_clip(model):
     with pytest.raises(MotionModelError, match="6 frames at once"):
-        sample(windowed(animated(model, motion(LENGTH, family="AnimateDiff v3")), dim=2), FRAMES)
+        sample(windowed_by_host(animated(model, motion(LENGTH, family="AnimateDiff v3")), dim=2), FRAMES)

@@ -6,30 +6,11 @@ from pathlib import Path
 import comfy_extras
 import pytest
 import torch
-from citizen import CFG, animated, call, distance, host_node, ksampler, motion, sampler_custom_advanced
-from clips import prompt, watched
+from citizen import animated, call, distance, host_node, ksampler, motion
+from clips import watched
 from comfy_api.latest import io
+from guiders import GUIDERS, guided
 from host_models import tiny_model
-
-POSITIVE, NEGATIVE, OTHER = prompt(2), prompt(3), prompt(4)
-BOTH = {"positive": POSITIVE, "negative": NEGATIVE}
-THREE = {"cond1": POSITIVE, "cond2": OTHER, "negative": NEGATIVE, "cfg_conds": 4.0, "cfg_cond2_negative": 3.0}
-GUIDERS = {
-    "BasicGuider": ("nodes_custom_sampler.BasicGuider", {"conditioning": POSITIVE}),
-    "CFGGuider": ("nodes_custom_sampler.CFGGuider", {**BOTH, "cfg": CFG}),
-    "DualCFGGuider": ("nodes_custom_sampler.DualCFGGuider", {**THREE, "style": "regular"}),
-    "DualCFGGuider nested": ("nodes_custom_sampler.DualCFGGuider", {**THREE, "style": "nested"}),
-    "DualModelGuider": ("nodes_custom_sampler.DualModelGuider", {**BOTH, "cfg": CFG}),
-    "PerpNegGuider": (
-        "nodes_perpneg.PerpNegGuider",
-        {**BOTH, "empty_conditioning": OTHER, "cfg": CFG, "neg_scale": 1.0},
-    ),
-}
-
-
-def guided(name: str, model, **more) -> torch.Tensor:
-    path, inputs = GUIDERS[name]
-    return sampler_custom_advanced(call(host_node(path), model=model, **inputs, **more))
 
 
 @pytest.mark.parametrize("name", GUIDERS)

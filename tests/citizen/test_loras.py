@@ -3,10 +3,11 @@
 import comfy.hooks
 import pytest
 import torch
-from citizen import animated, call, distance, host_node, ksampler, lora, motion, with_lora
+from citizen import animated, distance, ksampler, motion, with_lora
 from clips import prompt
 from comfy.model_management import unload_all_models
 from host_models import copied_weights, same_weights, tiny_model
+from scheduled_hooks import hooked, lora_hooks, only_from
 
 
 def test_a_lora_works_the_same_on_both_sides_of_ours(model, still_motion):
@@ -25,23 +26,6 @@ def test_a_clone_with_a_lora_beside_one_without(model):
     first = ksampler(without)
     assert distance(ksampler(clone), first) > 1e-4
     assert torch.equal(ksampler(without), first)
-
-
-def hooked(hooks, text):
-    node = host_node("nodes_hooks.ConditioningSetProperties")
-    return call(node, cond_NEW=text, strength=1.0, set_cond_area="default", hooks=hooks)
-
-
-def only_from(percent: float, hooks):
-    """The hooks, with no effect before `percent` of the schedule."""
-    keyframe, frames = host_node("nodes_hooks.CreateHookKeyframe"), None
-    for strength, start in ((0.0, 0.0), (1.0, percent)):
-        frames = call(keyframe, strength_mult=strength, start_percent=start, prev_hook_kf=frames)
-    return call(host_node("nodes_hooks.SetHookKeyframes"), hooks=hooks, hook_kf=frames)
-
-
-def lora_hooks():
-    return comfy.hooks.create_hook_lora(lora=lora(), strength_model=1.0, strength_clip=0.0)
 
 
 def model_as_lora_hooks():

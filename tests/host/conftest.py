@@ -1,4 +1,4 @@
-"""What the server tests share: a Lightning-shaped motion model."""
+"""What the server tests share: a Lightning-shaped motion model, and a video with a ControlNet to follow it."""
 
 from collections.abc import Callable
 
@@ -22,11 +22,37 @@ def lightning_models(sd15_models: HostModels, host_server: Server) -> HostModels
 
 
 @pytest.fixture(scope="session")
+def control_net(host_server: Server) -> str:
+    """The name in `host_server` of a ControlNet that fits the SD1.5 checkpoint."""
+    from guiding_files import save_control_net
+
+    file = host_server.folder / "models" / "controlnet" / "synthetic_control.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_control_net(file)
+    return file.name
+
+
+@pytest.fixture(scope="session")
+def input_video(host_server: Server) -> str:
+    """The name of a video of 24 frames, 12 a second, in the input folder of `host_server`."""
+    from guiding_files import write_video
+
+    file = host_server.folder / "input" / "moving_square.mp4"
+    write_video(file, frames=24, rate=12)
+    return file.name
+
+
+@pytest.fixture(scope="session")
 def models_for(request: pytest.FixtureRequest) -> Callable[[str], HostModels]:
     """The synthetic models that stand in for those of a workflow."""
-    fixtures = {
-        "text_to_video": "sd15_models",
-        "text_to_video_fast": "lightning_models",
-        "text_to_video_sdxl": "sdxl_models",
+    others = {"text_to_video_fast": "lightning_models", "text_to_video_sdxl": "sdxl_models"}
+    return lambda workflow: request.getfixturevalue(others.get(workflow, "sd15_models"))
+
+
+@pytest.fixture(scope="session")
+def files_for(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
+    """The further inputs of a workflow that name files, and the files that stand in for theirs."""
+    fixtures = {"controlnet_video": {"control_net_name": "control_net", "file": "input_video"}}
+    return lambda workflow: {
+        name: request.getfixturevalue(fixture) for name, fixture in fixtures.get(workflow, {}).items()
     }
-    return lambda workflow: request.getfixturevalue(fixtures[workflow])

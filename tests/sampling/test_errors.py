@@ -89,7 +89,7 @@ def refused_before_sampling(model, *parts, **options) -> None:
 
 @pytest.mark.parametrize("frames", (25, 48))
 def test_more_frames_than_positions(animated, frames):
-    parts = (f"{frames} frames at once", f"'{NAME}'", "positions for 24", "Context Windows (Manual)")
+    parts = (f"{frames} frames at once", f"'{NAME}'", "positions for 24", "Context Windows (AnimateDiff)")
     refused_before_sampling(animated, *parts, frames=frames)
 
 

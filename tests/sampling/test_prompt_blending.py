@@ -8,6 +8,7 @@ from animatediff_loom.sampling.prompt_blending import INTERPOLATIONS, lerp, per_
 from animatediff_loom.sampling.prompt_schedule import blends, parse_schedule
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refused
 
 
 def context(seed: int, tokens: int = 77) -> torch.Tensor:
@@ -55,6 +56,23 @@ def test_prompts_of_different_length_are_repeated_to_one():
     short, long = same_length([context(0, 77), context(1, 154)])
     assert short.shape == long.shape == (1, 154, 16)
     assert torch.equal(short[:, 77:], context(0, 77))
+
+
+def test_lengths_that_hardly_meet_are_refused_and_one_length_never():
+    with refused("77, 616, 693 tokens", "only meet at 5544, more than 4620", "shorten the long prompts"):
+        same_length([context(0, tokens) for tokens in (77, 616, 693)])
+    assert [each.shape[1] for each in same_length([context(0, 77 * part) for part in range(1, 7)])] == [4620] * 6
+    assert [each.shape[1] for each in same_length([context(0, 5000), context(1, 5000)])] == [5000] * 2
+
+
+def test_every_encoder_is_interpolated_by_itself():
+    features, widths = [context(0), context(1)], (6, 10)
+    between = blends(parse_schedule("0: one\n4: two", 5), 5)
+    together = per_frame(features, between, "spherical", widths)
+    apart = [[each.split(widths, -1)[encoder] for each in features] for encoder in (0, 1)]
+    expected = torch.cat([per_frame(each, between, "spherical") for each in apart], -1)
+    assert torch.equal(together, expected)
+    assert not torch.allclose(together, per_frame(features, between, "spherical"), atol=1e-3)
 
 
 def test_attention_sees_no_difference_when_all_tokens_are_repeated():

@@ -2,16 +2,17 @@
 
 from typing import Any
 
+from host.checkout import PACK
 from host.server import Server
 
 FILE_LISTS = {"motion_model", "motion_lora"}
-CATEGORY = "AnimateDiff Loom"
+MODULE = f"custom_nodes.{PACK}"
 
 
 def published_names(server: Server) -> dict[str, Any]:
     """Node ids with their inputs (and the values of combos that are the pack's own) and outputs."""
     nodes = server.get("/object_info")
-    return {node_id: _node(node) for node_id, node in sorted(nodes.items()) if node["category"].startswith(CATEGORY)}
+    return {node_id: _node(node) for node_id, node in sorted(nodes.items()) if node["python_module"] == MODULE}
 
 
 def missing_names(published: Any, found: Any, path: str = "") -> list[str]:
