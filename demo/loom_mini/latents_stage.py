@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,10 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
 
+@lru_cache
 @torch.no_grad()
 def trained_autoencoder(folder: Path) -> AutoencoderKL:
-    """The autoencoder so far, with latents of mean 0 and deviation 1 in every channel."""
+    """The autoencoder so far, with latents of mean 0 and deviation 1 in every channel; made once in a process."""
     vae = build_autoencoder().requires_grad_(False)
     weights = averages_of(folder / "vae.pt")
     if (folder / "decoder.pt").exists():

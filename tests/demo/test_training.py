@@ -15,9 +15,10 @@ SCRIPT = ROOT / "demo" / "loom_mini" / "train.py"
 STAGES = {
     "vae": ["--steps", "1", "--batch", "2"],
     "latents": ["--steps", "1", "--batch", "2"],
-    "image": ["--steps", "1", "--batch", "2"],
+    "image": ["--steps", "1", "--batch", "2", "--bf16"],
     "motion": ["--steps", "1", "--batch", "1"],
     "decoder": ["--steps", "1", "--batch", "2"],
+    "evaluate": ["--steps", "1", "--batch", "1"],
     "export": [],
 }
 PLAN = Plan(steps=6, batch=3, rate=0.1, warm_up=2, average=0.5, report_every=100, save_every=1)
@@ -51,6 +52,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path):
     assert torch.equal(train(tmp_path / "stopped.pt"), whole)
 
 
+@pytest.mark.timeout(1800)
 def test_every_stage_runs_and_the_files_are_those_of_the_shipped_model(tmp_path: Path, tree: Path):
     for stage, options in STAGES.items():
         command = [sys.executable, SCRIPT, stage, "--host", tree, "--folder", tmp_path, *options]
@@ -60,4 +62,4 @@ def test_every_stage_runs_and_the_files_are_those_of_the_shipped_model(tmp_path:
         made, shipped = (comfy.utils.load_torch_file(str(folder / name)) for folder in (tmp_path, SCRIPT.parent))
         assert {key: tensor.shape for key, tensor in made.items()} == {key: t.shape for key, t in shipped.items()}
     sheets = {file.stem for file in tmp_path.glob("*.png")}
-    assert sheets == {"vae_00001", "image_00001", "motion_00001", "decoder_00001"}
+    assert sheets == {"vae_00001", "image_00001", "motion_00001", "decoder_00001", "evaluation_1"}

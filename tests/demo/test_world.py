@@ -116,6 +116,13 @@ def test_an_empty_picture_shows_nothing():
     assert motion_of([]) == ""
 
 
+@pytest.mark.parametrize("other", [Scene("star", "blue", "white", "right"), Scene("square", "red", "white", "right")])
+def test_a_clip_whose_object_changes_is_not_steady(other: Scene):
+    clip = draw_clip(Scene("square", "blue", "white", "right"))
+    assert read_clip(clip).steady
+    assert not read_clip(torch.cat([clip[: FRAMES // 2], draw_clip(other)[FRAMES // 2 :]])).steady
+
+
 def test_shuffled_frames_have_long_steps():
     clip = draw_clip(Scene("square", "blue", "white", "right"))
     order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from copy import deepcopy
+from pathlib import Path
 
 import numpy
 import torch
@@ -33,8 +34,12 @@ def mini_prompt(text: str, seed: int = 1, steps: int = STEPS, **inputs) -> Promp
 
 
 def pictures(server: Server, prompt: Prompt) -> torch.Tensor:
-    """The frames `[frames, 3, height, width]` in 0 to 1."""
-    files = server.files(server.run(prompt))
+    """The frames that a prompt makes, as `read` gives them."""
+    return read(server.files(server.run(prompt)))
+
+
+def read(files: Iterable[Path]) -> torch.Tensor:
+    """Pictures `[frames, 3, height, width]` in 0 to 1."""
     frames = numpy.stack([numpy.asarray(Image.open(file).convert("RGB")) for file in files])
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
 
