@@ -21,7 +21,7 @@ def train(folder: Path, plan: Plan) -> None:
     asked, readings = combinations(held_out=True), []
     for seed in range(plan.seed, plan.seed + plan.batch):
         torch.manual_seed(seed)
-        clips = film(model, folder, asked, plan.steps, plan.size).cpu()
+        clips = film(model, folder, asked, plan.steps, plan.size)
         save_grid(folder / f"evaluation_{seed}.png", clips.flatten(0, 1), columns=FRAMES)
         of_seed = [read_clip(clip) for clip in clips]
         print(f"seed {seed}: {summary(of_seed, asked)}", flush=True)

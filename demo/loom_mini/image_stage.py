@@ -49,20 +49,26 @@ def train(folder: Path, plan: Plan) -> None:
     def loss(generator: random.Random) -> torch.Tensor:
         chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
         frames = [generator.randrange(FRAMES) for _ in chosen]
-        clean = clips.latents[chosen, frames].float()
         shown = [clips.scenes[number] for number in chosen]
         context = prompts.features([caption(scene, generator) for scene in shown])
         unclear = naming_error(model.probe(context.mean(1)), shown)
         dropped = torch.tensor([generator.random() < DROPPED_CAPTIONS for _ in shown])
         context = torch.where(dropped[:, None, None], prompts.features([""]), context)
-        t, noise = torch.randint(TIMESTEPS, (plan.batch,)), torch.randn_like(clean)
-        predicted = model(schedule.noisy(clean, noise, t), t, context)
-        return schedule.error(predicted, noise, t) + NAMING_WEIGHT * unclear
+        clean = clips.latents[chosen, frames].float()
+        return frame_noise_error(model, schedule, clean, context) + NAMING_WEIGHT * unclear
 
     def report(averages: Tensors) -> str:
         return look(folder, averages, trainer.step, plan.size)
 
     trainer.train(loss, report)
+
+
+def frame_noise_error(
+    model: ImageModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor
+) -> torch.Tensor:
+    """The error of the predicted noise, at any timestep of any frame."""
+    t, noise = torch.randint(TIMESTEPS, (len(clean),)), torch.randn_like(clean)
+    return schedule.error(model(schedule.noisy(clean, noise, t), t, context), noise, t)
 
 
 def naming_error(answers: torch.Tensor, shown: list[Scene]) -> torch.Tensor:
