@@ -45,8 +45,9 @@ class Host:
 def main() -> int:
     options = _parser().parse_args()
     start = time.monotonic()
-    mini = loom_mini.is_there() and not (options.checkpoint or options.motion_model or options.workflow)
-    prompt = load_prompt(options.workflow or (loom_mini.WORKFLOW if mini else WORKFLOW))
+    mini_is_default = loom_mini.is_there() and not (options.checkpoint or options.motion_model)
+    prompt = load_prompt(options.workflow or (loom_mini.WORKFLOW if mini_is_default else WORKFLOW))
+    mini = loom_mini.is_in(prompt)
     host = _existing_host(options) if options.comfyui else _own_host()
     files = None if mini else _model_files(options, host)
     print(f"Starting ComfyUI in {host.tree} ...", flush=True)

@@ -92,11 +92,6 @@ def _four_clips(run: Run, model, size: int) -> Callable[[], list[Sample]]:
     return contest
 
 
-def _four_times(step: Callable[[], object]) -> None:
-    for _ in range(LONG // LENGTH):
-        step()
-
-
 def _memory(run: Run) -> Iterator[Figure]:
     """Of a narrow model, since 2,000 frames of a full one take long; all but the latents is in the windows."""
     compute_in("fp32")

@@ -4,15 +4,22 @@ from pathlib import Path
 
 from .checkout import LOOM_MINI, ROOT
 from .data_folder import link_folder, place_model
+from .server import Prompt
 
 FOLDER = ROOT / "demo" / LOOM_MINI
 CHECKPOINT, MOTION_MODEL = FOLDER / "loom_mini.safetensors", FOLDER / "loom_mini_motion.safetensors"
 WORKFLOW = FOLDER / "text_to_video.json"
+LOADER = "LoomMiniLoader"
 
 
 def is_there() -> bool:
     """Whether this checkout has the trained weights."""
     return CHECKPOINT.is_file() and MOTION_MODEL.is_file()
+
+
+def is_in(prompt: Prompt) -> bool:
+    """Whether a workflow loads it."""
+    return any(node["class_type"] == LOADER for node in prompt.values())
 
 
 def install(folder: Path) -> None:
