@@ -127,8 +127,9 @@ class ContextWindows(io.ComfyNode):
                     step=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="Up to where in the noise schedule all windows look at a frame of the first one, so that a "
-                    "long clip keeps its appearance: 0 never, 1 always. Not with the view schedule.",
+                    tooltip="Up to where in the noise schedule all windows look at a frame of the first one and take "
+                    "on its colours, so that a long clip keeps its appearance: 0 never, 1 always. Not with the view "
+                    "schedule.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

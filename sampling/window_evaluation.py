@@ -53,12 +53,14 @@ class WindowEvaluation:
         groups = _groups(windows, at_once, reference is not None)
         if reference is not None:
             first = next(groups)
-            _add(totals, self._in_windows(first, hints, reference, is_reference=True), first)
+            predicted = self._in_windows(first, hints, reference, is_reference=True)
+            reference.keep_means(predicted)
+            _add(totals, predicted, first)
         for together in _in_turn(groups, len(self._devices)):
             comfy.model_management.throw_exception_if_processing_interrupted()
             predicted = self._on_devices([lambda on, g=g: on._in_windows(g, hints, reference) for g in together])
             for group, own in zip(together, predicted, strict=True):
-                _add(totals, own, group)
+                _add(totals, reference.with_its_means(own, len(group)) if reference else own, group)
         return totals
 
     @property

@@ -1,7 +1,8 @@
-"""Windows that look at one frame of the first window."""
+"""Windows that take their appearance from the first window."""
 
 import pytest
 import torch
+from animatediff_loom.sampling.window_reference import WindowReference
 from citizen import animated, distance
 from clips import noise, prompt, sample
 from host_models import tiny_model
@@ -29,6 +30,18 @@ def test_other_windows_look_at_the_first(model, until):
     start[LENGTH // 2] = noise(1, seed=9)
     other = sample(referring, noise=start)
     assert distance(other[LENGTH:], clip[LENGTH:]) > 1e-4
+
+
+def test_windows_take_the_means_of_the_first():
+    reference = WindowReference()
+    first, others = torch.randn(4, 3, 2, 2), torch.randn(8, 3, 2, 2)
+    reference.keep_means([first])
+    (matched,) = reference.with_its_means([others], windows=2)
+    for window, before in zip(matched.chunk(2), others.chunk(2), strict=True):
+        assert torch.allclose(window.mean((0, 2, 3)), first.mean((0, 2, 3)), atol=1e-6)
+        assert torch.allclose(
+            window - window.mean((0, 2, 3), keepdim=True), before - before.mean((0, 2, 3), keepdim=True), atol=1e-6
+        )
 
 
 def test_a_shorter_range_changes_less(model):
