@@ -5,11 +5,11 @@ A tensor is named `<site>.<architecture>.<parameter>`, with sites `down_blocks.i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 
-from .registry import ARCHITECTURES
+from .registry import PARTS_OF_DIFFUSERS, architectures
 
 ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"
 
@@ -21,6 +21,7 @@ _diffusers_names = (
     (re.compile(r"\.norm([12])\."), lambda match: f".norms.{int(match[1]) - 1}."),
     (re.compile(r"\.norm3\."), lambda match: ".ff_norm."),
 )
+_transformer = "temporal_transformer"
 _position_names = re.compile(r"pos_encoder\.(positional_encoding|pos_encoding)$")
 
 
@@ -40,26 +41,37 @@ def spelling_of(keys: Mapping[str, object]) -> str:
     matches = [match for match in map(_site.search, keys) if match]
     if any(match[2] == "temporal_attentions" for match in matches):
         return HOTSHOT
-    named = any(match[4].partition(".")[0] in ARCHITECTURES for match in matches)
+    named = any(match[4].partition(".")[0] in architectures().usable for match in matches)
     return ORIGINAL if named else DIFFUSERS
+
+
+def foreign_architecture(keys: Iterable[str]) -> str | None:
+    """The first key of an architecture that nobody has registered, in a file that holds none but such; else None."""
+    found = dict.fromkeys(match[4].partition(".")[0] for match in map(_site.search, keys) if match)
+    known = {*architectures().usable, *PARTS_OF_DIFFUSERS}
+    return None if known & found.keys() else next(iter(found), None)
 
 
 def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The motion tensors of a file in the original spelling; whatever else the file holds is left out."""
+    known = architectures().usable
     renamed: dict[str, torch.Tensor] = {}
     shared_positions: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
         match = _site.search(key)
         if match is None:
             continue
-        name = f"{match[1]}.motion_modules.{match[3]}.{_original_parameter(match[4])}"
-        (shared_positions if name.endswith(".pos_embed.pe") else renamed)[name] = tensor
+        name = f"{match[1]}.motion_modules.{match[3]}.{_original_parameter(match[4], known)}"
+        shared = f".{_transformer}." in name and name.endswith(".pos_embed.pe")
+        (shared_positions if shared else renamed)[name] = tensor
     return renamed | _per_attention(shared_positions, renamed)
 
 
-def _original_parameter(parameter: str) -> str:
-    if parameter.partition(".")[0] not in ARCHITECTURES:
-        parameter = f"temporal_transformer.{parameter}"
+def _original_parameter(parameter: str, known: Collection[str]) -> str:
+    if parameter.partition(".")[0] in {*known} - {_transformer}:
+        return parameter
+    if not parameter.startswith(f"{_transformer}."):
+        parameter = f"{_transformer}.{parameter}"
         for pattern, replacement in _diffusers_names:
             parameter = pattern.sub(replacement, parameter)
     return _position_names.sub("pos_encoder.pe", parameter)

@@ -1,10 +1,74 @@
-"""What the placement hands to a motion module, whatever its architecture."""
+"""The contract between a motion module and this pack: what a module is built from, and what it is handed.
 
+A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x, inputs)`.
+`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row. Built with
+`torch.nn` as `ops`, the constructor gives fresh weights; in ComfyUI `ops` are its layers and `factory` is a device and
+a dtype. `registry.motion_module` registers it.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from .errors import MotionModelError
+from .spatial_chunks import spatial_chunks
+
+Shapes = Mapping[str, tuple[int, ...]]
+Tensors = dict[str, torch.Tensor]
+
+UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of frames
+
+
+@dataclass(frozen=True)
+class NewSite:
+    """What a fresh module is built for: widths of feature map and timestep embedding, and most frames at once."""
+
+    channels: int
+    time_channels: int
+    positions: int
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """Frames that a module sees at once, and the height and width of the feature map at its site."""
+
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def tokens(self) -> int:
+        return self.frames * self.height * self.width
+
+
+class Training(Protocol):
+    """What a config may need of how a motion model was trained, where its shapes do not tell."""
+
+    @property
+    def default_positions(self) -> int: ...
+    @property
+    def joint_module_norm(self) -> bool: ...
+
+
+class MotionConfig(Protocol):
+    """The shape of one module: a frozen dataclass.
+
+    `positions` is the largest number of frames at once, or UNLIMITED. A module that reads the timestep embedding also
+    has `time_channels`, the width that it expects. `from_shapes` gets the shapes of a module's tensors by name and
+    raises ValueError, KeyError or IndexError when they make no such module.
+    """
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def positions(self) -> int: ...
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, training: Training) -> Any: ...
+    @classmethod
+    def for_site(cls, site: NewSite) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +103,8 @@ class MotionInputs:
     """One evaluation's settings: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
 
     `host_options` are the host's `transformer_options` when they override attention, else empty. With `views`, frames
-    attend to each other in those windows only.
+    see each other in those windows only. `time_embedding` is what the host's residual blocks get, `[chunks * frames,
+    time_channels]`: the embedded timestep, in SDXL with that of the picture's size and pooled prompt added.
     """
 
     frames: int
@@ -47,11 +112,72 @@ class MotionInputs:
     attention_scale: float = 1.0
     host_options: dict = field(default_factory=dict)
     views: Views | None = None
+    time_embedding: torch.Tensor | None = None
 
     @property
     def frames_together(self) -> int:
-        """The largest number of frames that attend to each other."""
+        """The largest number of frames that see each other."""
         return max(len(window) for window in self.views.windows) if self.views else self.frames
+
+    def require_positions(self, positions: int) -> None:
+        """Raise MotionModelError when more than `positions` frames are to see each other."""
+        if self.frames_together > positions:
+            raise MotionModelError(
+                f"The motion model received {self.frames_together} frames at once, but has positions for "
+                f"{positions}: lower the latent's batch_size, or sample in context windows."
+            )
+
+    def time_of_clips(self) -> torch.Tensor:
+        """`[chunks, time_channels]`: the timestep embedding of each chunk, whose frames all have the same."""
+        if self.time_embedding is None:
+            raise MotionModelError(
+                "A motion module asks for the timestep embedding, which it was not given: "
+                "pass time_embedding in its MotionInputs."
+            )
+        return self.time_embedding[:: self.frames]
+
+    def add(self, x: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """x + strength * change."""
+        return torch.add(x, change, alpha=self.strength)
+
+    def along_frames(
+        self, x: torch.Tensor, hidden: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """x + strength * change(hidden), for a `change` that mixes frames and channels, but no positions.
+
+        `change` maps `[chunks * positions, frames, channels]` to the same shape. It is called with some positions at
+        a time, so that intermediates stay in cache and memory stays flat.
+        """
+        batch, channels, height, width = x.shape
+        clips = (batch // self.frames, self.frames, channels, height * width)
+        hidden, source = hidden.reshape(clips), x.reshape(clips)
+        result = torch.empty_like(source)
+        for positions in spatial_chunks(height * width, batch, x.device):
+            part = hidden[..., positions].transpose(2, 3).contiguous().transpose(1, 2)
+            moved = change(part.reshape(-1, self.frames, channels)).view(part.shape).permute(0, 2, 3, 1)
+            result[..., positions] = self.add(source[..., positions], moved)
+        return result.view_as(x)
+
+    def in_views(self, tokens: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """`mix(tokens)`, or with views that of each window, fused by their weights; dimension 1 is the frames.
+
+        Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3. Each window is a clip of its own.
+        """
+        if self.views is None:
+            return mix(tokens)
+        fused = torch.zeros_like(tokens)
+        on_device = self.views.on(tokens)
+        for window, weights in zip(on_device.windows, on_device.weights, strict=True):
+            weights = weights.view(1, -1, *[1] * (tokens.ndim - 2))
+            fused.index_add_(1, window, mix(tokens[:, window]) * weights)
+        return fused
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """The layer with all its weights zero, so that a fresh module whose last layer it is changes nothing."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:

@@ -1,5 +1,6 @@
 """What a person wants to know about a motion model, as text."""
 
+from .contract import UNLIMITED
 from .motion_model import MotionModel
 
 
@@ -17,7 +18,7 @@ def describe(motion_model: MotionModel) -> str:
         "sites": f"{len(sites)} ({_counts(sites)})",
         "widths": ", ".join(str(width) for width in sorted({site.channels for site in sites.values()})),
         "architecture": ", ".join(sorted({site.architecture.key for site in sites.values()})),
-        "frames": f"trained for {family.trained_frames}, at most {motion_model.positions} at once",
+        "frames": f"trained for {family.trained_frames}, {_at_once(motion_model.positions)}",
         "normalisation": _norms(family),
         "beta schedule": family.beta_schedule,
         "dtype": f"{_dtype(motion_model.file_dtype)} in the file, {_dtype(weights[0].dtype)} loaded",
@@ -25,6 +26,10 @@ def describe(motion_model: MotionModel) -> str:
         "advice": family.advice,
     }
     return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+def _at_once(positions: int) -> str:
+    return "any number at once" if positions == UNLIMITED else f"at most {positions} at once"
 
 
 def _counts(sites) -> str:

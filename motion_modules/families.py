@@ -49,6 +49,7 @@ class Family:
 
     Where files of one name were trained in different ways, each way is a record of its own.
     `signs`: any one of them is enough; a family without signs can only be chosen by a person.
+    `own_sites`: where a file has its modules, when that is not the layout of the published ones.
     `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames of a clip.
     `joint_module_norm`: those of the motion modules do.
     """
@@ -64,6 +65,7 @@ class Family:
     joint_module_norm: bool = False
     beta_schedule: str = "AnimateDiff (linear)"
     advice: str = ""
+    own_sites: tuple[str, ...] = ()
 
     def fits(self, facts: CheckpointFacts) -> bool:
         """Whether the file's structure allows this family."""
@@ -72,6 +74,8 @@ class Family:
     @property
     def site_names(self) -> tuple[str, ...]:
         """Where its files hold a motion module: behind every layer of the UNet's blocks (reference layout)."""
+        if self.own_sites:
+            return self.own_sites
         down = [f"down_blocks.{level}.motion_modules.{index}" for level in range(self.levels) for index in range(2)]
         up = [f"up_blocks.{level}.motion_modules.{index}" for level in range(self.levels) for index in range(3)]
         return (*down, *(["mid_block.motion_modules.0"] if self.mid else []), *up)

@@ -1,10 +1,11 @@
-"""GroupNorm over all frames of a clip, as the UNets of AnimateDiff v1 and Hotshot-XL were trained."""
+"""GroupNorm over all frames of a clip, as the UNets of AnimateDiff v1 and Hotshot-XL were trained, and some modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -39,3 +40,11 @@ class JointFrameNorm(TorchFunctionMode):
             return F.group_norm(input, num_groups, weight, bias, eps)
         clips = input.unflatten(0, (-1, self.frames)).transpose(1, 2)
         return F.group_norm(clips, num_groups, weight, bias, eps).transpose(1, 2).reshape(input.shape)
+
+
+def normalised(norm: nn.Module, x: torch.Tensor, frames: int = 1) -> torch.Tensor:
+    """`norm(x)` of `[chunks * frames, channels, h, w]`, a group norm, with statistics over `frames` at a time."""
+    if frames == 1:
+        return norm(x).contiguous()
+    clips = x.flatten(2).unflatten(0, (-1, frames)).transpose(1, 2)
+    return norm(clips).transpose(1, 2).reshape(x.shape)

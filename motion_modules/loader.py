@@ -6,26 +6,29 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import comfy.ops
 import comfy.utils
-import torch
-from comfy.model_patcher import CoreModelPatcher, ModelPatcher
+from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .checkpoint_keys import flat_tensors, motion_tensors, spelling_of
+from .assembling import main_dtype, patcher_of, split_key
+from .checkpoint_keys import flat_tensors, foreign_architecture, motion_tensors, spelling_of
+from .contract import Shapes, Tensors
 from .errors import MotionModelError
 from .families import AUTO, CheckpointFacts, Family, recognise
-from .motion_model import MotionModel, MotionModules, Site
+from .motion_model import MotionModel, Site
 from .other_files import refuse_other_files
-from .registry import ARCHITECTURES, Shapes, Tensors
+from .own_files import Header, custom_family, read_header, refuse_unregistered
+from .registry import Architectures, architectures, log_refused
 
 LARGEST_DIMENSION = 16384
 
 
 def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = False) -> MotionModel:
     """The motion model in the file at `path`; `family` overrides detection where files of two families look alike."""
-    return motion_model_from_tensors(_read(path), Path(path).name, family, (path, family), disable_dynamic)
+    checkpoint, metadata = _read(path)
+    return motion_model_from_tensors(
+        checkpoint, Path(path).name, family, (path, family), disable_dynamic, metadata=metadata
+    )
 
 
 def load_motion_patcher(path: str, family: str, disable_dynamic: bool = False) -> ModelPatcher:
@@ -39,32 +42,72 @@ def motion_model_from_tensors(
     family: str = AUTO,
     source: tuple[str, str] | None = None,
     disable_dynamic: bool = False,
+    *,
+    metadata: Mapping[str, str] | None = None,
 ) -> MotionModel:
-    """The motion model in an already read `checkpoint`; `source` is the file and choice to load it from again."""
-    tensors = _flat(checkpoint, name)
-    refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name)
+    """The motion model in an already read `checkpoint`; `source` is the file and choice to load it from again.
+
+    `metadata` is that of a safetensors file; from a file of ours it says how the motion model was trained.
+    """
+    tensors, header = _flat(checkpoint, name), read_header(metadata, name)
+    known = log_refused(architectures())
+    _refuse_others(tensors, header, known, name)
     motion = motion_tensors(tensors)
     if not motion:
         raise MotionModelError(
             f"Motion model '{name}' holds no motion modules (its first key is '{next(iter(tensors), 'missing')}'): "
             "choose an AnimateDiff or Hotshot-XL motion model."
         )
-    found, reason = recognise(_facts(tensors, motion), name, family)
-    sites = _sites(motion, found, name)
+    found, reason = _family(tensors, motion, header, known, name, family)
+    sites = _sites(motion, found, known, name)
     _require_layout(sites, found, name)
-    patcher = _patcher(motion, sites, disable_dynamic)
+    patcher = patcher_of(motion, sites, disable_dynamic)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
-    return MotionModel(name, patcher, found, reason, _main_dtype(motion), sites)
+    return MotionModel(name, patcher, found, reason, main_dtype(motion), sites)
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def _refuse_others(tensors: Tensors, header: Header | None, known: Architectures, name: str) -> None:
+    """Files that are no motion models, and those of an architecture whose pack is not here."""
+    if header:
+        known_keys = {*known.usable, *known.refused}
+        refuse_unregistered((key for key in header.brought_by if key not in known_keys), header, name)
+    else:
+        refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name)
+    foreign = foreign_architecture(tensors)
+    if foreign and foreign not in known.refused:
+        refuse_unregistered([foreign], header, name)
+    for key in (foreign, *(header.brought_by if header else ())):
+        if key:
+            known[key]  # raises what is wrong with it
+
+
+def _family(
+    tensors: Tensors, motion: Tensors, header: Header | None, known: Architectures, name: str, choice: str
+) -> tuple[Family, str]:
+    """How it was trained and why we think so: as a person says, as its header does, or as its keys and shapes do."""
+    used = {split_key(key)[1] for key in motion}
+    if used == {"temporal_transformer"} and (choice != AUTO or not header):
+        return recognise(_facts(tensors, motion), name, choice)
+    if choice != AUTO:
+        raise MotionModelError(
+            f"Motion model '{name}' cannot be {choice}, since it is made of {' and '.join(sorted(used))}: "
+            f"set family to '{AUTO}'."
+        )
+    if header:
+        return header.family, "its header"
+    return custom_family(
+        map(known.__getitem__, used), dict.fromkeys(split_key(key)[0] for key in motion)
+    ), "the names of its tensors"
+
+
+def _read(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | None]:
     name = Path(path).name
     try:
-        content = comfy.utils.load_torch_file(path, safe_load=True)
+        content, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
         if not isinstance(content, Mapping):
             raise TypeError(f"it holds a {type(content).__name__}")
-        return content
+        return content, metadata
     except MemoryError:
         raise
     except OSError as error:
@@ -114,12 +157,21 @@ def _facts(tensors: Tensors, motion: Tensors) -> CheckpointFacts:
     )
 
 
-def _sites(motion: Tensors, family: Family, name: str) -> dict[str, Site]:
+def _sites(motion: Tensors, family: Family, known: Architectures, name: str) -> dict[str, Site]:
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, tensor in motion.items():
-        site, architecture, parameter = _split(key)
+        site, architecture, parameter = split_key(key)
         shapes.setdefault(f"{site}.{architecture}", {})[parameter] = tuple(tensor.shape)
-    return {path.rpartition(".")[0]: _site(path, tensors, family, name) for path, tensors in shapes.items()}
+    sites: dict[str, Site] = {}
+    for path, tensors in shapes.items():
+        site, _, architecture = path.rpartition(".")
+        if site in sites:
+            raise MotionModelError(
+                f"Motion model '{name}' has both a {sites[site].architecture.key} and a {architecture} at '{site}': "
+                "keep one of them in the file."
+            )
+        sites[site] = _site(path, tensors, family, known, name)
+    return sites
 
 
 def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> None:
@@ -132,8 +184,8 @@ def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> Non
         )
 
 
-def _site(path: str, shapes: Shapes, family: Family, name: str) -> Site:
-    architecture = ARCHITECTURES[path.rpartition(".")[2]]
+def _site(path: str, shapes: Shapes, family: Family, known: Architectures, name: str) -> Site:
+    architecture = known[path.rpartition(".")[2]]
     largest = max((size for shape in shapes.values() for size in shape), default=0)
     if largest > 8 * LARGEST_DIMENSION:
         raise MotionModelError(
@@ -141,9 +193,9 @@ def _site(path: str, shapes: Shapes, family: Family, name: str) -> Site:
             f"{8 * LARGEST_DIMENSION}: download it again."
         )
     try:
-        config = architecture.configure(shapes, family)
+        config = architecture.config.from_shapes(shapes, family)
         expected = _expected_shapes(architecture, config)
-    except (KeyError, ValueError, IndexError, AssertionError) as error:
+    except (KeyError, ValueError, IndexError, AssertionError, TypeError, RuntimeError) as error:
         raise MotionModelError(
             f"Motion model '{name}' has tensors in '{path}' that make no {architecture.key} ({error}): "
             "download it again."
@@ -170,49 +222,3 @@ def _compare(shapes: Shapes, expected: Shapes, path: str, name: str) -> None:
 
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "nothing" if shape is None else str(list(shape))
-
-
-def _split(key: str) -> tuple[str, str, str]:
-    site, _, rest = key.partition(".motion_modules.")
-    index, architecture, parameter = rest.split(".", 2)
-    return f"{site}.motion_modules.{index}", architecture, parameter
-
-
-def _patcher(motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool) -> ModelPatcher:
-    device = comfy.model_management.get_torch_device()
-    dtype = comfy.model_management.unet_dtype(
-        device, comfy.utils.calculate_parameters(motion), weight_dtype=_main_dtype(motion)
-    )
-    modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}
-    model = MotionModules(modules).requires_grad_(False).eval()
-    model.load_state_dict(_complete_tensors(motion, sites, modules, dtype), assign=True)
-    patcher = ModelPatcher if disable_dynamic else CoreModelPatcher
-    return patcher(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
-
-
-def _main_dtype(motion: Tensors) -> torch.dtype:
-    return comfy.utils.weight_dtype(motion) or torch.float32
-
-
-def _module(site: Site, dtype: torch.dtype) -> nn.Module:
-    return site.architecture.module(site.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
-
-
-def _complete_tensors(motion: Tensors, sites: Mapping[str, Site], modules: Mapping[str, nn.Module], dtype) -> Tensors:
-    grouped: dict[str, Tensors] = {path: {} for path in modules}
-    for key, tensor in motion.items():
-        site, architecture, parameter = _split(key)
-        grouped[f"{site}.{architecture}"][parameter] = tensor
-    complete: Tensors = {}
-    for (path, module), site in zip(modules.items(), sites.values(), strict=True):
-        exact = {name for name, _ in module.named_buffers()}
-        for key, tensor in site.architecture.complete(grouped[path], site.config).items():
-            complete[f"{path}.{key}"] = tensor if key in exact else _stored(tensor, dtype)
-    return complete
-
-
-def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Vectors (norms, biases) stay out of fp8, where they would lose too much."""
-    if tensor.ndim < 2 and dtype.itemsize == 1:
-        return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float16)
-    return tensor.to(dtype)

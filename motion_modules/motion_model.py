@@ -9,6 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
+from .contract import ClipShape
 from .families import Family
 from .registry import Architecture
 
@@ -48,6 +49,15 @@ class Site:
     def positions(self) -> int:
         return self.config.positions
 
+    @property
+    def time_channels(self) -> int | None:
+        """The width of the timestep embedding that it reads, if it does."""
+        return getattr(self.config, "time_channels", None)
+
+    def objection(self, clip: ClipShape) -> str:
+        """Why it cannot work on a clip whose feature map has this size here, or nothing."""
+        return self.architecture.objection(self.config, clip)
+
 
 @dataclass(frozen=True)
 class MotionModel:
@@ -64,6 +74,11 @@ class MotionModel:
     def positions(self) -> int:
         """The largest number of frames that every module has positions for."""
         return min(site.positions for site in self.sites.values())
+
+    @property
+    def attends(self) -> bool:
+        """Whether any module attends along frames, so that a factor on its attention means something."""
+        return any(site.architecture.attends for site in self.sites.values())
 
     @cached_property
     def broken_weight(self) -> str | None:

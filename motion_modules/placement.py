@@ -18,7 +18,7 @@ from torch import nn
 from .contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from .errors import MotionModelError
 from .frame_norm import JointFrameNorm
-from .motion_model import MotionModel
+from .motion_model import MotionModel, Site
 from .unet_sites import Block, UNetSite, require_fit
 
 APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
@@ -39,7 +39,10 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class AppliedMotion:
-    """One motion model on a patcher; `key` finds its weights among the patcher's additional models."""
+    """One motion model on a patcher; `key` finds its weights among the patcher's additional models.
+
+    `modules` are the shapes of its modules, by the names of their `sites`.
+    """
 
     key: str
     name: str
@@ -47,6 +50,7 @@ class AppliedMotion:
     joint_unet_norm: bool
     settings: MotionSettings
     sites: Mapping[str, UNetSite]
+    modules: Mapping[str, Site]
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start = model_sampling.percent_to_sigma(self.settings.start_percent)
@@ -86,12 +90,23 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         joint_unet_norm=motion_model.family.joint_unet_norm,
         settings=settings,
         sites=sites,
+        modules=motion_model.sites,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     clone.model_options["transformer_options"][APPLIED] = (*applied, motion)
     if not applied:
         _register(clone)
     return clone
+
+
+def bare_options(sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
+    """`transformer_options` with which a bare UNet of the host, without a patcher, runs `modules`: for training.
+
+    `modules` are by the names of their `sites`. Gradients flow through them and through the UNet.
+    """
+    by_layer: tuple[dict, dict] = ({}, {})
+    _add(by_layer, sites, modules, inputs)
+    return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
 
 
 def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
@@ -112,10 +127,13 @@ def hidden_by(model_options: dict) -> str | None:
 def _register(model: ModelPatcher) -> None:
     """The first patch of a class wins, so ours go to the front and hand over to whatever stood there."""
     patches = model.model_options["transformer_options"].setdefault("patches", {})
-    ours = [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
-    patches[LAYER_PATCHES] = ours + patches.get(LAYER_PATCHES, [])
+    patches[LAYER_PATCHES] = _layer_patches() + patches.get(LAYER_PATCHES, [])
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
+
+
+def _layer_patches() -> list:
+    return [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
 
 
 def evaluate_with_motion(
@@ -165,11 +183,15 @@ def _active(
         modules = _modules(motion, patchers)
         settings = motion.settings
         inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
-        for name, site in motion.sites.items():
-            blocks = by_layer[0] if site.after_transformer else by_layer[1]
-            blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))
+        _add(by_layer, motion.sites, modules, inputs)
     joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
     return ActiveMotion(*by_layer, joint)
+
+
+def _add(by_layer: tuple[dict, dict], sites: Mapping[str, UNetSite], modules, inputs: MotionInputs) -> None:
+    for name, site in sites.items():
+        blocks = by_layer[0] if site.after_transformer else by_layer[1]
+        blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))
 
 
 def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
@@ -190,7 +212,7 @@ def after_transformer(layer, x, emb, context, transformer_options, *rest):
         return _host_layer(layer, x, emb, context, transformer_options, *rest)
     with active.joint_norm.paused() if active.joint_norm else nullcontext():
         x = _host_layer(layer, x, emb, context, transformer_options, *rest)
-        return _move(x, active.after_transformer, transformer_options)
+        return _move(x, emb, active.after_transformer, transformer_options)
 
 
 @torch.compiler.disable(recursive=False)
@@ -201,14 +223,14 @@ def after_residual(layer, x, emb, context, transformer_options, *rest):
     if active is None or layer.updown:
         return x
     with active.joint_norm.paused() if active.joint_norm else nullcontext():
-        return _move(x, active.after_residual, transformer_options)
+        return _move(x, emb, active.after_residual, transformer_options)
 
 
 @torch.compiler.disable(recursive=False)
-def _move(x, modules, transformer_options):
+def _move(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     for module, inputs in modules.get(transformer_options["block"], ()):
-        x = module(x, replace(inputs, host_options=options))
+        x = module(x, replace(inputs, host_options=options, time_embedding=emb))
         if RUN in transformer_options:
             transformer_options[RUN].executed = True
     return x

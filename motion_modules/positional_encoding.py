@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 
-def sinusoidal_positions(length: int, channels: int) -> torch.Tensor:
+def sinusoidal_positions(length: int, channels: int, device=None) -> torch.Tensor:
     """`[1, length, channels]`: sin and cos of p * 10000^(-2i/C) in turn (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, channels, 2) * (-math.log(10000.0) / channels))
-    angle = torch.arange(length)[:, None] * frequency
+    frequency = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10000.0) / channels))
+    angle = torch.arange(length, device=device)[:, None] * frequency
     return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, length, channels)
 
 
@@ -30,7 +30,7 @@ class PositionalEncoding(nn.Module):
 
     def __init__(self, length: int, channels: int, device=None):
         super().__init__()
-        self.register_buffer("pe", torch.empty(1, length, channels, device=device))
+        self.register_buffer("pe", sinusoidal_positions(length, channels, device))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens + self.pe[:, : tokens.shape[1]].to(tokens)

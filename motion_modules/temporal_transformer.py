@@ -1,38 +1,26 @@
 """AnimateDiff's temporal transformer: attention along frames at every position of a feature map.
 
-Guo et al., "AnimateDiff: Animate Your Personalized Text-to-Image Diffusion Models without Specific
-Tuning", section 4.2.
+Guo et al. 2023, "AnimateDiff: Animate Your Personalized Text-to-Image Diffusion Models without Specific Tuning",
+section 4.2. With z the tokens of one position, one for each of the f frames:
+
+    z_in = W_in norm(z)
+    z   <- z + Attention(Q, K, V) = z + softmax(Q K^T / sqrt(d)) V,  Q, K, V = W_Q z', W_K z', W_V z',  z' = LN(z) + p
+    z   <- z + FF(LN(z))
+    out  = z_0 + W_out z,  W_out zero at the start of training
+
 Parameter names are those of the published checkpoints.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .attention import temporal_attention
-from .contract import MotionInputs, Views
-from .errors import MotionModelError
-from .families import Family
-from .positional_encoding import PositionalEncoding, trusted_positions
-from .registry import Architecture, Shapes, register
-from .spatial_chunks import spatial_chunks
-
-LARGEST_POSITIONS = 4096
-
-
-@dataclass(frozen=True)
-class TemporalTransformerConfig:
-    """Shape of one temporal transformer; `positions` is the largest number of frames that it has encodings for."""
-
-    channels: int
-    positions: int
-    blocks: int = 1
-    attentions: int = 2
-    heads: int = 8
-    norm_groups: int = 32
-    norm_over_frames: bool = False
+from .contract import MotionInputs, zero
+from .frame_norm import normalised
+from .positional_encoding import PositionalEncoding
+from .registry import motion_module
+from .temporal_transformer_file import TemporalTransformerConfig, complete
 
 
 class TemporalAttention(nn.Module):
@@ -84,7 +72,7 @@ class TemporalTransformerBlock(nn.Module):
         self.ff_norm = ops.LayerNorm(config.channels, **factory)
 
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        tokens = self._attend_in_views(tokens, inputs, inputs.views) if inputs.views else self._attend(tokens, inputs)
+        tokens = inputs.in_views(tokens, lambda part: self._attend(part, inputs))
         return tokens + self.ff(self.ff_norm(tokens))
 
     def _attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
@@ -92,17 +80,10 @@ class TemporalTransformerBlock(nn.Module):
             tokens = tokens + attention(norm(tokens), inputs)
         return tokens
 
-    def _attend_in_views(self, tokens: torch.Tensor, inputs: MotionInputs, views: Views) -> torch.Tensor:
-        """Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3."""
-        fused = torch.zeros_like(tokens)
-        on_device = views.on(tokens)
-        for window, weights in zip(on_device.windows, on_device.weights, strict=True):
-            fused.index_add_(1, window, self._attend(tokens[:, window], inputs) * weights)
-        return fused
 
-
+@motion_module("temporal_transformer", config=TemporalTransformerConfig, complete=complete)
 class TemporalTransformer(nn.Module):
-    """Norm, projection, attention along frames, feed-forward, projection; the identity when `proj_out` is zero."""
+    """Norm, projection, attention along frames, feed-forward, projection that is zero at the start of training."""
 
     def __init__(self, config: TemporalTransformerConfig, ops=nn, **factory):
         super().__init__()
@@ -113,67 +94,17 @@ class TemporalTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(
             TemporalTransformerBlock(config, ops, **factory) for _ in range(config.blocks)
         )
-        self.proj_out = ops.Linear(channels, channels, **factory)
+        self.proj_out = zero(ops.Linear(channels, channels, **factory))
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row."""
-        if inputs.frames_together > self.config.positions:
-            raise MotionModelError(
-                f"The motion model received {inputs.frames_together} frames at once, but has positions for "
-                f"{self.config.positions}: lower the latent's batch_size, or sample in context windows."
-            )
-        batch, channels, height, width = x.shape
-        clips = (batch // inputs.frames, inputs.frames, channels, height * width)
-        hidden = self._normalise(x, inputs.frames).view(clips)
-        source = x.reshape(clips)
-        result = torch.empty_like(source)
-        for positions in spatial_chunks(height * width, batch, x.device):
-            change = self._change(hidden[..., positions], inputs)
-            result[..., positions] = torch.add(source[..., positions], change, alpha=inputs.strength)
-        return result.view_as(x)
+        inputs.require_positions(self.config.positions)
+        hidden = normalised(self.norm, x, inputs.frames if self.config.norm_over_frames else 1)
+        return inputs.along_frames(x, hidden, lambda tokens: self.change(tokens, inputs))
 
-    def _normalise(self, x: torch.Tensor, frames: int) -> torch.Tensor:
-        if not self.config.norm_over_frames:
-            return self.norm(x).contiguous()
-        _, channels, height, width = x.shape
-        clips = x.reshape(-1, frames, channels, height * width).transpose(1, 2)
-        return self.norm(clips).transpose(1, 2).contiguous()
-
-    def _change(self, hidden: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        """`[clips, frames, channels, positions]` in and out, `[clips * positions, frames, channels]` between."""
-        clips, frames, channels, positions = hidden.shape
-        tokens = hidden.transpose(2, 3).contiguous().transpose(1, 2).reshape(-1, frames, channels)
+    def change(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+        """What is added to the feature map, for tokens `[chunks * positions, frames, channels]`."""
         tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
             tokens = block(tokens, inputs)
-        return self.proj_out(tokens).view(clips, positions, frames, channels).permute(0, 2, 3, 1)
-
-
-def configure(shapes: Shapes, family: Family) -> TemporalTransformerConfig:
-    """The shape of one temporal transformer, from the shapes of its tensors."""
-    channels, _ = shapes["proj_in.weight"]
-    if channels % 32:
-        raise ValueError(f"{channels} channels are not divisible by 32 norm groups")
-    numbers = [key.split(".") for key in shapes if key.startswith("transformer_blocks.")]
-    blocks = 1 + max(int(parts[1]) for parts in numbers)
-    attentions = 1 + max(int(parts[3]) for parts in numbers if parts[2] == "attention_blocks")
-    if blocks > 16 or attentions > 16:
-        raise ValueError(f"{blocks} blocks of {attentions} attentions are more than 16")
-    tables = [shape[1] for key, shape in shapes.items() if key.endswith("pos_encoder.pe")]
-    if max(tables, default=0) > LARGEST_POSITIONS:
-        raise ValueError(f"{max(tables)} positions are more than {LARGEST_POSITIONS}")
-    positions = min(tables, default=family.default_positions)
-    return TemporalTransformerConfig(channels, positions, blocks, attentions, norm_over_frames=family.joint_module_norm)
-
-
-def complete(tensors: dict[str, torch.Tensor], config: TemporalTransformerConfig) -> dict[str, torch.Tensor]:
-    """`tensors` with a positional encoding for every attention, which some files lack or hold in low precision."""
-    keys = [
-        f"transformer_blocks.{block}.attention_blocks.{attention}.pos_encoder.pe"
-        for block in range(config.blocks)
-        for attention in range(config.attentions)
-    ]
-    return tensors | {key: trusted_positions(tensors.get(key), config.positions, config.channels) for key in keys}
-
-
-register(Architecture("temporal_transformer", configure, complete, TemporalTransformer))
+        return self.proj_out(tokens)

@@ -41,6 +41,11 @@ def _check(motion_model: MotionModel, settings: MotionSettings) -> None:
             f"start_percent is {settings.start_percent} and end_percent {settings.end_percent}: "
             "set start_percent below end_percent."
         )
+    if settings.attention_scale != 1 and not motion_model.attends:
+        raise MotionModelError(
+            f"attention_scale is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "
+            "between frames: set attention_scale to 1."
+        )
     if motion_model.broken_weight:
         raise MotionModelError(
             f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}': download it again."

@@ -20,7 +20,8 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     motions = applied_motion(guider.model_options)
     _check_layers(guider.model_options, motions)
     for motion in motions:
-        _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
+        at_once = _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
+        _check_sites(motion, at_once, *noise.shape[-2:])
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
     run = MotionRun(guider.model_patcher)
     guider.model_options["transformer_options"][RUN] = run
@@ -42,7 +43,8 @@ def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> No
         )
 
 
-def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> None:
+def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> int:
+    """The number of frames that the motion model sees at once."""
     if frames < 2:
         raise MotionModelError(
             f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2 (16 is usual): "
@@ -55,6 +57,17 @@ def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> None:
             f"{motion.positions}: put a Context Windows (AnimateDiff) node on the model with a context_length of at "
             f"most {motion.positions}, from start_percent 0 on, or lower the latent's batch_size."
         )
+    return at_once
+
+
+def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) -> None:
+    for name, site in motion.sites.items():
+        objection = motion.modules[name].objection(site.clip(frames, height, width))
+        if objection:
+            raise MotionModelError(
+                f"Motion model '{motion.name}' cannot work at '{name}' in this latent, since {objection}: "
+                "make the latent smaller, or use a motion model without a module there."
+            )
 
 
 def _frames_at_once(frames: int, context_handler) -> int:

@@ -1,25 +1,48 @@
-"""The last step: the averaged weights of all stages as the two float16 files that are shipped."""
+"""The last step: the averaged weights of all stages as the two float16 files that are shipped.
+
+With another architecture it is the motion model alone, in a file that bears its name and says what it is.
+"""
 
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from .architecture import PREFIXES
+from .diffusion import MOTION_SCHEDULE
+from .host_tree import pack
 from .image_stage import trained_image_model
 from .latents_stage import trained_autoencoder
-from .motion_stage import build_motion_modules
+from .motion_stage import POSITIONS, build_motion_modules, checkpoint_file, motion_sites
 from .trainer import Plan, Tensors, averages_of, copy_into
+from .world import FRAMES
 
 PLAN = Plan(steps=0, batch=0, rate=0.0)
 CHECKPOINT, MOTION_MODEL = "loom_mini.safetensors", "loom_mini_motion.safetensors"
 
 
 def train(folder: Path, plan: Plan) -> None:
-    """Writes both files into `folder`; those that are shipped lie beside this script."""
-    for name, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder))):
-        file, parameters = folder / name, sum(tensor.numel() for tensor in tensors.values())
-        save_file(tensors, file)
-        print(f"{file}: {len(tensors)} tensors, {parameters / 1e6:.2f} M numbers, {file.stat().st_size / 1e6:.1f} MB")
+    """Writes the files into `folder`; those that are shipped lie beside this script."""
+    if plan.architecture != PLAN.architecture:
+        _export_other(folder, plan)
+        return
+    for name, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder, plan))):
+        save_file(tensors, folder / name)
+        _tell(folder / name, tensors)
+
+
+def _export_other(folder: Path, plan: Plan) -> None:
+    own_files, file = pack("motion_modules.own_files"), folder / f"loom_mini_{plan.architecture}.safetensors"
+    tensors = motion_model(folder, plan)
+    sites = motion_sites(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
+    training = {"default_positions": POSITIONS, "trained_frames": FRAMES, "beta_schedule": MOTION_SCHEDULE}
+    family = own_files.custom_family([site.architecture for site in sites.values()], sites, base="SD1.5", **training)
+    own_files.save_motion_tensors(tensors, family, sites, file)
+    _tell(file, tensors)
+
+
+def _tell(file: Path, tensors: Tensors) -> None:
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    print(f"{file}: {len(tensors)} tensors, {parameters / 1e6:.2f} M numbers, {file.stat().st_size / 1e6:.1f} MB")
 
 
 def checkpoint(folder: Path) -> Tensors:
@@ -36,8 +59,8 @@ def checkpoint(folder: Path) -> Tensors:
     }
 
 
-def motion_model(folder: Path) -> Tensors:
+def motion_model(folder: Path, plan: Plan) -> Tensors:
     """Motion modules in AnimateDiff's own layout; the tables of positions in full, as published files have them."""
-    motion = build_motion_modules(trained_image_model(averages_of(folder / "image.pt")).unet)
-    copy_into(dict(motion.named_parameters()), averages_of(folder / "motion.pt"))
+    motion = build_motion_modules(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
+    copy_into(dict(motion.named_parameters()), averages_of(checkpoint_file(folder, plan)))
     return {name: tensor.half().contiguous() for name, tensor in motion.state_dict().items()}

@@ -35,8 +35,10 @@ class ImageModel(nn.Module):
         self.text.clip_l.transformer.text_projection.requires_grad_(False)
         self.text.clip_l.logit_scale.requires_grad_(False)
 
-    def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        return self.unet(latents, t, context=context, transformer_options={})
+    def forward(
+        self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor, options: dict | None = None
+    ) -> torch.Tensor:
+        return self.unet(latents, t, context=context, transformer_options=dict(options or {}))
 
 
 def train(folder: Path, plan: Plan) -> None:

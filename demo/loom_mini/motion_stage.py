@@ -18,7 +18,7 @@ from .image_stage import DROPPED_CAPTIONS, ImageModel, trained_image_model
 from .latents_stage import Clips, decode, trained_autoencoder
 from .measures import ClipReading, read_clip
 from .scores import clip_scores, shares
-from .trainer import Plan, Tensors, Trainer, averages_of, copy_into, initialise
+from .trainer import Plan, Tensors, Trainer, averages_of, copy_into
 from .world import FRAMES, Combination, some_of_each
 
 PLAN = Plan(steps=2500, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
@@ -26,23 +26,26 @@ POSITIONS = 32
 SEEN_OF_EACH, SEEN_STEPS = 1, 12
 
 
-def build_motion_modules(unet: Any) -> Any:
-    """Untrained motion modules for `unet` in AnimateDiff's v3 layout: no mid block, the identity until trained."""
-    transformers, positions = pack("motion_modules.temporal_transformer"), pack("motion_modules.positional_encoding")
-    modules = {}
-    for name, site in _sites(unet).items():
-        config = transformers.TemporalTransformerConfig(channels=site.channels, positions=POSITIONS)
-        modules[f"{name}.temporal_transformer"] = transformers.TemporalTransformer(config)
-    motion = pack("motion_modules.motion_model").MotionModules(modules)
-    initialise(motion, zero=("proj_out",))
-    for table in motion.buffers():
-        table.copy_(positions.sinusoidal_positions(table.shape[1], table.shape[2]))
-    return motion
+def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
+    """The modules to train for `unet`, by site, in AnimateDiff's v3 layout: none in the mid block."""
+    architecture = pack("motion_modules.registry").architectures()[plan.architecture]
+    fresh = pack("motion_modules.fresh")
+    clip = fresh.Clip(FRAMES, plan.size, plan.size, POSITIONS)
+    sites = [name for name in pack("motion_modules.unet_sites").unet_sites(unet) if not name.startswith("mid_block")]
+    return fresh.new_sites(unet, architecture, clip, sites)
 
 
-def _sites(unet: Any) -> dict:
-    sites = pack("motion_modules.unet_sites").unet_sites(unet)
-    return {name: site for name, site in sites.items() if not name.startswith("mid_block")}
+def build_motion_modules(unet: Any, plan: Plan = PLAN) -> Any:
+    """Untrained motion modules for `unet`, which change nothing until they are trained."""
+    return pack("motion_modules.fresh").fresh_modules(motion_sites(unet, plan), plan.seed)
+
+
+def checkpoint_file(folder: Path, plan: Plan) -> Path:
+    return folder / f"{_name(plan)}.pt"
+
+
+def _name(plan: Plan) -> str:
+    return "motion" if plan.architecture == PLAN.architecture else f"motion_{plan.architecture}"
 
 
 class VideoModel(nn.Module):
@@ -51,25 +54,20 @@ class VideoModel(nn.Module):
     def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES):
         super().__init__()
         self.image, self.motion = image, motion
+        sites = pack("motion_modules.unet_sites").unet_sites(image.unet)
+        sites = {name: sites[name] for name in motion.by_site}
         inputs = pack("motion_modules.contract").MotionInputs(frames)
-        for name, site in _sites(image.unet).items():
-            kind, number = site.block
-            layers = getattr(image.unet, f"{kind}_blocks")[number]
-            _run_behind(layers[1] if site.after_transformer else layers[0], motion.by_site[name], inputs)
+        self.options = pack("motion_modules.placement").bare_options(sites, motion.by_site, inputs)
 
     def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        return self.image(latents, t, context)
-
-
-def _run_behind(layer: nn.Module, module: nn.Module, inputs) -> None:
-    layer.register_forward_hook(lambda _layer, _arguments, output: module(output, inputs))
+        return self.image(latents, t, context, self.options)
 
 
 def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
-    model = video_model(folder)
+    model = video_model(folder, plan)
     prompts, schedule, clips = Prompts(model.image.text), Schedule(MOTION_SCHEDULE), Clips(folder)
-    trainer = Trainer(model.motion, plan, folder / "motion.pt")
+    trainer = Trainer(model.motion, plan, checkpoint_file(folder, plan))
 
     def loss(generator: random.Random) -> torch.Tensor:
         chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
@@ -80,14 +78,14 @@ def train(folder: Path, plan: Plan) -> None:
         return clip_noise_error(model, schedule, clips.latents[chosen].float(), context)
 
     def report(averages: Tensors) -> str:
-        return look(folder, averages, trainer.step, plan.size)
+        return look(folder, averages, trainer.step, plan)
 
     trainer.train(loss, report)
 
 
-def video_model(folder: Path) -> VideoModel:
+def video_model(folder: Path, plan: Plan) -> VideoModel:
     image = trained_image_model(averages_of(folder / "image.pt"))
-    return VideoModel(image, build_motion_modules(image.unet))
+    return VideoModel(image, build_motion_modules(image.unet, plan))
 
 
 def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -101,14 +99,14 @@ def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor,
 
 
 @torch.no_grad()
-def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
+def look(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
     """A sheet with a strip per motion, trained combinations first, and the numbers of the stage for both kinds."""
-    model = video_model(folder).requires_grad_(False)
+    model = video_model(folder, plan).requires_grad_(False)
     copy_into(dict(model.motion.named_parameters()), averages)
     torch.manual_seed(step)
     asked = [some_of_each(held_out, SEEN_OF_EACH) for held_out in (False, True)]
-    clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, size)
-    save_grid(folder / f"motion_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
+    clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, plan.size)
+    save_grid(folder / f"{_name(plan)}_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
     readings = [read_clip(clip) for clip in clips]
     half = len(asked[0])
     return f"trained {summary(readings[:half], asked[0])}; held out {summary(readings[half:], asked[1])}"

@@ -1,6 +1,7 @@
 """Trains Loom Mini in the order of the AnimateDiff paper: autoencoder, image model on single frames, motion module.
 
-Every stage goes on from its own checkpoint after a stop; `export` writes the two files that are shipped.
+Every stage goes on from its own checkpoint after a stop; `export` writes the two files that are shipped. With
+`--architecture`, the stages motion, evaluate and export are about motion modules of another kind, in other files.
 """
 
 import argparse
@@ -25,7 +26,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     stage = importlib.import_module(f"loom_mini.{options.stage}_stage")
-    given = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "size", "bf16")}
+    names = ("steps", "batch", "rate", "seed", "size", "bf16", "architecture")
+    given = {name: getattr(options, name) for name in names}
     plan = replace(stage.PLAN, **{name: value for name, value in given.items() if value is not None})
     stage.train(options.folder, plan)
 
@@ -41,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, help="of the pictures, in pixels; the same for all stages")
     parser.add_argument("--bf16", action="store_true", help="autocast: quicker on a GPU, and on a CPU with AMX")
+    parser.add_argument("--architecture", help="of the motion modules, by the name under which the pack knows it")
     parser.add_argument("--threads", type=int, default=1, help="a second thread waits more than it helps on busy cores")
     return parser
 

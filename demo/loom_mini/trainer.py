@@ -16,7 +16,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a stage is trained, and how fast, on pictures of `size` pixels.
+    """How long a stage is trained, and how fast, on pictures of `size` pixels; `architecture` is of the motion modules.
 
     `average` is the decay of the averaged (EMA) weights, which are the ones that are kept.
     """
@@ -32,6 +32,7 @@ class Plan:
     report_every: int = 500
     save_every: int = 100
     bf16: bool = False
+    architecture: str = "temporal_transformer"
 
     def rate_at(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to a hundredth."""

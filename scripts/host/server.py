@@ -58,10 +58,21 @@ OnProgress = Callable[[Progress], None]
 
 
 class Server:
-    """Use it as a context: the host serves inside it, and no process of it is left after it."""
+    """Use it as a context: the host serves inside it, and no process of it is left after it.
 
-    def __init__(self, python: Path, tree: Path, folder: Path, arguments: Sequence[str] = ("--cpu",)):
+    Besides this pack and Loom Mini, the host loads the custom nodes whose folders have the names `other_packs`.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        tree: Path,
+        folder: Path,
+        arguments: Sequence[str] = ("--cpu",),
+        other_packs: Sequence[str] = (),
+    ):
         self.python, self.tree, self.folder, self.arguments = python, tree, make_data_folder(folder), arguments
+        self.other_packs = other_packs
         self.log = self.folder / "server.log"
         self.port = 0
         self._process = None
@@ -177,7 +188,7 @@ class Server:
             *(self.python, self.tree / "main.py", *self.arguments),
             *("--listen", ADDRESS, "--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"),
             *("--base-directory", self.folder.absolute(), "--database-url", database),
-            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, LOOM_MINI),
+            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, LOOM_MINI, *self.other_packs),
         ]
 
     def _follow(

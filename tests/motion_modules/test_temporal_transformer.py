@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules import spatial_chunks, temporal_transformer
+from animatediff_loom.motion_modules import spatial_chunks
 from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.motion_modules.errors import MotionModelError
 from animatediff_loom.motion_modules.families import Family
@@ -193,6 +193,6 @@ def test_attention_of_another_node_is_obeyed():
 def test_config_from_shapes():
     family = Family("a family", base="SD1.5", levels=4, mid=True, default_positions=48, joint_module_norm=True)
     for positions, expected in ((24, 24), (None, 48)):
-        config = temporal_transformer.configure(module_shapes(96, positions), family)
+        config = TemporalTransformerConfig.from_shapes(module_shapes(96, positions), family)
         assert config == TemporalTransformerConfig(96, expected, blocks=1, attentions=2, norm_over_frames=True)
         assert (config.heads, config.norm_groups) == (8, 32)

@@ -51,9 +51,10 @@ def unet_config(base: str) -> dict:
     return deepcopy(_CONFIGS[base][1])
 
 
-def tiny_model(base: str = "SD1.5", dtype: torch.dtype = torch.float32) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL of random weights, the same ones at every call."""
+def tiny_model(base: str = "SD1.5", dtype: torch.dtype = torch.float32, **changes) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL of random weights, the same ones at every call; `changes` are of the UNet's configuration."""
     kind, config = _CONFIGS[base]
+    config = config | changes
     model_config = kind(deepcopy(config))
     model_config.unet_config = deepcopy(config)
     model_config.set_inference_dtype(dtype, None)

@@ -1,7 +1,7 @@
 """Fixtures with a running host: this pack in it, and narrow synthetic models in place."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,11 @@ def sdxl_files(tree: Path) -> ModelFiles:
 
 @pytest.fixture(scope="session")
 def make_server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Server]:
-    """Servers with arguments of their own, and no models yet but Loom Mini; to be used as contexts."""
+    """Servers with arguments and packs of their own, and no models yet but Loom Mini; to be used as contexts."""
 
-    def make(*arguments: str) -> Server:
-        server = Server(Path(sys.executable), tree, tmp_path_factory.mktemp("host"), ("--cpu", *arguments))
+    def make(*arguments: str, other_packs: Sequence[str] = ()) -> Server:
+        folder = tmp_path_factory.mktemp("host")
+        server = Server(Path(sys.executable), tree, folder, ("--cpu", *arguments), other_packs)
         loom_mini.install(server.folder)
         return server
 

@@ -1,0 +1,61 @@
+"""From tensors in the original spelling to motion modules in the host's patcher, in the precision that it asks for."""
+
+from collections.abc import Mapping
+
+import comfy.model_management
+import comfy.ops
+import comfy.utils
+import torch
+from comfy.model_patcher import CoreModelPatcher, ModelPatcher
+from torch import nn
+
+from .contract import Tensors
+from .motion_model import MotionModules, Site
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """Site, architecture and parameter."""
+    site, _, rest = key.partition(".motion_modules.")
+    index, architecture, parameter = rest.split(".", 2)
+    return f"{site}.motion_modules.{index}", architecture, parameter
+
+
+def main_dtype(motion: Tensors) -> torch.dtype:
+    return comfy.utils.weight_dtype(motion) or torch.float32
+
+
+def patcher_of(motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool = False) -> ModelPatcher:
+    """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them."""
+    device = comfy.model_management.get_torch_device()
+    dtype = comfy.model_management.unet_dtype(
+        device, comfy.utils.calculate_parameters(motion), weight_dtype=main_dtype(motion)
+    )
+    modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}
+    model = MotionModules(modules).requires_grad_(False).eval()
+    model.load_state_dict(_complete_tensors(motion, sites, modules, dtype), assign=True)
+    patcher = ModelPatcher if disable_dynamic else CoreModelPatcher
+    return patcher(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+
+
+def _module(site: Site, dtype: torch.dtype) -> nn.Module:
+    return site.architecture.module(site.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
+
+
+def _complete_tensors(motion: Tensors, sites: Mapping[str, Site], modules: Mapping[str, nn.Module], dtype) -> Tensors:
+    grouped: dict[str, Tensors] = {path: {} for path in modules}
+    for key, tensor in motion.items():
+        site, architecture, parameter = split_key(key)
+        grouped[f"{site}.{architecture}"][parameter] = tensor
+    complete: Tensors = {}
+    for (path, module), site in zip(modules.items(), sites.values(), strict=True):
+        exact = {name for name, _ in module.named_buffers()}
+        for key, tensor in site.architecture.complete(grouped[path], site.config).items():
+            complete[f"{path}.{key}"] = tensor if key in exact else _stored(tensor, dtype)
+    return complete
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Vectors (norms, biases) stay out of fp8, where they would lose too much."""
+    if tensor.ndim < 2 and dtype.itemsize == 1:
+        return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float16)
+    return tensor.to(dtype)

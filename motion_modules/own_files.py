@@ -1,0 +1,125 @@
+"""Motion model files that this pack writes: tensors by `<site>.<architecture>.<parameter>`, the rest in the header.
+
+The header of a safetensors file has one more entry, `loom_motion_model`: as JSON how the motion model was trained, the
+sites of its modules, and for each architecture the name of the pack that brings it. A file without that entry is
+recognised by its tensors alone, and a motion model of another architecture than AnimateDiff's then fits any base model
+of its widths.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from .contract import Tensors
+from .errors import MotionModelError
+from .families import FAMILIES, Family
+from .motion_model import MotionModel, Site
+from .registry import Architecture
+
+ENTRY, VERSION = "loom_motion_model", 1
+LARGEST_NUMBER = 4096  # of frames or positions that a header may claim
+_of_training = {field.name: field for field in fields(Family) if field.name != "signs"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a file of ours says: how it was trained, and which pack brings each architecture."""
+
+    family: Family
+    brought_by: Mapping[str, str]
+
+
+def save_motion_model(motion_model: MotionModel, path: Path) -> None:
+    """Write `motion_model` as safetensors, in the precision in which it is loaded; loading it gives the same clip.
+
+    Raises MotionModelError when other weights are put on it, as by a motion LoRA, which a file of it would not have.
+    """
+    if motion_model.patcher.patches:
+        raise MotionModelError(
+            f"Motion model '{motion_model.name}' has a LoRA on it, which would not be saved: "
+            "save the motion model from before the LoRA."
+        )
+    save_motion_tensors(motion_model.patcher.model.state_dict(), motion_model.family, motion_model.sites, path)
+
+
+def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Site], path: Path) -> None:
+    """Write `tensors`, named `<site>.<architecture>.<parameter>`, with the header of this pack."""
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata=header_of(family, sites))
+
+
+def header_of(family: Family, sites: Mapping[str, Site]) -> dict[str, str]:
+    """The metadata of a file of ours."""
+    brought_by = {site.architecture.key: site.architecture.origin for site in sites.values()}
+    training = {name: getattr(family, name) for name in _of_training} | {"own_sites": list(sites)}
+    content = {"version": VERSION, "architectures": brought_by, "training": training}
+    return {"format": "pt", ENTRY: json.dumps(content)}
+
+
+def read_header(metadata: Mapping[str, str] | None, name: str) -> Header | None:
+    """What this pack wrote into the header of the file `name`, or None where it wrote nothing."""
+    if not metadata or ENTRY not in metadata:
+        return None
+    try:
+        content = json.loads(metadata[ENTRY])
+        brought_by = {str(key): str(origin) for key, origin in content["architectures"].items()}
+        return Header(_family(content["training"]), brought_by)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MotionModelError(
+            f"Motion model '{name}' has an entry '{ENTRY}' in its header that cannot be read ({type(error).__name__}): "
+            "download it again, or make it anew."
+        ) from error
+
+
+def custom_family(kinds: Iterable[Architecture], sites: Iterable[str], **training: Any) -> Family:
+    """The family of a motion model that is like no published one; `training` are fields of Family."""
+    used = {kind.key: kind for kind in kinds}
+    names = tuple(sites)
+    levels = {name.split(".")[1] for name in names if name.startswith("down_blocks.")}
+    mid = any(name.startswith("mid_block.") for name in names)
+    known: dict[str, Any] = {
+        "name": f"custom {' and '.join(sorted(used))}",
+        "base": "",
+        "levels": len(levels),
+        "mid": mid,
+        "joint_unet_norm": any(kind.joint_unet_norm for kind in used.values()),
+        "joint_module_norm": any(kind.joint_module_norm for kind in used.values()),
+        "own_sites": names,
+    }
+    return Family(**known | training)
+
+
+def refuse_unregistered(keys: Iterable[str], header: Header | None, file: str) -> None:
+    """Raise MotionModelError for `keys` of architectures that no pack brings that is loaded now."""
+    for key in keys:
+        pack = header.brought_by.get(key) if header else None
+        brings = f"the pack '{pack}' that brings it" if pack else "the pack that brings it"
+        raise MotionModelError(
+            f"Motion model '{file}' is made of motion modules of the architecture '{key}', and {brings} is missing: "
+            "install that custom-node pack, or choose another motion model."
+        )
+
+
+def _family(training: Mapping[str, Any]) -> Family:
+    """A known family where all is as in that one, else one of its own."""
+    values = {name: _checked(name, training[name]) for name in _of_training}
+    made = Family(**values)
+    published = (family for family in FAMILIES if replace(family, signs=()) == replace(made, own_sites=()))
+    return next((family for family in published if set(family.site_names) == set(made.own_sites)), made)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """`value` as the field `name` of Family has it; ValueError when it is of another type or out of all bounds."""
+    if name == "own_sites":
+        return tuple(str(site) for site in value)
+    wanted = type(_EXAMPLE[name])
+    if type(value) is not wanted or (wanted is int and not 0 <= value <= LARGEST_NUMBER):
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+_EXAMPLE = asdict(FAMILIES[0])
