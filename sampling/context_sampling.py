@@ -9,7 +9,7 @@ from ..motion_modules.errors import MotionModelError
 from .context_handler import LoomContextHandler
 from .context_plan import ContextSettings, require_loop
 from .context_run import CONTEXT_RUN, ContextRun
-from .window_conds import per_frame_lengths, require_clip_length
+from .window_conds import per_frame_lengths, require_clip_lengths
 
 HANDLER = "context_handler"
 
@@ -52,10 +52,8 @@ def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> 
     frames = noise.shape[0]
     for settings in handler.settings:
         require_loop(settings, frames)
-    if frames > handler.context_length:
-        for cond in (item for items in conds.values() for item in items):
-            for name, length in per_frame_lengths(cond):
-                require_clip_length(name, length, frames)
+    if any(own.divides_clip(frames) or own.divides_attention(frames) for own in handler.settings):
+        require_clip_lengths(conds, per_frame_lengths, frames)
 
 
 def prepare_window(executor, model, noise_shape, conds, *args, **kwargs):

@@ -6,6 +6,7 @@ from comfy.patcher_extension import WrappersMP
 from ..motion_modules.errors import MotionModelError
 from ..motion_modules.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
 from .context_handler import LoomContextHandler
+from .window_conds import prompt_lengths, require_clip_lengths
 
 
 def add_checks(model: ModelPatcher) -> None:
@@ -23,6 +24,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
         at_once = _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
         _check_sites(motion, at_once, *noise.shape[-2:])
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
+    require_clip_lengths(guider.conds, prompt_lengths, noise.shape[0])
     run = MotionRun(guider.model_patcher)
     guider.model_options["transformer_options"][RUN] = run
     samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)

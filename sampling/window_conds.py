@@ -3,12 +3,15 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
 from ..motion_modules.errors import MotionModelError
 
 MODEL_CONDS, CONTROL, MASK, UUID_KEY = "model_conds", "control", "mask", "uuid"
+PROMPTS = ("cross_attn", "pooled_output")
+PICTURES = (MASK, "concat_latent_image", "concat_mask")
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,28 @@ def _model_cond(name: str, value, part: FrameSlice):
     return value
 
 
-def per_frame_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
-    """Name and number of frames of what a cond brings along, before the host has made it ready for the model."""
-    for key in ("cross_attn", MASK):
+def prompt_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
+    """Name and number of frames of the features of a prompt."""
+    for key in PROMPTS:
         if isinstance(cond.get(key), torch.Tensor):
             yield f"Conditioning '{key}'", cond[key].shape[0]
-    if isinstance(cond.get("pooled_output"), torch.Tensor):
-        yield "Conditioning 'pooled_output'", cond["pooled_output"].shape[0]
+
+
+def per_frame_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
+    """Name and number of frames of what a cond brings along, before the host has made it ready for the model."""
+    yield from prompt_lengths(cond)
+    for key in PICTURES:
+        if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host takes a lone mask without a batch
+            yield f"Conditioning '{key}'", cond[key].shape[0]
     control = cond.get(CONTROL)
     while control is not None:
         if control.cond_hint_original is not None and not hasattr(control, "sub_idxs"):
             yield f"The image of {type(control).__name__}", control.cond_hint_original.shape[0]
         control = control.previous_controlnet
+
+
+def require_clip_lengths(conds: Mapping[str, list[dict]], lengths: Callable, clip: int) -> None:
+    """Refuse conds of which `lengths` finds a part that is neither for one frame nor for `clip` frames."""
+    for cond in chain.from_iterable(conds.values()):
+        for name, length in lengths(cond):
+            require_clip_length(name, length, clip)

@@ -10,6 +10,7 @@ from citizen import CFG, call, distance, host_node, ksampler
 from clips import noise, prompt
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from guiders import GUIDERS, guided
+from host_models import tiny_model
 from scheduled_hooks import hooked, lora_hooks
 from windows import in_windows, windowed_by_host
 
@@ -68,6 +69,16 @@ def test_a_mask_on_the_conditioning(three, masks):
 def test_inpainting(three, masks):
     latent = {"samples": noise(CLIP, seed=9), "noise_mask": LEFT.repeat(masks, 1, 1)}
     check(three, lambda model: ksampler(model, CLIP, latent_image=latent))
+
+
+def test_the_latents_beside_those_of_an_inpainting_model():
+    model = tiny_model(in_channels=9)
+    beside = {"concat_latent_image": noise(CLIP, seed=9), "concat_mask": LEFT.repeat(CLIP, 1, 1).unsqueeze(1)}
+    turned = {name: tensor.flip(0) for name, tensor in beside.items()}
+    both, other = ({"positive": prompt(2, **each), "negative": prompt(3, **each)} for each in (beside, turned))
+    plain = ksampler(model, CLIP, **both)
+    assert distance(ksampler(in_windows(model), CLIP, **both), plain) < CLOSE
+    assert distance(ksampler(in_windows(model), CLIP, **other), plain) > 1e-3
 
 
 def test_image_to_image(three):

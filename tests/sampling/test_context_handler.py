@@ -243,19 +243,42 @@ def test_a_loop_of_two_frames(moving):
     assert sample(moving, 2).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["cross_attn", "pooled_output", "mask"])
+SEVEN = {
+    "cross_attn": torch.zeros(7, 7, 32),
+    "pooled_output": torch.zeros(7, 1280),
+    "mask": torch.ones(7, 64, 64),
+    "concat_latent_image": torch.zeros(7, 4, SIZE, SIZE),
+    "concat_mask": torch.ones(7, 1, SIZE, SIZE),
+}
+
+
+def with_seven(name: str) -> list:
+    ((text, extra),) = prompt(2)
+    return [[SEVEN[name], extra]] if name == "cross_attn" else [[text, extra | {name: SEVEN[name]}]]
+
+
+@pytest.mark.parametrize("name", SEVEN)
 def test_a_per_frame_input_of_another_length(moving, name):
-    (text, extra), windowed = prompt(2)[0], in_windows(moving)
-    if name == "cross_attn":
-        text = text.repeat(7, 1, 1)
-    extra = extra | {
-        "pooled_output": {"pooled_output": torch.zeros(7, 1280)},
-        "mask": {"mask": torch.ones(7, 64, 64)},
-    }.get(name, {})
-    windowed, seen = watched(windowed)
+    windowed, seen = watched(in_windows(moving))
     with pytest.raises(MotionModelError, match=f"'{name}' has 7 frames, but the clip has {FRAMES}"):
-        sample(windowed, FRAMES, positive=[[text, extra]])
+        sample(windowed, FRAMES, positive=with_seven(name))
     assert not seen.calls
+
+
+def test_a_per_frame_input_of_another_length_for_windows_of_later_steps(plain):
+    """The first windows do not divide the clip, so that the host would take any length."""
+    both, seen = watched(in_windows(in_windows(plain, length=FRAMES), start_percent=0.5))
+    with pytest.raises(MotionModelError, match=f"'mask' has 7 frames, but the clip has {FRAMES}"):
+        sample(both, FRAMES, steps=4, positive=with_seven("mask"))
+    assert not seen.calls
+
+
+def test_a_mask_without_a_batch_holds_for_all_frames(moving):
+    """The host makes one mask of it, whose first side is no number of frames."""
+    ((text, extra),) = prompt(2)
+    flat, one = ([[text, extra | {"mask": mask}]] for mask in (torch.ones(64, 64), torch.ones(1, 64, 64)))
+    windowed = in_windows(moving)
+    assert torch.equal(sample(windowed, FRAMES, positive=flat), sample(windowed, FRAMES, positive=one))
 
 
 def test_a_prompt_for_every_frame_follows_its_window(moving):

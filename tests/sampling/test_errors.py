@@ -8,7 +8,7 @@ from animatediff_loom.motion_modules.contract import frames_per_chunk
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
 from animatediff_loom.motion_modules.placement import MotionSettings, applied_motion
 from animatediff_loom.sampling.animate import animate
-from clips import sample, watched
+from clips import prompt, sample, watched
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
@@ -128,7 +128,7 @@ def test_context_windows_that_are_too_long(animated):
 @pytest.mark.parametrize("frames", (25, 40))
 def test_the_longest_context_windows_with_the_hosts_own_defaults(animated, frames):
     """By default the host adds an anchor frame to every window but the first."""
-    parts = ("25 frames at once", "positions for 24", "one less with causal_window_fix")
+    parts = ("25 frames at once", "positions for 24", "put a Context Windows (AnimateDiff) node")
     refused_before_sampling(windows(animated, 24, anchors=True), *parts, frames=frames)
     assert sample(windows(animated, 23, anchors=True), frames=frames, steps=1).isfinite().all()
 
@@ -139,6 +139,26 @@ def test_one_frame_only(animated):
 
 def test_two_frames(animated):
     assert sample(animated, frames=2, steps=1).isfinite().all()
+
+
+def repeated(count: int) -> list:
+    """A prompt with features for `count` frames."""
+    ((text, extra),) = prompt(2)
+    return [[text.repeat(count, 1, 1), extra | {"pooled_output": extra["pooled_output"].repeat(count, 1)}]]
+
+
+@pytest.mark.parametrize("side", ["positive", "negative"])
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_a_prompt_for_another_number_of_frames(animated, side, count):
+    """The host itself repeats what is too short and cuts what is too long."""
+    parts = ("'cross_attn'", f"has {count} frames", "the clip has 5", "give it 5 frames, or one")
+    refused_before_sampling(animated, *parts, frames=5, **{side: repeated(count)})
+
+
+def test_a_prompt_for_every_frame_or_for_all(animated, plain):
+    each, every = (sample(animated, frames=5, positive=repeated(count)) for count in (5, 1))
+    assert torch.allclose(each, every, atol=1e-4)
+    assert sample(plain, frames=5, positive=repeated(2)).isfinite().all()
 
 
 def test_a_batch_that_is_no_multiple_of_the_conds(animated):
