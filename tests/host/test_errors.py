@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from example_workflows import decode, only, small_prompt
-from host.server import Progress, Prompt, PromptError, Server
-from refusals import check_sentence
+from host.server import Prompt, PromptError, Server
+from refusals import refuse
 from safetensors.torch import save_file
 from server_fixtures import HostModels
 from synthetic_motion import LAYOUTS, SDXL_WIDTHS, motion_model_state_dict
@@ -43,17 +43,6 @@ def clip(models: HostModels, frames: int = 2) -> Prompt:
 def info(motion_model: str) -> Prompt:
     load = {"class_type": "LoomLoadMotionModel", "inputs": {"motion_model": motion_model, "family": "auto"}}
     return {"1": load, "2": {"class_type": "LoomMotionModelInfo", "inputs": {"motion_model": ["1", 0]}}}
-
-
-def refuse(server: Server, prompt: Prompt, node: str, *parts: str) -> None:
-    """The prompt fails in a node of class `node` before any step of sampling; its one sentence has all `parts`."""
-    progress: list[Progress] = []
-    with pytest.raises(PromptError) as caught:
-        server.run(prompt, progress.append)
-    failed_in, _, sentence = str(caught.value).partition(": ")
-    assert failed_in == node, caught.value
-    check_sentence(sentence, *parts)
-    assert not [seen for seen in progress if seen.class_type == "KSampler" and seen.value]
 
 
 def describe_good(server: Server, models: HostModels) -> None:

@@ -1,0 +1,149 @@
+"""What context windows refuse, or a cancel ends, costs nothing: the next prompt makes the very clip it made before."""
+
+import time
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+import torch
+from guiding_files import save_control_net
+from host.server import Progress, Prompt, PromptError, PromptInterrupted, Server
+from long_clips import (
+    BLACK,
+    POSITIONS,
+    TEXT,
+    add,
+    clip_of,
+    controlled,
+    latents,
+    long_prompt,
+    plain_pictures,
+    sampler_of,
+    windowed,
+)
+from loom_mini.architecture import UNET
+from refusals import refuse
+
+FRAMES, OTHER = 6, 5
+SETTINGS = {"context_length": 4, "context_overlap": 1}
+BLANKS = count(1)
+
+
+def short(frames: int = FRAMES, steps: int = 1, **inputs) -> Prompt:
+    """A clip that takes no time, never the same to the host's memory of results."""
+    return long_prompt(TEXT + " " * next(BLANKS), steps, frames, **inputs)
+
+
+def in_windows(prompt: Prompt, **settings) -> Prompt:
+    return windowed(prompt, **(SETTINGS | settings))
+
+
+@pytest.fixture(scope="module")
+def good_clip(host_server: Server) -> torch.Tensor:
+    return latents(host_server, in_windows(short()))
+
+
+@pytest.fixture
+def check_next(host_server: Server, good_clip: torch.Tensor) -> Callable[[], None]:
+    def check() -> None:
+        assert torch.equal(latents(host_server, in_windows(short())), good_clip)
+
+    return check
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_lost(check_next: Callable[[], None]):
+    yield
+    check_next()
+
+
+@pytest.mark.parametrize("overlap", [4, 9])
+def test_an_overlap_that_is_too_long(host_server: Server, overlap: int):
+    prompt = in_windows(short(), context_overlap=overlap)
+    refuse(host_server, prompt, "LoomContextWindows", f"context_overlap is {overlap}", "context_length 4")
+
+
+def test_windows_longer_than_the_positions(host_server: Server):
+    prompt = in_windows(short(POSITIONS + 8), context_length=POSITIONS + 1)
+    parts = (f"{POSITIONS + 1} frames at once", f"positions for {POSITIONS}", f"at most {POSITIONS}")
+    refuse(host_server, prompt, "KSampler", *parts)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_loop_of_two_frames(host_server: Server, closed: bool):
+    loop = {"schedule": "looped", "schedule.context_stride": 1, "schedule.closed_loop": closed}
+    refuse(host_server, in_windows(short(2), **loop), "KSampler", "2 frames", "at least 3", "batch_size")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"context_length": 0}, "Value 0 smaller than min of 1: context_length"),
+        ({"context_length": 5000}, "Value 5000 bigger than max of 1024: context_length"),
+        ({"context_overlap": -1}, "Value -1 smaller than min of 0: context_overlap"),
+        ({"schedule": "uniform", "schedule.context_stride": 0}, "Value 0 smaller than min of 1: .*context_stride"),
+        ({"schedule": "uniform", "schedule.context_stride": 99}, "Value 99 bigger than max of 16: .*context_stride"),
+    ],
+)
+def test_numbers_that_no_clip_has_are_not_even_queued(host_server: Server, settings: dict, said: str):
+    with pytest.raises(PromptError, match=rf"LoomContextWindows.*{said}"):
+        host_server.queue(in_windows(short(), **settings))
+
+
+def with_prompt_schedule(prompt: Prompt) -> Prompt:
+    inputs = {"clip": clip_of(prompt), "text": f"0: {TEXT}", "frames": OTHER, "interpolation": "linear"}
+    sampler_of(prompt)["positive"] = add(prompt, "LoomPromptSchedule", **inputs)
+    return prompt
+
+
+def with_mask(prompt: Prompt) -> Prompt:
+    mask = add(prompt, "ImageToMask", image=plain_pictures(prompt, [(OTHER, BLACK)]), channel="red")
+    where = {"mask": mask, "strength": 1.0, "set_cond_area": "default"}
+    sampler = sampler_of(prompt)
+    sampler["positive"] = add(prompt, "ConditioningSetMask", conditioning=sampler["positive"], **where)
+    return prompt
+
+
+BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"give it {FRAMES} frames, or one")
+
+
+@pytest.mark.parametrize(("change", "name"), [(with_prompt_schedule, "cross_attn"), (with_mask, "mask")])
+def test_conditioning_for_another_number_of_frames(host_server: Server, change: Callable[[Prompt], Prompt], name: str):
+    refuse(host_server, in_windows(change(short())), "KSampler", f"'{name}'", *BOTH_NUMBERS)
+
+
+def test_a_prompt_schedule_of_another_length_without_windows(host_server: Server):
+    """The host by itself would begin the schedule again, or leave out its end."""
+    refuse(host_server, with_prompt_schedule(short()), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
+    assert latents(host_server, with_prompt_schedule(short(OTHER))).isfinite().all()
+    assert latents(host_server, with_prompt_schedule(short(strength=0.0))).isfinite().all()
+
+
+def test_windows_that_divide_the_clip_only_in_later_steps(host_server: Server):
+    prompt = in_windows(with_prompt_schedule(short(steps=4, strength=0.0)), context_length=8)
+    refuse(host_server, in_windows(prompt, start_percent=0.5), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
+
+
+def test_control_pictures_for_another_number_of_frames(host_server: Server):
+    file = host_server.folder / "models" / "controlnet" / "another_control.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_control_net(file, UNET)
+    prompt = controlled(short(), file.name, [(OTHER, BLACK)])
+    refuse(host_server, in_windows(prompt), "KSampler", "The image of ControlNet", *BOTH_NUMBERS)
+
+
+def test_a_cancel_ends_within_a_window(host_server: Server):
+    """A step has 13 windows; a cancel at the end of one step is through long before the end of the next."""
+    prompt = in_windows(long_prompt(steps=50, frames=40), windows_at_once=1)
+    ends: list[float] = []
+
+    def cancel_second(progress: Progress) -> None:
+        if progress.class_type == "KSampler" and progress.value:
+            ends.append(time.monotonic())
+            if len(ends) == 2:
+                host_server.interrupt()
+
+    with pytest.raises(PromptInterrupted, match="KSampler"):
+        host_server.run(prompt, cancel_second)
+    step, rest = ends[1] - ends[0], time.monotonic() - ends[1]
+    assert len(ends) == 2 and rest < step / 2
