@@ -41,7 +41,8 @@ def spelling_of(keys: Mapping[str, object]) -> str:
     matches = [match for match in map(_site.search, keys) if match]
     if any(match[2] == "temporal_attentions" for match in matches):
         return HOTSHOT
-    named = any(match[4].partition(".")[0] in architectures().usable for match in matches)
+    known = architectures().usable
+    named = any(match[4].partition(".")[0] in known for match in matches)
     return ORIGINAL if named else DIFFUSERS
 
 
