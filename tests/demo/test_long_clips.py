@@ -1,0 +1,103 @@
+"""Clips of Loom Mini that are longer than a context window: what the prompt says, without seams, and loops."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from filming import STEPS, pictures
+from host.server import Server
+from long_clips import WINDOWS, long_prompt, windowed
+from loom_mini.captions import plain_caption
+from loom_mini.measures import ClipReading, read_clip
+from loom_mini.world import DIRECTIONS, Combination
+
+ASKED: dict[Combination, tuple[str, int]] = {
+    ("circle", "red", "right"): ("black", 64),
+    ("star", "blue", "up"): ("grey", 128),
+}
+LOOPS: dict[Combination, tuple[str, int]] = {
+    ("circle", "red", "right"): ("black", 24),
+    ("square", "green", "left"): ("white", 16),
+}
+pytestmark = pytest.mark.timeout(3600)  # a busy machine takes its time for 500 frames
+LEAST_COLOUR, LEAST_TOLD, MOST_SEAM, CERTAIN_STEP = 0.98, 0.6, 1.05, 0.3
+
+
+def filmed(server: Server, asked: Combination, ground: str, frames: int, **settings) -> torch.Tensor:
+    prompt = long_prompt(plain_caption(*asked) + f" on a {ground} background", steps=STEPS, frames=frames)
+    return pictures(server, windowed(prompt, **settings))
+
+
+@pytest.fixture(scope="module")
+def long_clips(host_server: Server) -> dict[Combination, torch.Tensor]:
+    return {asked: filmed(host_server, asked, ground, frames) for asked, (ground, frames) in ASKED.items()}
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+def test_a_long_clip_shows_what_the_prompt_says(long_clips, asked: Combination):
+    reading = read_clip(long_clips[asked])
+    shape, colour, motion = asked
+    assert sum(frame.colour == colour for frame in reading.frames) / len(reading.frames) >= LEAST_COLOUR
+    assert reading.most_common("shape") == shape
+    assert reading.steady
+    assert told_share(reading, motion) >= LEAST_TOLD
+
+
+def told_share(reading: ClipReading, motion: str) -> float:
+    """Of the steps along the axis of `motion` that are certain, the share in its direction."""
+    dx, dy = DIRECTIONS[motion]
+    places = [frame.x * dx + frame.y * dy for frame in reading.frames if frame.area]
+    steps = [after - before for before, after in pairwise(places)]
+    return sum(step > CERTAIN_STEP for step in steps) / sum(abs(step) > CERTAIN_STEP for step in steps)
+
+
+def test_windows_leave_no_seams(long_clips):
+    """Differences between neighbouring frames across the borders of windows, over those elsewhere."""
+    across, elsewhere = [], []
+    for clip in long_clips.values():
+        at_border = borders(len(clip))
+        for place, difference in enumerate(differences(clip)):
+            (across if place in at_border else elsewhere).append(difference)
+    assert sum(across) / len(across) <= MOST_SEAM * sum(elsewhere) / len(elsewhere)
+
+
+def borders(frames: int) -> set[int]:
+    """The frames behind which a static window begins or ends."""
+    length, overlap = WINDOWS["context_length"], WINDOWS["context_overlap"]
+    starts = [*range(0, frames - length, length - overlap), frames - length]
+    return {start - 1 for start in starts[1:]} | {start + length - 1 for start in starts[:-1]}
+
+
+def differences(clip: torch.Tensor) -> list[float]:
+    return [float((after - before).abs().mean()) for before, after in pairwise(clip)]
+
+
+@pytest.mark.parametrize("asked", LOOPS, ids=" ".join)
+def test_a_loop_closes(host_server: Server, asked: Combination):
+    """Its last frame leads to its first one as frames lead to the next; without a loop it is far from it."""
+    ground, frames = LOOPS[asked]
+    loop = {"schedule": "looped", "schedule.context_stride": 1, "schedule.closed_loop": True}
+    closed, ends = (filmed(host_server, asked, ground, frames, **more) for more in (loop, {}))
+    assert gap(closed) <= max(differences(closed))
+    assert gap(ends) > 2 * max(differences(ends))
+
+
+def gap(clip: torch.Tensor) -> float:
+    return float((clip[-1] - clip[0]).abs().mean())
+
+
+def test_a_reference_keeps_the_ground_of_a_long_clip(host_server: Server):
+    """A prompt that names no ground: without a reference every window has its own."""
+    alone, referring = (
+        pictures(host_server, windowed(long_prompt(steps=STEPS, frames=64), reference_until=until)) for until in (0, 1)
+    )
+    assert colour_drift(referring) < 0.5 * colour_drift(alone)
+    reading = read_clip(referring)
+    assert reading.most_common("colour") == "red" and reading.steady
+    assert told_share(reading, "right") >= LEAST_TOLD
+
+
+def colour_drift(clip: torch.Tensor) -> float:
+    """How far the mean colours of frames lie from that of the clip, on average."""
+    means = clip.mean((2, 3))
+    return float((means - means.mean(0)).abs().mean())
