@@ -52,6 +52,7 @@ def _use_cpu() -> None:
 
     args.cpu = True
     torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long on a busy machine
+    os.environ["OMP_NUM_THREADS"] = "1"  # the same for the servers that tests start
     torch.set_flush_denormal(True)  # the softmax of random weights is full of them, and they are slow
 
 
