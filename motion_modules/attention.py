@@ -3,7 +3,9 @@
 import torch
 import torch.nn.functional as F
 from comfy.ldm.modules.attention import optimized_attention
+from torch import nn
 
+WATCHER = "loom_attention_watcher"
 CUDA_GRID_LIMIT = 65535  # some CUDA kernels put batch x heads on a grid axis of this size
 
 
@@ -14,13 +16,17 @@ def temporal_attention(
     heads: int,
     attention_scale: float = 1.0,
     transformer_options: dict | None = None,
+    source: nn.Module | None = None,
 ) -> torch.Tensor:
     """softmax(s q k^T / sqrt(d)) v along frames, without a mask (AnimateDiff paper, section 4.2).
 
     `query`, `key`, `value` and the result are `[positions, frames, channels]`; `attention_scale` is s, the factor
-    on the logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed.
+    on the logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed. A
+    module with several attentions says which one calls, so that a report can tell their maps apart.
     """
     options = transformer_options or {}
+    if WATCHER in options:
+        options[WATCHER](query, key, heads, attention_scale, source)
     parts = -(-len(query) * heads // CUDA_GRID_LIMIT) if query.is_cuda else 1
     if parts == 1:
         return _attend(query, key, value, heads, attention_scale, options)

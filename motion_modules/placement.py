@@ -7,6 +7,7 @@ evaluation picks what is active, and handlers for two layer classes run the modu
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -19,6 +20,7 @@ from .contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from .errors import MotionModelError
 from .frame_norm import JointFrameNorm
 from .motion_model import MotionModel, Site
+from .observer import OBSERVER, Observer
 from .unet_sites import Block, UNetSite, require_fit
 
 APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
@@ -61,12 +63,21 @@ class AppliedMotion:
         return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
 
 
+class ActiveModule(NamedTuple):
+    """A module of the applied motion with the key `owner`, at a site by its name in motion model files."""
+
+    owner: str
+    site: str
+    module: nn.Module
+    inputs: MotionInputs
+
+
 @dataclass(frozen=True)
 class ActiveMotion:
     """What one evaluation of the UNet needs: for every block the modules to run and their inputs, in order."""
 
-    after_transformer: Mapping[Block, tuple[tuple[nn.Module, MotionInputs], ...]]
-    after_residual: Mapping[Block, tuple[tuple[nn.Module, MotionInputs], ...]]
+    after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
+    after_residual: Mapping[Block, tuple[ActiveModule, ...]]
     joint_norm: JointFrameNorm | None
 
 
@@ -105,7 +116,7 @@ def bare_options(sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module]
     `modules` are by the names of their `sites`. Gradients flow through them and through the UNet.
     """
     by_layer: tuple[dict, dict] = ({}, {})
-    _add(by_layer, sites, modules, inputs)
+    _add(by_layer, "", sites, modules, inputs)
     return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
 
 
@@ -183,15 +194,15 @@ def _active(
         modules = _modules(motion, patchers)
         settings = motion.settings
         inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
-        _add(by_layer, motion.sites, modules, inputs)
+        _add(by_layer, motion.key, motion.sites, modules, inputs)
     joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
     return ActiveMotion(*by_layer, joint)
 
 
-def _add(by_layer: tuple[dict, dict], sites: Mapping[str, UNetSite], modules, inputs: MotionInputs) -> None:
+def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, UNetSite], modules, inputs: MotionInputs) -> None:
     for name, site in sites.items():
         blocks = by_layer[0] if site.after_transformer else by_layer[1]
-        blocks[site.block] = (*blocks.get(site.block, ()), (modules[name], inputs))
+        blocks[site.block] = (*blocks.get(site.block, ()), ActiveModule(owner, name, modules[name], inputs))
 
 
 def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
@@ -229,8 +240,13 @@ def after_residual(layer, x, emb, context, transformer_options, *rest):
 @torch.compiler.disable(recursive=False)
 def _move(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
-    for module, inputs in modules.get(transformer_options["block"], ()):
-        x = module(x, replace(inputs, host_options=options, time_embedding=emb))
+    observer: Observer | None = transformer_options.get(OBSERVER)
+    for owner, site, module, inputs in modules.get(transformer_options["block"], ()):
+        inputs = replace(inputs, host_options=options, time_embedding=emb)
+        if observer is None:
+            x = module(x, inputs)
+        else:
+            x = observer.watch(owner, site, module, x, inputs, transformer_options)
         if RUN in transformer_options:
             transformer_options[RUN].executed = True
     return x

@@ -37,7 +37,7 @@ class TemporalAttention(nn.Module):
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         h = self.pos_encoder(tokens)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
-        h = temporal_attention(q, k, v, self.heads, inputs.attention_scale, inputs.host_options)
+        h = temporal_attention(q, k, v, self.heads, inputs.attention_scale, inputs.host_options, source=self)
         return self.to_out[0](h)
 
 

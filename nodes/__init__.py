@@ -4,6 +4,7 @@ from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
 from .motion_model import ApplyMotionModel, LoadMotionModel, MotionModelInfo
 from .prompt_schedule import PromptSchedule
+from .sampling_report import ShowReport, WatchSampling
 from .video_metrics import MeasureVideo
 from .video_noise import VideoNoise
 
@@ -15,5 +16,7 @@ NODES = [
     ContextWindows,
     PreviewContextWindows,
     VideoNoise,
+    WatchSampling,
+    ShowReport,
     MeasureVideo,
 ]

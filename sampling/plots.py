@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, ...]
-Pen = ImageDraw.ImageDraw
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 WIDTH, MARGIN = 1280, 24
@@ -18,6 +18,14 @@ PAPER, BED, GRID, TEXT, FAINT = (27, 29, 33), (38, 41, 47), (62, 66, 74), (236, 
 HUES = ((92, 190, 255), (255, 180, 60), (90, 220, 150), (240, 140, 210))
 ALARM = (255, 70, 70)
 HEAD = 44  # pixels for the title of a panel
+
+
+class Pen(ImageDraw.ImageDraw):
+    """Draws on `picture`, which other pictures can be put into."""
+
+    def __init__(self, picture: Image.Image):
+        super().__init__(picture)
+        self.picture = picture
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ def figure(title: str, remark: str, panels: Sequence[Panel], width: int = WIDTH)
     lines = wrapped(remark, width - 2 * MARGIN)
     top = MARGIN + 44 + 26 * len(lines)
     picture = Image.new("RGB", (width, top + sum(panel.height for panel in panels) + MARGIN // 2), PAPER)
-    pen = ImageDraw.Draw(picture)
+    pen = Pen(picture)
     pen.text((MARGIN, MARGIN - 6), title, TEXT, font(TITLE_SIZE))
     for number, line in enumerate(lines):
         pen.text((MARGIN, MARGIN + 32 + 26 * number), line, FAINT, font(TEXT_SIZE))
@@ -133,6 +141,7 @@ def figure(title: str, remark: str, panels: Sequence[Panel], width: int = WIDTH)
     return torch.from_numpy(numpy.asarray(picture).astype(numpy.float32) / 255)[None]
 
 
+@cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
 

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "module": "module_alone",
     "step": "step",
     "windows": "windows",
+    "report": "report",
     "profile": "hot_spots",
 }
 

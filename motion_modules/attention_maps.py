@@ -1,0 +1,90 @@
+"""Who looks at whom: attention between frames, for each head, as a mean over positions, prompts and steps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences an even selection is taken
+
+Key = tuple[str, str, str, int, torch.device]  # owner, site, attention, frames
+Watcher = Callable[[torch.Tensor, torch.Tensor, int, float, nn.Module | None], None]
+
+
+@dataclass
+class _Sum:
+    total: torch.Tensor
+    count: int
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """`weights` `[heads, frames, frames]`: row i is what frame i takes from every frame, and adds up to 1.
+
+    `owner` and `site` say which motion module, `attention` which of its attentions. Where attention is divided into
+    windows, frames are those of a window, counted from its first.
+    """
+
+    owner: str
+    site: str
+    attention: str
+    weights: torch.Tensor
+
+    @property
+    def reach(self) -> list[float]:
+        """For each head the mean distance, in frames, to where a frame looks."""
+        place = torch.arange(self.weights.shape[1], dtype=self.weights.dtype)
+        distance = (place[:, None] - place).abs()
+        return (self.weights * distance).sum(dim=2).mean(dim=1).tolist()
+
+
+class AttentionMaps:
+    """Sums of softmax(s q k^T / sqrt(d)), kept where they were calculated until they are asked for."""
+
+    def __init__(self):
+        self._sums: dict[Key, _Sum] = {}
+
+    def watcher(self, owner: str, site: str, module: nn.Module, frames: int) -> Watcher:
+        """What is to be called with each query and key `[sequences, frames, channels]` of a motion module.
+
+        Sequences that are no frames, of attention over space as well, are passed over.
+        """
+        names = _names(module)
+
+        @torch.compiler.disable()
+        def watch(query, key, heads: int, scale: float, source: nn.Module | None = None) -> None:
+            if query.shape[1] <= frames:
+                attention = names.get(id(source), "")
+                self._add((owner, site, attention, query.shape[1], query.device), query, key, heads, scale)
+
+        return watch
+
+    def maps(self) -> list[AttentionMap]:
+        """The means so far; of windows of several lengths those of the longest."""
+        found: dict[tuple[str, str, str], _Sum] = {}
+        for (owner, site, attention, frames, _), own in sorted(self._sums.items(), key=lambda pair: pair[0][3]):
+            other = found.get((owner, site, attention))
+            same = other is not None and other.total.shape[1] == frames
+            before, count = (other.total, other.count) if other is not None and same else (0, 0)
+            found[owner, site, attention] = _Sum(own.total.cpu() + before, own.count + count)
+        return [AttentionMap(*place, weights=own.total / own.count) for place, own in found.items()]
+
+    def _add(self, key: Key, query: torch.Tensor, keys: torch.Tensor, heads: int, scale: float) -> None:
+        weights = attention_weights(query, keys, heads, scale)
+        total, count = weights.sum(dim=0), len(weights)
+        own = self._sums.setdefault(key, _Sum(torch.zeros_like(total), 0))
+        own.total += total
+        own.count += count
+
+
+def attention_weights(query: torch.Tensor, key: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
+    """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences."""
+    sequences, frames, channels = query.shape
+    apart = -(-sequences * heads * frames**2 // LARGEST_PART)
+    q, k = (part[::apart].float().unflatten(2, (heads, channels // heads)).transpose(1, 2) for part in (query, key))
+    return (q @ k.transpose(2, 3) * (scale * (channels // heads) ** -0.5)).softmax(dim=3)
+
+
+def _names(module: nn.Module) -> Mapping[int, str]:
+    return {id(part): name for name, part in module.named_modules()}

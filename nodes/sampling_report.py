@@ -1,0 +1,90 @@
+"""What motion modules do while a clip is sampled."""
+
+from comfy_api.latest import io, ui
+
+from ..sampling.report_picture import draw, draw_attention
+from ..sampling.report_words import describe, to_json
+from ..sampling.sampling_report import ReportSettings, with_sampling_report
+from .motion_model import CATEGORY
+
+ReportSocket = io.Custom("SAMPLING_REPORT")
+
+
+class WatchSampling(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomSamplingReport",
+            display_name="Sampling Report",
+            category=CATEGORY,
+            description="Watches the motion modules of a model while it is sampled: what comes in, what goes out, the "
+            "first NaN, attention between frames, time and memory. Show Sampling Report shows it.",
+            search_aliases=["debug", "inspect sampling", "NaN", "black video", "attention maps", "profile"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to watch, before or behind Apply Motion Model."),
+                io.Boolean.Input(
+                    "stop_at_nan",
+                    default=False,
+                    optional=True,
+                    tooltip="Stops sampling at the first NaN or Inf, with a sentence that says in which motion module, "
+                    "step and frame it was.",
+                ),
+                io.Boolean.Input(
+                    "attention_maps",
+                    default=False,
+                    optional=True,
+                    tooltip="Also draws which frame looks at which, for each head of attention between frames. Costs "
+                    "time: about as much as the attention itself once more.",
+                ),
+                io.String.Input(
+                    "attention_sites",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Draws attention only in motion modules whose name has one of these parts, with commas "
+                    "between: mid_block, up_blocks.1 for instance. Empty draws it in all.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model"), ReportSocket.Output(display_name="report")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, stop_at_nan: bool = False, attention_maps: bool = False, attention_sites: str = ""
+    ) -> io.NodeOutput:
+        sites = tuple(part.strip() for part in attention_sites.split(",") if part.strip())
+        return io.NodeOutput(*with_sampling_report(model, ReportSettings(stop_at_nan, attention_maps, sites)))
+
+
+class ShowReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomShowReport",
+            display_name="Show Sampling Report",
+            category=CATEGORY,
+            description="Shows what Sampling Report saw, once the sampler has run: as text, plots and JSON.",
+            search_aliases=["sampling statistics", "attention heat map", "debug plots"],
+            is_output_node=True,
+            inputs=[
+                ReportSocket.Input("report", tooltip="From Sampling Report."),
+                io.AnyType.Input(
+                    "after",
+                    tooltip="What the sampler makes, so that this node waits for it: its latent, which also finds the "
+                    "very run that made it, or anything behind it.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="text"),
+                io.Image.Output(display_name="plots"),
+                io.Image.Output(display_name="attention"),
+                io.String.Output(display_name="json"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, report, after) -> io.NodeOutput:
+        run = report.run_of(after)
+        text, plots = describe(run), draw(run)
+        shown = {**ui.PreviewImage(plots, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        return io.NodeOutput(text, plots, draw_attention(run), to_json(run), ui=shown)
