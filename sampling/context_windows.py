@@ -91,7 +91,7 @@ def _dilations(frames: int, settings: WindowSettings) -> list[int]:
     The schedule as published goes on beyond that and then has a frame twice in one window.
     """
     passes = min(settings.stride, math.ceil(math.log2(frames / settings.length)) + 1)
-    return [2**number for number in range(passes) if 2**number * (settings.length - 1) < frames]
+    return [2**number for number in range(passes) if 2**number * max(1, settings.length - 1) < frames]
 
 
 def _round(frames: int, settings: WindowSettings, step: int, dilation: int) -> Iterator[Window]:

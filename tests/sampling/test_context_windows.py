@@ -47,13 +47,18 @@ def test_vector_of_a_closed_loop_with_strides():
     assert looped_windows(64, settings, 0) == expected
 
 
+def test_windows_of_one_frame_have_no_distance_in_them():
+    settings = WindowSettings(1, 0, stride=3)
+    assert sorted(uniform_windows(3, settings, 3)) == [(0,), (1,), (2,)]
+
+
 def test_batched_windows_share_no_frame():
     assert [len(window) for window in SCHEDULES["batched"](40, SIXTEEN, 0)] == [16, 16, 8]
 
 
 @st.composite
 def settings(draw):
-    length = draw(st.integers(2, 32))
+    length = draw(st.integers(1, 32))
     overlap = draw(st.integers(0, length - 1))
     return WindowSettings(length, overlap, draw(st.integers(1, 6)), draw(st.booleans()))
 
