@@ -56,7 +56,7 @@ class WindowedControl:
     def get_control(self, x_noisy, t, cond, batched_number: int, transformer_options):
         control = copy.copy(self.control)
         control.previous_controlnet = self.previous_controlnet
-        if _acts(control, t) and len(control.cond_hint_original) > 1:
+        if _acts(control, t) and control.cond_hint_original is not None:
             encoded = self._encoded(x_noisy, t, cond, batched_number, transformer_options)
             _give(control, encoded, self.controls.part, batched_number, x_noisy)
         return control.get_control(x_noisy, t, cond, batched_number, transformer_options)
@@ -91,7 +91,8 @@ def _blocks(control) -> Iterator:
         block = copy.copy(control)
         block.previous_controlnet, block.cond_hint, block.timestep_range = None, None, None
         block.cond_hint_original = frames.of(control.cond_hint_original, "The image of a ControlNet")
-        block.extra_concat_orig = [frames.of(mask, "The mask of a ControlNet") for mask in control.extra_concat_orig]
+        masks = [mask[:1] if length == 1 else mask for mask in control.extra_concat_orig]
+        block.extra_concat_orig = [frames.of(mask, "The mask of a ControlNet") for mask in masks]
         if hasattr(block, "control_input"):
             block.control_input = None
         if hasattr(block, "control_model"):
@@ -128,9 +129,12 @@ def _give(control, encoded: Encoded, part: FrameSlice, batched_number: int, x_no
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         return part.of(tensor, "The image of a ControlNet").to(x_noisy.device)
 
+    def for_conds(level: torch.Tensor) -> torch.Tensor:
+        return level if len(level) == 1 else torch.cat([level] * batched_number)
+
     control.cond_hint = cut(encoded.hint)
     if encoded.features is not None:
         control.control_input = {
-            key: [None if level is None else torch.cat([cut(level)] * batched_number) for level in levels]
+            key: [None if level is None else for_conds(cut(level)) for level in levels]
             for key, levels in encoded.features.items()
         }

@@ -94,10 +94,18 @@ def test_several_windows_at_once(moving, make):
     assert distance(together, ksampler(in_windows(moving), FRAMES, **controlled(net, images.flip(0)))) > 1e-4
 
 
-def test_one_picture_for_all_frames(moving):
-    net, image, model = control_net(), pictures(1), in_windows(moving)
+@pytest.mark.parametrize("make", [control_net, t2i_adapter])
+def test_one_picture_for_all_frames(moving, make):
+    net, image, model = make(), pictures(1), in_windows(moving)
     clip = ksampler(model, FRAMES, **controlled(net, image))
     assert distance(clip, ksampler(model, FRAMES, **controlled(net, image.repeat(FRAMES, 1, 1, 1)))) < 1e-5
+
+
+def test_one_picture_is_encoded_once(moving):
+    encoded = []
+    model = in_windows(moving, windows_at_once=1)
+    ksampler(model, FRAMES, **controlled(frame_number_net(encoded), numbered(1)))
+    assert encoded == [1]
 
 
 def test_pictures_for_another_number_of_frames(moving):
