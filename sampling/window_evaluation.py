@@ -7,6 +7,7 @@ frames; only motion modules have to know how many windows there are.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +51,8 @@ class WindowEvaluation:
     def fused(self, windows: Group, at_once: int, hints: dict, reference: WindowReference | None) -> list[torch.Tensor]:
         """The weighted mean of what the windows predict, for each cond; the first window is the reference."""
         totals = [torch.zeros_like(self.x) for _ in self.conds]
-        groups = _groups(windows, at_once, reference is not None)
+        on_each = ceil((len(windows) - (reference is not None)) / max(1, len(self._devices)))
+        groups = _groups(windows, max(1, min(at_once, on_each)), reference is not None)
         if reference is not None:
             first = next(groups)
             predicted = self._in_windows(first, hints, reference, is_reference=True)
@@ -69,9 +71,11 @@ class WindowEvaluation:
         return list(self.model_options.get(CLONES, {})) if POOL in self.model_options else []
 
     def fitting(self, length: int, most: int) -> int:
-        """How many windows the host's estimate has memory for, with all conds in one batch."""
+        """How many windows the host's estimate has memory for on every device, with all conds in one batch."""
         chunks = sum(len(cond) for cond in self.conds if cond is not None)
-        free = self.model.current_patcher.get_free_memory(self.x.device)
+        clones = {device: self.model_options[CLONES][device] for device in self._devices}
+        patchers = clones or {self.x.device: self.model.current_patcher}
+        free = min(patcher.get_free_memory(device) for device, patcher in patchers.items())
         for count in range(most, 1, -1):
             shape = [count * length * chunks, *self.x.shape[1:]]
             if self.model.memory_required(shape) * MEMORY_MARGIN < free:

@@ -89,10 +89,11 @@ def test_conds_spread_over_clones(file):
     assert distance(clip, ksampler(clip_model)) < 1e-5
 
 
+@pytest.mark.parametrize("windows_at_once", [1, 4])
 @pytest.mark.parametrize("reference_until", [0.0, 1.0])
-def test_windows_spread_over_clones(file, reference_until):
+def test_windows_spread_over_clones(file, reference_until, windows_at_once):
     clip_model, spread, evaluations = _on_two_devices(file)
-    more = {"windows_at_once": 1, "reference_until": reference_until}
+    more = {"windows_at_once": windows_at_once, "reference_until": reference_until}
     clip = ksampler(in_windows(spread, **more), frames=10)
     assert all(evaluations)
     assert distance(clip, ksampler(in_windows(clip_model, **more), frames=10)) < 1e-5
