@@ -17,16 +17,24 @@ def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
-    """Along the great circle between the vectors of the last dimension (Shoemake 1985); exact at both ends.
+    """Along the great circle between the directions of the last dimension (Shoemake 1985); exact at both ends.
 
+    The length goes evenly from that of one vector to that of the other, so that the turn is even as well.
     Vectors that are parallel, or zero, have no circle between them but a straight line.
     """
-    cosine = torch.nn.functional.cosine_similarity(start.double(), end.double(), dim=-1)[..., None].clamp(-1, 1)
-    angle = cosine.arccos()
+    start_way, start_length = _direction_and_length(start.double())
+    end_way, end_length = _direction_and_length(end.double())
+    angle = (start_way * end_way).sum(-1, keepdim=True).clamp(-1, 1).arccos()
     sine = angle.sin()
-    around = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / sine.clamp(min=PARALLEL)
-    straight = (sine < PARALLEL) | (start.norm(dim=-1, keepdim=True) * end.norm(dim=-1, keepdim=True) == 0)
-    return torch.where(straight, torch.lerp(start.double(), end.double(), t), around).to(start.dtype)
+    around = (((1 - t) * angle).sin() * start_way + (t * angle).sin() * end_way) / sine.clamp(min=PARALLEL)
+    straight = (sine < PARALLEL) | (start_length * end_length == 0)
+    turned = around * torch.lerp(start_length, end_length, t)
+    return torch.where(straight, torch.lerp(start.double(), end.double(), t), turned).to(start.dtype)
+
+
+def _direction_and_length(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    length = vectors.norm(dim=-1, keepdim=True)
+    return vectors / length.clamp(min=torch.finfo(vectors.dtype).tiny), length
 
 
 INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]] = {

@@ -44,6 +44,12 @@ def test_spherical_turns_at_an_even_pace_and_keeps_the_length(t):
     torch.testing.assert_close(slerp(start, end, t), expected)
 
 
+def test_spherical_turns_at_an_even_pace_between_vectors_of_different_length():
+    start, end = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 3.0]]])
+    expected = torch.tensor([[[2 * math.cos(math.pi / 4), 2 * math.sin(math.pi / 4)]]])
+    torch.testing.assert_close(slerp(start, end, 0.5), expected)
+
+
 @pytest.mark.parametrize("factor", (1.0, 3.0, 0.0, -1.0))
 def test_parallel_vectors_have_a_straight_way(factor):
     start = context(0)
