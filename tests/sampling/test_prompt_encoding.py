@@ -26,12 +26,14 @@ def scheduled(clip, text: str, interpolation: str = "linear", frames: int = FRAM
 
 
 def arc(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
-    """The great circle in float64, with the angle from its tangent."""
-    start, end = start.double(), end.double()
-    first, last = (vector / vector.norm(dim=-1, keepdim=True) for vector in (start, end))
+    """Turned in the plane of both, in float64, with the angle from its tangent, and as long as lies between them."""
+    lengths = [vector.double().norm(dim=-1, keepdim=True) for vector in (start, end)]
+    first, last = (vector.double() / length for vector, length in zip((start, end), lengths, strict=True))
     along = (first * last).sum(-1, keepdim=True)
-    angle = torch.atan2((last - along * first).norm(dim=-1, keepdim=True), along)
-    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+    across = last - along * first
+    angle = t * torch.atan2(across.norm(dim=-1, keepdim=True), along)
+    turned = angle.cos() * first + angle.sin() * across / across.norm(dim=-1, keepdim=True)
+    return turned * ((1 - t) * lengths[0] + t * lengths[1])
 
 
 @pytest.mark.parametrize("interpolation", ("linear", "spherical"))
