@@ -10,7 +10,17 @@ import torch
 
 from ..motion_modules.attention_maps import AttentionMap
 from ..motion_modules.errors import MotionModelError
-from ..motion_modules.observer import Observer, Reading
+from ..motion_modules.observer import (
+    CHANGE,
+    LARGEST_IN,
+    LARGEST_OUT,
+    MEAN_IN,
+    MEAN_OUT,
+    NORM_IN,
+    NORM_OUT,
+    Observer,
+    Reading,
+)
 from .context_run import step_number
 
 ADVICE = "look at the checkpoint, its LoRAs, the conditioning and the precision, since fp16 overflows"
@@ -81,16 +91,17 @@ class Sums:
 
     def add(self, reading: Reading) -> None:
         numbers = reading.numbers.double()
-        mean_in, norm_in, largest_in, mean_out, norm_out, largest_out, change = numbers
+        sums, largest = numbers.sum(dim=1).tolist(), numbers.amax(dim=1).tolist()
+        squares = (numbers.square().sum(dim=1) / reading.values).tolist()
         self.rows += numbers.shape[1]
         self.calls += 1
-        self.mean_in += float(mean_in.sum())
-        self.mean_out += float(mean_out.sum())
-        self.square_in += float((norm_in**2).sum()) / reading.values
-        self.square_out += float((norm_out**2).sum()) / reading.values
-        self.square_change += float((change**2).sum()) / reading.values
-        self.largest_in = _larger(self.largest_in, float(largest_in.max()))
-        self.largest_out = _larger(self.largest_out, float(largest_out.max()))
+        self.mean_in += sums[MEAN_IN]
+        self.mean_out += sums[MEAN_OUT]
+        self.square_in += squares[NORM_IN]
+        self.square_out += squares[NORM_OUT]
+        self.square_change += squares[CHANGE]
+        self.largest_in = _larger(self.largest_in, largest[LARGEST_IN])
+        self.largest_out = _larger(self.largest_out, largest[LARGEST_OUT])
         if reading.seconds is not None:
             self.seconds = (self.seconds or 0.0) + reading.seconds
 
@@ -180,7 +191,9 @@ class ReportRun:
 
 
 def _bad_value(reading: Reading, motion: str, step: int) -> BadValue | None:
-    for row, made_here in ((2, False), (5, True)):
+    if reading.numbers[[LARGEST_IN, LARGEST_OUT]].isfinite().all():
+        return None
+    for row, made_here in ((LARGEST_IN, False), (LARGEST_OUT, True)):
         broken = (~reading.numbers[row].isfinite()).nonzero()
         if len(broken):
             place = int(broken[0])

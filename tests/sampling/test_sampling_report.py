@@ -7,10 +7,11 @@ import folder_paths
 import pytest
 import torch
 from animatediff_loom.motion_modules.attention_maps import attention_weights
+from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.motion_modules.errors import MotionModelError
 from animatediff_loom.motion_modules.live_memory import LiveMemory
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
-from animatediff_loom.motion_modules.observer import OBSERVER, frame_numbers
+from animatediff_loom.motion_modules.observer import OBSERVER, Observer, frame_numbers
 from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
 from animatediff_loom.sampling.animate import animate
@@ -42,6 +43,11 @@ def model():
 @pytest.fixture(scope="module")
 def moving(model):
     return animated(model)
+
+
+class Clamp(torch.nn.Module):
+    def forward(self, x, inputs):
+        return x.clamp(-800, 800)
 
 
 def reported(model, settings: ReportSettings = PLAIN):
@@ -108,6 +114,24 @@ def test_numbers_are_those_of_the_tensors(model):
                 {name: float(value) for name, value in expected.items()}, rel=1e-3, abs=1e-4
             )
             assert found["seconds"] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_in_every_precision(dtype):
+    """Large feature maps too, which are compared a part at a time; values whose squares are too large for fp16."""
+    x = (1000 * torch.randn(6, 8, 100, 200, generator=torch.Generator().manual_seed(0))).to(dtype)
+    observer = Observer()
+    moved = observer.watch("owner", "site", Clamp(), x, MotionInputs(6), {})
+    observer.watch("owner", "site", Clamp(), moved, MotionInputs(6), {})
+    first, second = observer.collect()
+    expected = [x.double(), moved.double()]
+    norms = [own.flatten(1).norm(dim=1) for own in (*expected, expected[1] - expected[0])]
+    largest = [own.flatten(1).abs().amax(dim=1) for own in expected]
+    means = [own.flatten(1).mean(dim=1) for own in expected]
+    rows = [means[0], norms[0], largest[0], means[1], norms[1], largest[1], norms[2]]
+    assert first.numbers.double() == pytest.approx(torch.stack(rows), rel=1e-3, abs=0.05)
+    assert second.numbers[6].tolist() == [0.0] * 6
+    assert observer.collect() == []
 
 
 def test_a_module_that_does_nothing_changes_nothing(model):
