@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import nn
@@ -242,6 +243,7 @@ def _move(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     observer: Observer | None = transformer_options.get(OBSERVER)
     for owner, site, module, inputs in modules.get(transformer_options["block"], ()):
+        throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
         inputs = replace(inputs, host_options=options, time_embedding=emb)
         if observer is None:
             x = module(x, inputs)

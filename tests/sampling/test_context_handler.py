@@ -323,6 +323,24 @@ def test_a_cancel_is_seen_within_one_window(moving):
     assert sample(windowed, FRAMES).isfinite().all()
 
 
+def test_a_cancel_is_seen_inside_a_call_of_several_windows(moving):
+    clone, ended = in_windows(moving, windows_at_once=4).clone(), []
+
+    def cancel(arguments):
+        interrupt_current_processing()
+        return arguments
+
+    def keep(executor, *args, **kwargs):
+        ended.append(executor(*args, **kwargs))
+        return ended[-1]
+
+    clone.set_model_middle_block_after_patch(cancel)
+    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", keep)
+    with pytest.raises(InterruptProcessingException):
+        sample(clone, FRAMES)
+    assert not ended
+
+
 def test_the_settings_of_a_clone_are_its_own(moving):
     windowed = in_windows(moving)
     before = sample(windowed, FRAMES)
