@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
+from markdown_pages import code_lines, headings, local_links
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in
@@ -14,7 +15,8 @@ LANGUAGES = ["en", "zh"]
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 READMES = ["README.md", "README.zh.md"]
 PAGES = [f"web/docs/{schema.node_id}/{language}.md" for schema in SCHEMAS for language in LANGUAGES]
-WRITTEN = [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
+GUIDES = ["docs/how-it-works.md", "docs/how-it-works.zh.md"]
+WRITTEN = [*READMES, *GUIDES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
 COMMANDS = ["python scripts/demo.py", "python scripts/test.py"]
 
 
@@ -24,19 +26,6 @@ def read(path: str) -> str:
 
 def node_texts(language: str) -> dict:
     return json.loads(read(f"locales/{language}/nodeDefs.json"))
-
-
-def code_lines(text: str) -> list[str]:
-    return [line for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
-
-
-def headings(text: str) -> list[str]:
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    return re.findall(r"^(#+) ", prose, re.M)
-
-
-def local_links(text: str) -> list[str]:
-    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
 
 
 def all_inputs(inputs, prefix: str = ""):

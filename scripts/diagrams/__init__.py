@@ -1,0 +1,1 @@
+"""Diagrams of the guide: what is measured, and how it is drawn."""

@@ -1,0 +1,86 @@
+"""The guide is true: its snippets run, both languages have the same ones, and its pictures say what the code says."""
+
+import sys
+from types import ModuleType
+
+import pytest
+from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from diagrams import full_size, shapes_picture, unet_picture, window_picture
+from draw_diagrams import DATA, PICTURES, draw_all
+from guide import GUIDE, run, snippets
+from markdown_pages import headings, local_links
+from PIL import Image
+
+CHINESE = GUIDE.with_suffix(".zh.md")
+PAGES = [GUIDE, CHINESE]
+
+
+@pytest.fixture
+def namespace(monkeypatch) -> dict:
+    """That of a module which is imported, as a pack is; it is forgotten at the end, with what it registers."""
+    module = ModuleType("how_it_works")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    before = dict(ARCHITECTURES)
+    yield vars(module)
+    ARCHITECTURES.clear()
+    ARCHITECTURES.update(before)
+
+
+def test_every_snippet_runs(namespace):
+    run(GUIDE, namespace)
+    assert {"video", "fused", "Drift", "LOOM_MOTION_MODULES", "moved"} <= namespace.keys()
+
+
+def test_an_error_names_the_document_and_the_line(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n```python\ngood = 1\nassert good == 2\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError) as error:
+        run(page, {})
+    last = error.traceback[-1]
+    assert (str(last.path), last.lineno + 1) == (str(page), 5)
+
+
+def test_both_languages_have_the_same_code_headings_and_links():
+    english, chinese = (page.read_text(encoding="utf-8") for page in PAGES)
+    assert [code for _, code in snippets(english)] == [code for _, code in snippets(chinese)]
+    assert headings(english) == headings(chinese)
+    links = [set(local_links(page)) - {each.name for each in PAGES} for page in (english, chinese)]
+    assert links[0] == links[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_picture_is_shown(page):
+    assert {f"{name}.png" for name in PICTURES} <= set(local_links(page.read_text(encoding="utf-8")))
+
+
+def test_pictures_show_what_the_code_says_today(tmp_path):
+    """What is drawn stands in the file as well, since another Pillow draws letters a little differently."""
+    for drawn in draw_all(tmp_path):
+        with Image.open(drawn) as new, Image.open(GUIDE.with_name(drawn.name)) as shipped:
+            assert new.info[DATA], drawn.name
+            assert shipped.info[DATA] == new.info[DATA], f"run scripts/draw_diagrams.py: {drawn.name} is out of date"
+            assert new.size == shipped.size
+
+
+def test_the_picture_of_shapes_has_those_of_the_real_unet():
+    rows = {row.name: row.shape for row in [*shapes_picture.pipeline(), *shapes_picture.inside()]}
+    assert rows["UNet: at its first motion module"] == (32, 320, 64, 64)
+    assert rows["UNet: at its coarsest motion module"] == (32, 1280, 8, 8)
+    assert rows["softmax: frames attend to frames"] == (4096, 8, 16, 16)
+    assert rows["after the last step: decoded frames"] == (16, 512, 512, 3)
+    assert all(len(row.shape) == len(row.axes) for row in [*shapes_picture.pipeline(), *shapes_picture.inside()])
+
+
+def test_the_picture_of_the_unet_has_every_site_once():
+    sites = [block.site for block in full_size.blocks() if block.site]
+    assert sorted(sites) == sorted(set(full_size.unet_shapes()) - {"in", "out"})
+    assert {kind for block in full_size.blocks() for kind in block.layers} <= set(unet_picture.NAMES)
+
+
+@pytest.mark.parametrize("schedule", ["static", "uniform"])
+def test_the_picture_of_windows_has_weights_that_add_up(schedule):
+    total = [0.0] * window_picture.FRAMES
+    for window, weights in window_picture.windows_and_weights(schedule, step=1):
+        for frame, weight in zip(window, weights, strict=True):
+            total[frame] += weight
+    assert total == pytest.approx([1.0] * window_picture.FRAMES)
