@@ -24,10 +24,15 @@ def main_dtype(motion: Tensors) -> torch.dtype:
     return comfy.utils.weight_dtype(motion) or torch.float32
 
 
-def patcher_of(motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool = False) -> ModelPatcher:
-    """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them."""
+def patcher_of(
+    motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool = False, dtype: torch.dtype | None = None
+) -> ModelPatcher:
+    """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them.
+
+    The host chooses the precision of weights, unless `dtype` does.
+    """
     device = comfy.model_management.get_torch_device()
-    dtype = comfy.model_management.unet_dtype(
+    dtype = dtype or comfy.model_management.unet_dtype(
         device, comfy.utils.calculate_parameters(motion), weight_dtype=main_dtype(motion)
     )
     modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}

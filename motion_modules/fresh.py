@@ -14,6 +14,7 @@ from .families import SDXL
 from .motion_model import MotionModel, MotionModules, Site
 from .own_files import custom_family
 from .registry import Architecture, architectures
+from .site_patterns import ALL, sites_like
 from .unet_sites import UNetSite, base_model, unet_sites
 
 LATENT = 8  # pixels of a picture for one of its latent
@@ -36,15 +37,16 @@ def new_motion_model(
     architecture: str,
     clip: Clip | None = None,
     *,
-    sites: Collection[str] | None = None,
+    sites: Collection[str] | str | None = None,
     beta_schedule: str = "AnimateDiff (linear)",
     seed: int = 0,
     name: str = "",
 ) -> MotionModel:
     """An untrained motion model for `model`, of the registered `architecture`; where that promises it, the identity.
 
-    It has a module at each of `sites`, which are all of the UNet's to which the architecture has no objection unless
-    given. `clip` is 16 frames of the base model's usual size unless given. `seed` decides its weights.
+    It has a module at each of `sites`, names or patterns (site_patterns.py), which are all of the UNet's to which the
+    architecture has no objection unless given, or given as `*`. `clip` is 16 frames of the base model's usual size
+    unless given. `seed` decides its weights.
     Raises MotionModelError for an architecture or sites that are not there, for a model that is no UNet, and where a
     site is too large for the architecture.
     """
@@ -54,6 +56,8 @@ def new_motion_model(
             f"`model` is a {type(unet).__name__}, but motion modules need a UNet: "
             "load a Stable Diffusion 1.5 or SDXL checkpoint."
         )
+    if isinstance(sites, str):
+        sites = None if sites.strip() == ALL else sites_like(sites, unet_sites(unet), "the UNet")
     base = base_model(model)
     clip = clip or (Clip(height=SDXL_SIZE, width=SDXL_SIZE) if base == SDXL else Clip())
     kind = architectures()[architecture]

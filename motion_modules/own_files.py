@@ -8,10 +8,12 @@ of its widths.
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from .contract import Tensors
@@ -36,7 +38,8 @@ class Header:
 def save_motion_model(motion_model: MotionModel, path: Path) -> None:
     """Write `motion_model` as safetensors, in the precision in which it is loaded; loading it gives the same clip.
 
-    Raises MotionModelError when other weights are put on it, as by a motion LoRA, which a file of it would not have.
+    Raises MotionModelError when other weights are put on it, as by a motion LoRA, which a file of it would not have,
+    and when the file cannot be written.
     """
     if motion_model.patcher.patches:
         raise MotionModelError(
@@ -49,7 +52,16 @@ def save_motion_model(motion_model: MotionModel, path: Path) -> None:
 def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Site], path: Path) -> None:
     """Write `tensors`, named `<site>.<architecture>.<parameter>`, with the header of this pack."""
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata=header_of(family, sites))
+    try:
+        save_file(plain, path, metadata=header_of(family, sites))
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            path.unlink()
+        cause = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:") or type(error).__name__
+        raise MotionModelError(
+            f"The file '{path.name}' could not be written ({cause}): check that the disk has room for it, and that "
+            "its folder may be written."
+        ) from error
 
 
 def header_of(family: Family, sites: Mapping[str, Site]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
+from .custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
 from .motion_model import ApplyMotionModel, LoadMotionModel, MotionModelInfo
 from .prompt_schedule import PromptSchedule
 from .sampling_report import ShowReport, WatchSampling
@@ -19,4 +20,7 @@ NODES = [
     WatchSampling,
     ShowReport,
     MeasureVideo,
+    NewMotionModel,
+    ReplaceMotionModules,
+    SaveMotionModel,
 ]

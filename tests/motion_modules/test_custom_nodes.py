@@ -1,0 +1,246 @@
+"""New motion models, modules swapped at chosen sites, and files of the result, by the Python API and by the nodes."""
+
+from pathlib import Path
+
+import folder_paths
+import pytest
+import torch
+from animatediff_loom.motion_modules.loader import load_motion_model, motion_model_from_tensors
+from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.replacing import replace_modules
+from animatediff_loom.motion_modules.site_patterns import sites_like
+from animatediff_loom.motion_modules.unet_sites import unet_sites
+from animatediff_loom.nodes.custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
+from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
+from architectures import KEYS, acting, import_pack, made
+from clips import sample
+from host_models import tiny_dit, tiny_model
+from motion_files import motion_file
+from refusals import refused
+
+SITES = tuple(unet_sites(tiny_model().model.diffusion_model))
+
+
+def film(model, motion_model) -> torch.Tensor:
+    return sample(animate(model, motion_model, MotionSettings(), AS_THE_MODEL), steps=1)
+
+
+def new(model, key: str = "scale_shift", frames: int = 8, sites: str = "*", **options):
+    given = {"architecture": key, "positions": 8, "width": 64, "height": 64} | options
+    return NewMotionModel.execute(model, given, frames, sites)[0]
+
+
+def weights(motion_model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in motion_model.patcher.model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def offered() -> dict[str, list[str]]:
+    """The choices of New Motion Model, and the inputs of each."""
+    (combo,) = [each for each in NewMotionModel.GET_SCHEMA().inputs if each.id == "architecture"]
+    return {option.key: [each.id for each in option.inputs] for option in combo.options}
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch) -> Path:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    monkeypatch.setattr(folder_paths, "output_directory", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("base", ("SD1.5", "SDXL"))
+@pytest.mark.parametrize("key", KEYS)
+def test_a_new_motion_model_is_the_identity_bit_for_bit(key, base):
+    model = tiny_model(base)
+    motion_model = new(model, key)
+    assert {site.architecture.key for site in motion_model.sites.values()} == {key}
+    assert motion_model.family.trained_frames == 8
+    assert torch.equal(film(model, motion_model), sample(model, steps=1))
+
+
+def test_a_new_motion_model_at_chosen_sites():
+    assert set(new(tiny_model(), sites="mid, up.1").sites) == {
+        "mid_block.motion_modules.0",
+        *(f"up_blocks.1.motion_modules.{index}" for index in range(3)),
+    }
+
+
+def test_every_registered_architecture_is_offered_with_what_it_needs():
+    choices = offered()
+    assert next(iter(choices)) == "temporal_transformer"
+    assert set(choices) == set(ARCHITECTURES)
+    assert choices["temporal_convolution"] == []
+    assert choices["scale_shift"] == ["positions"]
+    assert choices["space_time_attention"] == ["positions", "width", "height"]
+
+
+def test_those_of_other_packs_are_offered_as_soon_as_they_are_there(monkeypatch):
+    assert "wobble" not in offered()
+    import_pack("wobble_pack", monkeypatch)
+    assert "wobble" in offered()
+    model = tiny_model()
+    assert torch.equal(film(model, new(model, "wobble")), sample(model, steps=1))
+
+
+@pytest.mark.parametrize("trained", ("temporal_transformer", "low_rank_attention"))
+def test_a_swap_changes_only_its_sites(trained):
+    model = tiny_model()
+    before, mine = acting(model, trained), acting(model, "scale_shift")
+    kept, taken = weights(before), weights(mine)
+    after = ReplaceMotionModules.execute(before, mine, "down.1, mid")[0]
+
+    chosen = [*(name for name in SITES if name.startswith("down_blocks.1.")), "mid_block.motion_modules.0"]
+    assert {n for n, site in after.sites.items() if site.architecture.key == "scale_shift"} == set(chosen)
+    prefixes = tuple(f"{name}." for name in chosen)
+    expected = {n: t for n, t in kept.items() if not n.startswith(prefixes)}
+    expected |= {n: t for n, t in taken.items() if n.startswith(prefixes)}
+    assert same(weights(after), expected)
+    assert not torch.equal(film(model, after), film(model, before))
+
+
+def test_the_originals_are_untouched():
+    model = tiny_model()
+    before, mine = acting(model, "temporal_transformer"), acting(model, "temporal_convolution")
+    kept, clips = [weights(each) for each in (before, mine)], [film(model, each) for each in (before, mine)]
+    after = replace_modules(before, mine, "up")
+    for weight in after.patcher.model.parameters():
+        weight.zero_()
+    assert all(same(weights(each), was) for each, was in zip((before, mine), kept, strict=True))
+    assert all(torch.equal(film(model, each), clip) for each, clip in zip((before, mine), clips, strict=True))
+    assert set(before.sites) == set(SITES) and {s.architecture.key for s in before.sites.values()} == {
+        "temporal_transformer"
+    }
+
+
+def test_fresh_modules_switch_off_those_that_they_replace():
+    model = tiny_model()
+    after = replace_modules(acting(model, "temporal_transformer"), made(model, "scale_shift"), "*")
+    assert torch.equal(film(model, after), sample(model, steps=1))
+
+
+def test_another_module_can_run_behind_a_trained_one():
+    """What the help page recommends instead of replacing: two motion models, one behind the other."""
+    model = tiny_model()
+    trained = animate(model, acting(model, "temporal_transformer"), MotionSettings(), AS_THE_MODEL)
+    alone = sample(trained, steps=1)
+    assert torch.equal(film(trained, new(model, sites="mid")), alone)
+    assert not torch.equal(film(trained, acting(model, "scale_shift", sites="mid")), alone)
+
+
+def test_a_motion_model_gains_a_module_where_it_had_none():
+    trained = motion_model_from_tensors(motion_file(mid=False, positions=32), "v3.safetensors")
+    mine = motion_model_from_tensors(motion_file(mid=True, positions=32), "v2.safetensors")
+    after = replace_modules(trained, mine, "mid")
+    assert set(after.sites) - set(trained.sites) == {"mid_block.motion_modules.0"}
+    assert after.family.own_sites == tuple(after.sites)
+    assert after.family.name == "AnimateDiff v3"
+
+
+def test_precision_is_that_of_the_motion_model_that_is_changed():
+    half = {name: tensor.half() for name, tensor in motion_file(mid=True, positions=32).items()}
+    trained = motion_model_from_tensors(half, "v2.safetensors")
+    mine = motion_model_from_tensors(motion_file(mid=True, positions=32), "mine.safetensors")
+    dtypes = {name: tensor.dtype for name, tensor in weights(trained).items()}
+    assert {name: tensor.dtype for name, tensor in weights(replace_modules(trained, mine, "*")).items()} == dtypes
+
+
+@pytest.mark.parametrize("key", ("scale_shift", "space_time_attention", "temporal_convolution"))
+def test_a_saved_mixture_makes_the_same_clip_bit_for_bit(key, output: Path):
+    model = tiny_model()
+    mixed = replace_modules(acting(model, "temporal_transformer"), acting(model, key), "mid, down.2")
+    result = SaveMotionModel.execute(mixed, "motion/mine")
+    file = output / result[0]
+    assert file == output / "motion" / "mine_00001_.safetensors"
+    again = load_motion_model(str(file))
+    assert (again.sites, again.family, again.reason) == (mixed.sites, mixed.family, "its header")
+    assert same(weights(again), weights(mixed))
+    assert torch.equal(film(model, again), film(model, mixed))
+
+
+def test_files_are_numbered_and_never_overwritten(output: Path):
+    motion_model = made(tiny_model(), "temporal_convolution")
+    files = [SaveMotionModel.execute(motion_model, "mine")[0] for _ in range(2)]
+    assert files == ["mine_00001_.safetensors", "mine_00002_.safetensors"]
+    assert all((output / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("prefix", ("../outside", "/elsewhere/mine", "taken/mine"))
+def test_places_that_cannot_be_written_are_refused(prefix, output: Path):
+    (output / "taken").write_text("a file where a folder would have to be")
+    with refused("`filename_prefix`", prefix, "output folder"):
+        SaveMotionModel.execute(made(tiny_model(), "temporal_convolution"), prefix)
+    assert not list(output.parent.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("prefix", ("", " ", "mine\0"))
+def test_a_name_is_needed(prefix, output: Path):
+    with refused(f"`filename_prefix` is {prefix!r}", "no name of a file"):
+        SaveMotionModel.execute(made(tiny_model(), "temporal_convolution"), prefix)
+
+
+def test_a_file_that_cannot_be_written_is_refused_and_gone(output: Path):
+    with refused("could not be written", "disk"):
+        SaveMotionModel.execute(made(tiny_model(), "temporal_convolution"), 250 * "a")
+    assert not list(output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    (
+        ("*", 21),
+        ("mid", 1),
+        ("down", 8),
+        ("down.1", 2),
+        ("down 1.0", 1),
+        ("UP.*, up.3", 12),
+        ("up_blocks.1.motion_modules.2\nmid_block.motion_modules.0,", 2),
+        ("*.0.0, mid", 3),
+    ),
+)
+def test_patterns(pattern, count):
+    found = sites_like(pattern, SITES, "the UNet")
+    assert len(found) == count
+    assert found == [name for name in SITES if name in found]
+
+
+@pytest.mark.parametrize("pattern", ("down.4", "middle", "", " , ", "mid.1", "down.1.motion"))
+def test_patterns_that_fit_nothing_are_refused_with_the_names_that_exist(pattern):
+    with refused("`sites`", "the UNet", "down.0.0, down.0.1", "up.3.2"):
+        sites_like(pattern, SITES, "the UNet")
+
+
+def test_one_wrong_pattern_among_good_ones_is_refused():
+    trained, mine = (acting(tiny_model(), key) for key in ("temporal_transformer", "scale_shift"))
+    with refused("'up.9'", "'new scale_shift'"):
+        replace_modules(trained, mine, "mid, up.9")
+    with refused("'up.9'", "the UNet"):
+        new(tiny_model(), sites="up.9")
+
+
+def test_modules_for_another_base_are_refused():
+    with refused("'new scale_shift' is made for SDXL", "SD1.5"):
+        replace_modules(acting(tiny_model(), "temporal_transformer"), made(tiny_model("SDXL"), "scale_shift"), "*")
+
+
+def test_modules_of_another_width_are_refused():
+    trained = acting(tiny_model(), "temporal_transformer")
+    with refused("64 channels, not the 32", "down_blocks.0.motion_modules.0"):
+        replace_modules(trained, made(tiny_model(model_channels=64), "scale_shift"), "down.0")
+
+
+def test_weights_with_a_lora_are_refused():
+    trained, mine = (acting(tiny_model(), key) for key in ("temporal_transformer", "scale_shift"))
+    name = next(iter(weights(trained)))
+    trained.patcher.add_patches({name: (torch.zeros_like(weights(trained)[name]),)})
+    with refused("has a LoRA on it"):
+        replace_modules(trained, mine, "mid")
+
+
+def test_a_model_that_is_no_unet_is_refused():
+    with refused("MMDIT", "need a UNet"):
+        new(tiny_dit())
