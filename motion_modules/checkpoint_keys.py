@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 
 from .registry import PARTS_OF_DIFFUSERS, architectures
+from .stacking import keys_in
 
 ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"
 
@@ -42,14 +43,14 @@ def spelling_of(keys: Mapping[str, object]) -> str:
     if any(match[2] == "temporal_attentions" for match in matches):
         return HOTSHOT
     known = architectures().usable
-    named = any(match[4].partition(".")[0] in known for match in matches)
+    named = any(known.keys() >= {*_keys(match[4])} for match in matches)
     return ORIGINAL if named else DIFFUSERS
 
 
 def foreign_architecture(keys: Iterable[str]) -> str | None:
     """The first key of an architecture that nobody has registered, in a file that holds none but such; else None."""
-    found = dict.fromkeys(match[4].partition(".")[0] for match in map(_site.search, keys) if match)
     known = {*architectures().usable, *PARTS_OF_DIFFUSERS}
+    found = dict.fromkeys(key for match in map(_site.search, keys) if match for key in _keys(match[4]))
     return None if known & found.keys() else next(iter(found), None)
 
 
@@ -69,13 +70,18 @@ def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def _original_parameter(parameter: str, known: Collection[str]) -> str:
-    if parameter.partition(".")[0] in {*known} - {_transformer}:
+    keys = _keys(parameter)
+    if keys != [_transformer] and {*known} >= {*keys}:
         return parameter
     if not parameter.startswith(f"{_transformer}."):
         parameter = f"{_transformer}.{parameter}"
         for pattern, replacement in _diffusers_names:
             parameter = pattern.sub(replacement, parameter)
     return _position_names.sub("pos_encoder.pe", parameter)
+
+
+def _keys(parameter: str) -> list[str]:
+    return keys_in(parameter.partition(".")[0])
 
 
 def _per_attention(shared: dict[str, torch.Tensor], renamed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -57,18 +57,24 @@ class MotionConfig(Protocol):
     """The shape of one module: a frozen dataclass.
 
     `positions` is the largest number of frames at once, or UNLIMITED. A module that reads the timestep embedding also
-    has `time_channels`, the width that it expects. `from_shapes` gets the shapes of a module's tensors by name and
-    raises ValueError, KeyError or IndexError when they make no such module.
+    has `time_channels`, the width that it expects.
     """
 
     @property
     def channels(self) -> int: ...
     @property
     def positions(self) -> int: ...
-    @classmethod
-    def from_shapes(cls, shapes: Shapes, training: Training) -> Any: ...
-    @classmethod
-    def for_site(cls, site: NewSite) -> Any: ...
+
+
+class MotionConfigs(Protocol):
+    """What makes a MotionConfig, from a file or for a place in a UNet: its class, with these two as class methods.
+
+    `from_shapes` gets the shapes of a module's tensors by name and raises ValueError, KeyError or IndexError when they
+    make no such module.
+    """
+
+    def from_shapes(self, shapes: Shapes, training: Training) -> Any: ...
+    def for_site(self, site: NewSite) -> Any: ...
 
 
 @dataclass(frozen=True)

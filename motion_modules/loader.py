@@ -19,6 +19,7 @@ from .motion_model import MotionModel, Site
 from .other_files import refuse_other_files
 from .own_files import Header, custom_family, read_header, refuse_unregistered
 from .registry import Architectures, architectures, log_refused
+from .stacking import kind_named
 
 LARGEST_DIMENSION = 16384
 
@@ -97,7 +98,7 @@ def _family(
     if header:
         return header.family, "its header"
     return custom_family(
-        map(known.__getitem__, used), dict.fromkeys(split_key(key)[0] for key in motion)
+        (kind_named(key, known) for key in used), dict.fromkeys(split_key(key)[0] for key in motion)
     ), "the names of its tensors"
 
 
@@ -185,7 +186,7 @@ def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> Non
 
 
 def _site(path: str, shapes: Shapes, family: Family, known: Architectures, name: str) -> Site:
-    architecture = known[path.rpartition(".")[2]]
+    architecture = kind_named(path.rpartition(".")[2], known)
     largest = max((size for shape in shapes.values() for size in shape), default=0)
     if largest > 8 * LARGEST_DIMENSION:
         raise MotionModelError(

@@ -21,6 +21,7 @@ from .errors import MotionModelError
 from .families import FAMILIES, Family
 from .motion_model import MotionModel, Site
 from .registry import Architecture
+from .stacking import members_of
 
 ENTRY, VERSION = "loom_motion_model", 1
 LARGEST_NUMBER = 4096  # of frames or positions that a header may claim
@@ -66,7 +67,8 @@ def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Si
 
 def header_of(family: Family, sites: Mapping[str, Site]) -> dict[str, str]:
     """The metadata of a file of ours."""
-    brought_by = {site.architecture.key: site.architecture.origin for site in sites.values()}
+    kinds = {kind for site in sites.values() for kind in members_of(site.architecture)}
+    brought_by = {kind.key: kind.origin for kind in sorted(kinds, key=lambda kind: kind.key)}
     training = {name: getattr(family, name) for name in _of_training} | {"own_sites": list(sites)}
     content = {"version": VERSION, "architectures": brought_by, "training": training}
     return {"format": "pt", ENTRY: json.dumps(content)}

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from .contract import ClipShape, MotionConfig, Tensors
+from .contract import ClipShape, MotionConfigs, Tensors
 from .errors import MotionModelError
 from .trial import tried_out
 
@@ -43,7 +43,7 @@ class Architecture:
 
     `key`: a word of lower-case letters, digits and underscores. In a checkpoint the tensors of a module stand under
     `<site>.<key>.`, which is how it is recognised.
-    `module`, `config`: see contract.py, `MotionConfig` above all.
+    `module`, `config`: see contract.py, `MotionConfig` and `MotionConfigs` above all.
     `identity_at_start`: a fresh module returns its input bit for bit.
     `attends`: it attends along frames, and obeys `inputs.attention_scale`.
     `joint_unet_norm`, `joint_module_norm`: the UNet's group norms, or those of its own, see all frames of a clip.
@@ -54,7 +54,7 @@ class Architecture:
 
     key: str
     module: type[nn.Module]
-    config: type[MotionConfig]
+    config: MotionConfigs
     identity_at_start: bool = True
     attends: bool = True
     joint_unet_norm: bool = False

@@ -1,7 +1,8 @@
-"""Modules of one motion model in another, at chosen sites."""
+"""Modules of one motion model in another, at chosen sites: in place of its own, or behind them."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import comfy.utils
 import torch
@@ -11,30 +12,98 @@ from .contract import Tensors
 from .errors import MotionModelError
 from .families import Family
 from .motion_model import MotionModel, Site
+from .registry import Architecture
 from .site_patterns import ALL, sites_like
+from .stacking import StackConfig, by_member, keys_in, stack_of, together
+
+REPLACE, STACK = "replace", "stack"
+MODES = (REPLACE, STACK)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One module with a copy of its weights, which the host may move or patch in place where they came from."""
+
+    kind: Architecture
+    config: Any
+    tensors: Tensors
 
 
 @torch.inference_mode(False)
-def replace_modules(motion_model: MotionModel, modules: MotionModel, sites: str = ALL) -> MotionModel:
+def replace_modules(
+    motion_model: MotionModel, modules: MotionModel, sites: str = ALL, mode: str = REPLACE
+) -> MotionModel:
     """A motion model like `motion_model` that has at `sites` what `modules` has there, and copies of all weights.
 
     `sites` are patterns (site_patterns.py) for those of `modules`; where `motion_model` has none of them, it gains one.
-    How it was trained, and the precision in which it is loaded, are those of `motion_model`.
-    Raises MotionModelError for patterns that fit nothing, other widths, another base model, norms that cannot be
-    mixed, and weights with a LoRA on them.
+    With `mode` "stack" its own modules stay, and those of `modules` run behind them. How it was trained, and the
+    precision in which it is loaded, are those of `motion_model`.
+    Raises MotionModelError for another mode, patterns that fit nothing, other widths, another base model, norms that
+    cannot be mixed, and weights with a LoRA on them.
     """
+    if mode not in MODES:
+        raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}: choose {REPLACE} or {STACK}.")
     chosen = sites_like(sites, modules.sites, f"'{modules.name}'")
     for each in (motion_model, modules):
         _refuse_lora(each)
     _require_same_base(motion_model, modules)
     family = _family(motion_model, chosen)
-    new = {name: _fitting(name, motion_model, modules, family) for name in chosen}
-    filled = {**motion_model.sites, **new}
-    tensors = _copies(motion_model, filled.keys() - new.keys()) | _copies(modules, new.keys())
-    patcher = patcher_of(tensors, filled, dtype=_dtype(motion_model))
-    keys = " and ".join(sorted({site.architecture.key for site in new.values()}))
-    name = f"{motion_model.name} with {keys} of {modules.name}"
-    return MotionModel(name, patcher, family, "put together", motion_model.file_dtype, filled)
+    filled = {name: list(_members(motion_model, name)) for name in motion_model.sites}
+    for name in chosen:
+        new = [_fitting(name, member, motion_model, modules, family) for member in _members(modules, name)]
+        filled[name] = [*(filled.get(name, ()) if mode == STACK else ()), *new]
+    return _put_together(filled, motion_model, family, _name(motion_model, modules, chosen, mode))
+
+
+def _put_together(
+    filled: dict[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
+) -> MotionModel:
+    sites = {place: _site(members) for place, members in filled.items()}
+    tensors = {
+        f"{place}.{sites[place].architecture.key}.{parameter}": tensor
+        for place, members in filled.items()
+        for parameter, tensor in together([member.tensors for member in members]).items()
+    }
+    patcher = patcher_of(tensors, sites, dtype=_dtype(motion_model))
+    return MotionModel(name, patcher, family, "put together", motion_model.file_dtype, sites)
+
+
+def _site(members: list[_Member]) -> Site:
+    kind = stack_of([member.kind for member in members])
+    if len(members) == 1:
+        return Site(kind, members[0].config)
+    kinds, configs = zip(*((member.kind, member.config) for member in members), strict=True)
+    return Site(kind, StackConfig(kinds, configs))
+
+
+def _members(motion_model: MotionModel, name: str) -> Iterator[_Member]:
+    site = motion_model.sites[name]
+    module = motion_model.patcher.model.by_site[name]
+    tensors = {key: tensor.to("cpu", copy=True) for key, tensor in module.state_dict().items()}
+    if not isinstance(site.config, StackConfig):
+        yield _Member(site.architecture, site.config, tensors)
+        return
+    of_members = by_member(tensors, len(site.config.kinds))
+    for (kind, config), own in zip(site.config.members(), of_members, strict=True):
+        yield _Member(kind, config, own)
+
+
+def _fitting(name: str, member: _Member, motion_model: MotionModel, modules: MotionModel, family: Family) -> _Member:
+    """The same, with its config as a file with the header of `family` will tell it."""
+    before = motion_model.sites.get(name)
+    if before and before.channels != member.config.channels:
+        raise MotionModelError(
+            f"The motion module of '{modules.name}' at '{name}' has {member.config.channels} channels, not the "
+            f"{before.channels} of '{motion_model.name}': take modules that were made for the same base model."
+        )
+    shapes = {key: tuple(tensor.shape) for key, tensor in member.tensors.items()}
+    config = member.kind.config.from_shapes(shapes, family)
+    if replace(config, positions=member.config.positions) != member.config:
+        raise MotionModelError(
+            f"The motion module of '{modules.name}' at '{name}' is not normalised as those of '{motion_model.name}' "
+            f"({family.name}) are: put one motion model behind the other with two Apply Motion Model nodes."
+        )
+    return replace(member, config=config)
 
 
 def _family(motion_model: MotionModel, chosen: list[str]) -> Family:
@@ -43,29 +112,10 @@ def _family(motion_model: MotionModel, chosen: list[str]) -> Family:
     return family if set(sites) == set(family.site_names) else replace(family, signs=(), own_sites=sites)
 
 
-def _fitting(name: str, motion_model: MotionModel, modules: MotionModel, family: Family) -> Site:
-    """The site of `modules`, as a file with the header of `family` will tell it."""
-    site, before = modules.sites[name], motion_model.sites.get(name)
-    if before and before.channels != site.channels:
-        raise MotionModelError(
-            f"The motion module of '{modules.name}' at '{name}' has {site.channels} channels, not the "
-            f"{before.channels} of '{motion_model.name}': take modules that were made for the same base model."
-        )
-    tensors = modules.patcher.model.by_site[name].state_dict()
-    config = site.architecture.config.from_shapes({key: tuple(t.shape) for key, t in tensors.items()}, family)
-    if replace(config, positions=site.positions) != site.config:
-        raise MotionModelError(
-            f"The motion module of '{modules.name}' at '{name}' is not normalised as those of '{motion_model.name}' "
-            f"({family.name}) are: put one motion model behind the other with two Apply Motion Model nodes."
-        )
-    return Site(site.architecture, config)
-
-
-def _copies(motion_model: MotionModel, sites) -> Tensors:
-    """Weights that share no memory with the original, which the host may move or patch in place."""
-    prefixes = tuple(f"{name}." for name in sites)
-    tensors: Mapping[str, torch.Tensor] = motion_model.patcher.model.state_dict()
-    return {key: tensor.to("cpu", copy=True) for key, tensor in tensors.items() if key.startswith(prefixes)}
+def _name(motion_model: MotionModel, modules: MotionModel, chosen: list[str], mode: str) -> str:
+    kinds = {key for name in chosen for key in keys_in(modules.sites[name].architecture.key)}
+    how = "and behind it" if mode == STACK else "with"
+    return f"{motion_model.name} {how} {' and '.join(sorted(kinds))} of {modules.name}"
 
 
 def _dtype(motion_model: MotionModel) -> torch.dtype:

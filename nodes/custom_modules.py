@@ -10,7 +10,7 @@ from ..motion_modules.errors import MotionModelError
 from ..motion_modules.fresh import Clip, new_motion_model
 from ..motion_modules.own_files import save_motion_model
 from ..motion_modules.registry import OUR_NAME, Architecture, architectures, no_objection
-from ..motion_modules.replacing import replace_modules
+from ..motion_modules.replacing import MODES, REPLACE, replace_modules
 from ..motion_modules.site_patterns import ALL
 from ..motion_modules.trial import SITE
 from ..sampling.beta_schedules import BETA_SCHEDULES
@@ -135,9 +135,9 @@ class ReplaceMotionModules(io.ComfyNode):
             node_id="LoomReplaceMotionModules",
             display_name="Replace Motion Modules",
             category=CATEGORY,
-            description="Puts modules of one motion model into a copy of another, at chosen sites: a module of your "
-            "own inside a trained motion model for instance.",
-            search_aliases=["swap motion modules", "merge motion models", "custom motion module"],
+            description="Puts modules of one motion model into a copy of another, at chosen sites, in place of its own "
+            "or behind them: a module of your own inside a trained motion model for instance.",
+            search_aliases=["swap motion modules", "stack motion modules", "merge motion models", "custom module"],
             inputs=[
                 MotionModelSocket.Input("motion_model", tooltip="The motion model to change a copy of."),
                 MotionModelSocket.Input("modules", tooltip="The motion model to take modules from."),
@@ -145,13 +145,21 @@ class ReplaceMotionModules(io.ComfyNode):
                     "Which modules to take, with commas between: down.1 is a level, up.1.2 one module, mid the middle, "
                     "up.* or up all on the way up, * all."
                 ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default=REPLACE,
+                    optional=True,
+                    tooltip="replace puts them in place of those that are there. stack keeps those, and runs the "
+                    "others behind them.",
+                ),
             ],
             outputs=[MotionModelSocket.Output(display_name="motion_model")],
         )
 
     @classmethod
-    def execute(cls, motion_model, modules, sites: str) -> io.NodeOutput:
-        return io.NodeOutput(replace_modules(motion_model, modules, sites))
+    def execute(cls, motion_model, modules, sites: str, mode: str = REPLACE) -> io.NodeOutput:
+        return io.NodeOutput(replace_modules(motion_model, modules, sites, mode))
 
 
 class SaveMotionModel(io.ComfyNode):

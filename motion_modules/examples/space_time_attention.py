@@ -74,7 +74,7 @@ class SpaceTimeAttention(nn.Module):
         """`[chunks, frames, height, width, channels]` in and out."""
         z = (tokens + positions(tokens)).flatten(1, 3)
         q, k, v = self.to_q(z), self.to_k(z), self.to_v(z)
-        attended = temporal_attention(q, k, v, HEADS, inputs.attention_scale, inputs.host_options)
+        attended = temporal_attention(q, k, v, HEADS, inputs.attention_scale, inputs.host_options, source=self)
         return self.to_out(attended).view(tokens.shape)
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 import folder_paths
 import pytest
 import torch
+from animatediff_loom.motion_modules.attention import WATCHER
+from animatediff_loom.motion_modules.attention_maps import AttentionMaps
+from animatediff_loom.motion_modules.contract import MotionInputs, Views
 from animatediff_loom.motion_modules.loader import load_motion_model, motion_model_from_tensors
+from animatediff_loom.motion_modules.own_files import header_of, save_motion_model
 from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.replacing import replace_modules
+from animatediff_loom.motion_modules.replacing import MODES, replace_modules
 from animatediff_loom.motion_modules.site_patterns import sites_like
 from animatediff_loom.motion_modules.unet_sites import unet_sites
 from animatediff_loom.nodes.custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
@@ -123,13 +127,55 @@ def test_fresh_modules_switch_off_those_that_they_replace():
     assert torch.equal(film(model, after), sample(model, steps=1))
 
 
-def test_another_module_can_run_behind_a_trained_one():
-    """What the help page recommends instead of replacing: two motion models, one behind the other."""
+@pytest.mark.parametrize("key", KEYS)
+def test_a_stack_is_as_two_motion_models_one_behind_the_other(key):
     model = tiny_model()
-    trained = animate(model, acting(model, "temporal_transformer"), MotionSettings(), AS_THE_MODEL)
-    alone = sample(trained, steps=1)
-    assert torch.equal(film(trained, new(model, sites="mid")), alone)
-    assert not torch.equal(film(trained, acting(model, "scale_shift", sites="mid")), alone)
+    trained, mine = acting(model, "temporal_transformer"), acting(model, key)
+    stacked = ReplaceMotionModules.execute(trained, mine, "*", "stack")[0]
+    assert {site.architecture.key for site in stacked.sites.values()} == {
+        f"temporal_transformer+{key}",
+        *({"temporal_transformer"} if len(mine.sites) < len(SITES) else ()),
+    }
+    in_two = film(animate(model, trained, MotionSettings(), AS_THE_MODEL), mine)
+    assert torch.equal(film(model, stacked), in_two)
+    assert not torch.equal(in_two, film(model, trained))
+
+
+def test_fresh_modules_behind_trained_ones_change_nothing():
+    model = tiny_model()
+    trained = acting(model, "temporal_transformer")
+    assert torch.equal(film(model, replace_modules(trained, new(model), "*", "stack")), film(model, trained))
+
+
+def test_three_in_a_stack_keep_their_order_and_can_be_replaced():
+    model = tiny_model()
+    first, second, third = (acting(model, key) for key in ("scale_shift", "temporal_convolution", "scale_shift"))
+    both = replace_modules(first, replace_modules(second, third, "*", "stack"), "mid", "stack")
+    (middle,) = (site for name, site in both.sites.items() if name.startswith("mid"))
+    assert middle.architecture.key == "scale_shift+temporal_convolution+scale_shift"
+    one_by_one = replace_modules(replace_modules(first, second, "mid", "stack"), third, "mid", "stack")
+    assert same(weights(one_by_one), weights(both)) and one_by_one.sites == both.sites
+    assert same(weights(replace_modules(both, first, "mid")), weights(first))
+
+
+def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
+    model = tiny_model()
+    stacked = replace_modules(*(acting(model, key) for key in ("low_rank_attention",) * 2), "mid", "stack")
+    module = stacked.patcher.model.by_site["mid_block.motion_modules.0"]
+    assert stacked.attends and stacked.positions == 32
+    maps = AttentionMaps()
+    watcher = maps.watcher("mine", "mid", module, frames=4)
+    x = torch.randn(8, module.config.channels, 2, 2)
+    whole = module(x, MotionInputs(4, host_options={WATCHER: watcher}))
+    apart = module(x, MotionInputs(4, views=Views((torch.arange(2), torch.arange(2, 4)), (torch.ones(1, 2, 1),) * 2)))
+    assert [each.attention for each in maps.maps()] == ["0", "1"]
+    assert not torch.equal(whole, apart)
+
+
+def test_a_mode_that_is_none_is_refused():
+    model = tiny_model()
+    with refused("`mode` is 'behind'", "replace", "stack"):
+        replace_modules(acting(model, "temporal_transformer"), new(model), "mid", "behind")
 
 
 def test_a_motion_model_gains_a_module_where_it_had_none():
@@ -149,10 +195,11 @@ def test_precision_is_that_of_the_motion_model_that_is_changed():
     assert {name: tensor.dtype for name, tensor in weights(replace_modules(trained, mine, "*")).items()} == dtypes
 
 
-@pytest.mark.parametrize("key", ("scale_shift", "space_time_attention", "temporal_convolution"))
-def test_a_saved_mixture_makes_the_same_clip_bit_for_bit(key, output: Path):
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("key", ("temporal_transformer", "scale_shift", "space_time_attention", "temporal_convolution"))
+def test_a_saved_mixture_makes_the_same_clip_bit_for_bit(key, mode, output: Path):
     model = tiny_model()
-    mixed = replace_modules(acting(model, "temporal_transformer"), acting(model, key), "mid, down.2")
+    mixed = replace_modules(acting(model, "temporal_transformer"), acting(model, key), "mid, down.2", mode)
     result = SaveMotionModel.execute(mixed, "motion/mine")
     file = output / result[0]
     assert file == output / "motion" / "mine_00001_.safetensors"
@@ -244,3 +291,24 @@ def test_weights_with_a_lora_are_refused():
 def test_a_model_that_is_no_unet_is_refused():
     with refused("MMDIT", "need a UNet"):
         new(tiny_dit())
+
+
+def test_a_stack_without_the_pack_of_one_member_is_refused_by_name(monkeypatch, tmp_path: Path):
+    model = tiny_model()
+    with monkeypatch.context() as loaded:
+        import_pack("wobble_pack", loaded)
+        stacked = replace_modules(acting(model, "temporal_transformer"), new(model, "wobble"), "mid", "stack")
+        save_motion_model(stacked, tmp_path / "stacked.safetensors")
+        assert load_motion_model(str(tmp_path / "stacked.safetensors")).sites == stacked.sites
+    with refused("stacked.safetensors", "'wobble'", "wobble_pack", "install"):
+        load_motion_model(str(tmp_path / "stacked.safetensors"))
+
+
+@pytest.mark.parametrize("number", ("2", "one"))
+def test_a_damaged_stack_is_refused(number):
+    model = tiny_model()
+    stacked = replace_modules(acting(model, "temporal_transformer"), acting(model, "scale_shift"), "mid", "stack")
+    tensors = {name.replace("+scale_shift.1.", f"+scale_shift.{number}."): t for name, t in weights(stacked).items()}
+    metadata = header_of(stacked.family, stacked.sites)
+    with refused("damaged.safetensors", "temporal_transformer+scale_shift"):
+        motion_model_from_tensors(tensors, "damaged.safetensors", metadata=metadata)
