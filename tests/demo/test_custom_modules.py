@@ -1,0 +1,111 @@
+"""Modules of one's own inside Loom Mini's trained motion model: they change what they should, and nothing else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.sample
+import pytest
+import torch
+from animatediff_loom.motion_modules.fresh import Clip, new_motion_model
+from animatediff_loom.motion_modules.loader import load_motion_model
+from animatediff_loom.motion_modules.motion_model import MotionModel
+from animatediff_loom.motion_modules.own_files import save_motion_model
+from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.replacing import MODES, REPLACE, STACK, replace_modules
+from animatediff_loom.sampling.animate import animate
+from host.loom_mini import MOTION_MODEL
+from loom_mini.loader_node import LoomMiniLoader
+
+FRAMES, LEVEL = 8, "up_blocks.2."
+CLIP = Clip(FRAMES, positions=32, height=64, width=64)
+OTHERS = [key for key in ARCHITECTURES if key != "temporal_transformer"]
+others = pytest.mark.parametrize("key", OTHERS)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one evaluation put into and took out of every module, in the order of running, and its clip."""
+
+    inputs: dict[str, torch.Tensor]
+    outputs: dict[str, torch.Tensor]
+    latents: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return LoomMiniLoader.execute().result
+
+
+@pytest.fixture(scope="module")
+def trained() -> MotionModel:
+    return load_motion_model(str(MOTION_MODEL))
+
+
+def made(mini, key: str, noise: float = 0.0) -> MotionModel:
+    """A motion model of the architecture `key`; fresh, or with some noise on its weights."""
+    motion_model = new_motion_model(mini[0], key, CLIP)
+    generator = torch.Generator().manual_seed(1)
+    for weight in motion_model.patcher.model.parameters():
+        weight.add_(noise * torch.randn(weight.shape, generator=generator))
+    return motion_model
+
+
+def evaluate(mini, motion_model: MotionModel) -> Seen:
+    model, clip, _ = mini
+    inputs, outputs = {}, {}
+
+    def look(name: str):
+        def hook(module, given, result):
+            inputs[name], outputs[name] = given[0].clone(), result.clone()
+
+        return hook
+
+    sites = motion_model.patcher.model.by_site
+    hooks = [module.register_forward_hook(look(name)) for name, module in sites.items()]
+    prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a red circle moving right", "")]
+    noise = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    moving = animate(model, motion_model, MotionSettings())
+    latents = comfy.sample.sample(
+        moving, noise, 1, 4.0, "euler", "normal", *prompts, torch.zeros_like(noise), disable_pbar=True, seed=1
+    )
+    for hook in hooks:
+        hook.remove()
+    return Seen(inputs, outputs, latents)
+
+
+@others
+@pytest.mark.parametrize("mode", MODES)
+def test_all_before_a_custom_module_is_as_it_was(key, mode, mini, trained):
+    mixed = replace_modules(trained, made(mini, key, noise=0.05), LEVEL + "*", mode)
+    before, after = evaluate(mini, trained), evaluate(mini, mixed)
+    order = list(before.outputs)
+    first = next(number for number, name in enumerate(order) if name.startswith(LEVEL))
+    assert first == 14
+    assert all(torch.equal(before.outputs[name], after.outputs[name]) for name in order[:first])
+    assert torch.equal(before.inputs[order[first]], after.inputs[order[first]])
+    assert not any(torch.equal(before.outputs[name], after.outputs[name]) for name in order[first:])
+
+
+@others
+def test_a_fresh_module_behind_a_trained_one_changes_nothing(key, mini, trained):
+    before, after = evaluate(mini, trained), evaluate(mini, replace_modules(trained, made(mini, key), "*", STACK))
+    assert torch.equal(before.latents, after.latents)
+
+
+@others
+def test_fresh_modules_in_place_of_trained_ones_switch_off_their_level_alone(key, mini, trained):
+    without = replace_modules(trained, made(mini, key), LEVEL + "*", REPLACE)
+    seen = evaluate(mini, without)
+    chosen = {name for name in seen.inputs if name.startswith(LEVEL)}
+    unchanged = {name for name in seen.inputs if torch.equal(seen.inputs[name], seen.outputs[name])}
+    assert unchanged == chosen != set()
+
+
+@others
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mixture_makes_the_same_clip_from_its_file(key, mode, mini, trained, tmp_path: Path):
+    mixed = replace_modules(trained, made(mini, key, noise=0.05), "mid, up.0", mode)
+    save_motion_model(mixed, tmp_path / "mixed.safetensors")
+    again = load_motion_model(str(tmp_path / "mixed.safetensors"))
+    assert torch.equal(evaluate(mini, mixed).latents, evaluate(mini, again).latents)
