@@ -69,7 +69,7 @@ class BadValue:
                 "strength, run ComfyUI in fp32 or bf16, or take another file."
             )
         return (
-            f"The first {self.kind} came {where} to the motion module '{self.site}' of '{self.motion}' from the layers "
+            f"The first {self.kind} {where} came to the motion module '{self.site}' of '{self.motion}' from the layers "
             f"of the model before it: {ADVICE}."
         )
 

@@ -48,7 +48,7 @@ def open_frontend(browser: Browser, server: Server) -> Iterator[Page]:
     context = browser.new_context(viewport=FULL_HD, locale="en-US")
     try:
         page = context.new_page()
-        page.goto(server.url)
+        page.goto(server.url, timeout=MINUTES)
         page.wait_for_function(FIRST_WORKFLOW_IS_OPEN, timeout=MINUTES)
         page.evaluate(EMPTY_CANVAS)
         yield page

@@ -1,5 +1,8 @@
 """Every example workflow, queued over the API in the real server, makes a video that can be decoded."""
 
+import json
+import re
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -7,14 +10,18 @@ from urllib.request import urlopen
 
 import numpy
 import pytest
-from example_workflows import FOLDER, NAMES, SIZE, decode, frame_rate, frames_of, small_prompt
+from example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, frame_rate, frames_of, small_prompt
 from host.checkout import PACK
-from host.prompts import set_everywhere
+from host.prompts import load_prompt, set_everywhere
 from host.server import Server
+from motion_files import sites
 from PIL import Image
+from safetensors import safe_open
 from server_fixtures import HostModels
 
 Entry = dict[str, dict]
+FRESH, TRAINED = "scale_shift", "temporal_transformer"
+SITES_OF_V3 = set(sites((320, 320, 320, 320), mid=False))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +67,46 @@ def test_controlnet_video_follows_its_video(host_server: Server, run_small: Call
     assert edges.shape == (frames_of("controlnet_video"), SIZE, SIZE, 3)
     assert edges.max(axis=(1, 2, 3)).min() == 255, "a picture has no edges"
     assert (edges[1:] != edges[:-1]).any(axis=(1, 2, 3)).all(), "the edges stand still"
+
+
+def test_custom_module_saves_a_motion_model_that_loads(host_server: Server, run_small: Callable[[str], Entry]):
+    """It has the new architecture at the chosen places, and AnimateDiff's own at all others."""
+    (name,) = shown(run_small("custom_module"), "custom_module")["File in the output folder"]["text"]
+    file = host_server.folder / "output" / name
+    with safe_open(file, "pt") as opened:
+        found = dict(re.findall(rf"^(.+?)\.({FRESH}|{TRAINED})\.", "\n".join(opened.keys()), re.MULTILINE))
+    fresh = {"mid_block.motion_modules.0", *(f"up_blocks.0.motion_modules.{index}" for index in range(3))}
+    assert found == dict.fromkeys(SITES_OF_V3, TRAINED) | dict.fromkeys(fresh, FRESH)
+
+    shutil.move(file, host_server.folder / "models" / "animatediff_models" / file.name)
+    load = {"class_type": "LoomLoadMotionModel", "inputs": {"motion_model": file.name, "family": "auto"}}
+    info = {"class_type": "LoomMotionModelInfo", "inputs": {"motion_model": ["load", 0]}}
+    (text,) = host_server.run({"load": load, "info": info})["outputs"]["info"]["text"]
+    assert "sites: 21 (down 8, mid 1, up 12)\n" in text and f"architecture: {FRESH}, {TRAINED}\n" in text
+
+
+def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_small: Callable[[str], Entry]):
+    entry = run_small("inspect_motion")
+    outputs = shown(entry, "inspect_motion")
+    for node, text in (("Show Sampling Report", "Report as text"), ("Video Metrics", "Metrics as text")):
+        assert outputs[text]["text"] == outputs[node]["text"]
+    (report,), (metrics,) = (outputs[f"{name} as text"]["text"] for name in ("Report", "Metrics"))
+    assert re.match(rf"Run \d+, complete: {FRAMES} frames, ", report)
+    assert metrics.startswith(f"clip: {FRAMES} frames, {SIZE} x {SIZE}\nflicker: ")
+
+    numbers = json.loads(outputs["Report as JSON"]["text"][0])
+    attending = {own["site"] for own in numbers["attention_maps"]}
+    assert attending == {own["site"] for own in numbers["sites"]} == SITES_OF_V3
+    drawn = {title: len(output["images"]) for title, output in outputs.items() if "images" in output}
+    plots = {"Show Sampling Report": 1, "A picture for each motion module": len(attending), "Video Metrics": 1}
+    assert drawn == plots | {"Save Video": 1}
+    assert all(numpy.asarray(Image.open(file)).std() > 5 for file in previews(host_server, entry))
+
+
+def shown(entry: Entry, workflow: str) -> dict[str, dict]:
+    """What the nodes of a workflow that was run show, by their titles."""
+    prompt = load_prompt(FOLDER / "api" / f"{workflow}.json")
+    return {prompt[number]["_meta"]["title"]: output for number, output in entry["outputs"].items()}
 
 
 def previews(server: Server, entry: Entry) -> list[Path]:

@@ -11,7 +11,7 @@ from host.server import Prompt
 FOLDER = ROOT / "workflows"
 FIRST_CLIPS = ("text_to_video", "text_to_video_fast", "text_to_video_sdxl")
 LENGTH_IS_IN = {"long_video": "batch_size", "prompt_travel": "value", "controlnet_video": "length"}
-NAMES = (*FIRST_CLIPS, *LENGTH_IS_IN, "loop")
+NAMES = (*FIRST_CLIPS, *LENGTH_IS_IN, "loop", "custom_module", "inspect_motion")
 FRAMES, SIZE = 16, 64
 OTHER_LENGTHS = {"loop": 24} | dict.fromkeys(LENGTH_IS_IN, 20)  # more than one window of 16
 
