@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 
 import execution
 import pytest
@@ -169,7 +170,9 @@ def queued(monkeypatch):
         inputs = {"clip": ["CLIPLoader", 0], "text": TRAVEL, "frames": FRAMES, "interpolation": "linear"} | inputs
         prompt["LoomPromptSchedule"]["inputs"] = {name: value for name, value in inputs.items() if value is not None}
         others = {name: (True, [], name) for name in prompt if name != "LoomPromptSchedule"}
-        _, errors, _ = asyncio.run(execution.validate_inputs("prompt", prompt, "LoomPromptSchedule", others))
+        validation = execution.validate_inputs("prompt", prompt, "LoomPromptSchedule", others)
+        with ThreadPoolExecutor(1) as own_thread:  # that of the tests may have the event loop of a browser
+            _, errors, _ = own_thread.submit(asyncio.run, validation).result()
         return [error["details"] for error in errors]
 
     return queue
