@@ -1,7 +1,9 @@
 import { app } from "../../scripts/app.js";
 
-const TEXT_NODES = ["LoomMotionModelInfo"];
-const SIZE = [440, 250];
+const SIZES = {
+  LoomMotionModelInfo: [440, 250],
+  LoomSaveMotionModel: [440, 140],
+};
 
 function addTextWidget(node) {
   const { widget } = app.widgets.STRING(node, "shown_text", ["STRING", { multiline: true }], app);
@@ -9,7 +11,7 @@ function addTextWidget(node) {
   widget.element.placeholder = "";
   widget.serialize = false;
   widget.options.serialize = false;
-  node.setSize(SIZE);
+  node.setSize(SIZES[node.comfyClass]);
 }
 
 function showText(node, output) {
@@ -28,7 +30,7 @@ function extend(nodeType, method, addition) {
 app.registerExtension({
   name: "AnimateDiffLoom.ShowText",
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!TEXT_NODES.includes(nodeData.name)) return;
+    if (!(nodeData.name in SIZES)) return;
     extend(nodeType, "onNodeCreated", addTextWidget);
     extend(nodeType, "onExecuted", showText);
   },
