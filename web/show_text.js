@@ -1,9 +1,7 @@
 import { app } from "../../scripts/app.js";
 
-const SIZES = {
-  LoomMotionModelInfo: [440, 250],
-  LoomSaveMotionModel: [440, 140],
-};
+const TEXT_NODES = ["LoomMotionModelInfo"];
+const SIZE = [440, 250];
 
 function addTextWidget(node) {
   const { widget } = app.widgets.STRING(node, "shown_text", ["STRING", { multiline: true }], app);
@@ -11,7 +9,7 @@ function addTextWidget(node) {
   widget.element.placeholder = "";
   widget.serialize = false;
   widget.options.serialize = false;
-  node.setSize(SIZES[node.comfyClass]);
+  node.setSize(SIZE);
 }
 
 function showText(node, output) {
@@ -30,7 +28,7 @@ function extend(nodeType, method, addition) {
 app.registerExtension({
   name: "AnimateDiffLoom.ShowText",
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!(nodeData.name in SIZES)) return;
+    if (!TEXT_NODES.includes(nodeData.name)) return;
     extend(nodeType, "onNodeCreated", addTextWidget);
     extend(nodeType, "onExecuted", showText);
   },
