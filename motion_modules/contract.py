@@ -175,7 +175,8 @@ class MotionInputs:
         on_device = self.views.on(tokens)
         for window, weights in zip(on_device.windows, on_device.weights, strict=True):
             weights = weights.view(1, -1, *[1] * (tokens.ndim - 2))
-            fused.index_add_(1, window, mix(tokens[:, window]) * weights)
+            mixed = mix(tokens[:, window]) * weights
+            fused.index_add_(1, window, mixed.to(fused.dtype))  # under autocast, `mix` may return another
         return fused
 
 

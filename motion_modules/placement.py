@@ -20,6 +20,7 @@ from torch import nn
 from .contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from .errors import MotionModelError
 from .frame_norm import JointFrameNorm
+from .gradient_checkpointing import GradientCheckpointing
 from .motion_model import MotionModel, Site
 from .observer import OBSERVER, Observer
 from .unet_sites import Block, UNetSite, require_fit
@@ -111,12 +112,17 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     return clone
 
 
-def bare_options(sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
+def bare_options(
+    sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs, checkpointing: bool = False
+) -> dict:
     """`transformer_options` with which a bare UNet of the host, without a patcher, runs `modules`: for training.
 
-    `modules` are by the names of their `sites`. Gradients flow through them and through the UNet.
+    `modules` are by the names of their `sites`. Gradients flow through them and through the UNet. `checkpointing`
+    keeps less for the backward pass, which then runs every module a second time.
     """
     by_layer: tuple[dict, dict] = ({}, {})
+    if checkpointing:
+        modules = {name: GradientCheckpointing(module) for name, module in modules.items()}
     _add(by_layer, "", sites, modules, inputs)
     return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
 

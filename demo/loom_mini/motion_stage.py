@@ -51,13 +51,13 @@ def _name(plan: Plan) -> str:
 class VideoModel(nn.Module):
     """The frozen image model with motion modules behind its layers; `[clips * frames, 4, h, w]` in and out."""
 
-    def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES):
+    def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES, checkpointing: bool = False):
         super().__init__()
         self.image, self.motion = image, motion
         sites = pack("motion_modules.unet_sites").unet_sites(image.unet)
         sites = {name: sites[name] for name in motion.by_site}
         inputs = pack("motion_modules.contract").MotionInputs(frames)
-        self.options = pack("motion_modules.placement").bare_options(sites, motion.by_site, inputs)
+        self.options = pack("motion_modules.placement").bare_options(sites, motion.by_site, inputs, checkpointing)
 
     def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         return self.image(latents, t, context, self.options)
@@ -85,7 +85,7 @@ def train(folder: Path, plan: Plan) -> None:
 
 def video_model(folder: Path, plan: Plan) -> VideoModel:
     image = trained_image_model(averages_of(folder / "image.pt"))
-    return VideoModel(image, build_motion_modules(image.unet, plan))
+    return VideoModel(image, build_motion_modules(image.unet, plan), checkpointing=plan.checkpointing)
 
 
 def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor) -> torch.Tensor:

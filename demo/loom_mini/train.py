@@ -15,21 +15,29 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from loom_mini.anomalies import TrainingStopped  # noqa: E402
 from loom_mini.host_tree import use_host  # noqa: E402
+from loom_mini.trainer import PRECISIONS  # noqa: E402
 
 STAGES = ("vae", "latents", "image", "motion", "decoder", "evaluate", "export")
 
 
 def main() -> None:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.checkpointing and options.stage != "motion":
+        parser.error(f"--checkpointing is for motion modules, which the stage {options.stage} does not train: omit it")
     torch.set_default_device(use_host(options.host))
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     stage = importlib.import_module(f"loom_mini.{options.stage}_stage")
-    names = ("steps", "batch", "rate", "seed", "size", "bf16", "architecture")
+    names = ("steps", "batch", "rate", "seed", "size", "precision", "checkpointing", "detect_anomaly", "architecture")
     given = {name: getattr(options, name) for name in names}
     plan = replace(stage.PLAN, **{name: value for name, value in given.items() if value is not None})
-    stage.train(options.folder, plan)
+    try:
+        stage.train(options.folder, plan)
+    except TrainingStopped as stopped:
+        sys.exit(f"\n{stopped}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, help="of the pictures, in pixels; the same for all stages")
-    parser.add_argument("--bf16", action="store_true", help="autocast: quicker on a GPU, and on a CPU with AMX")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="autocast: bf16 is quicker on a GPU, and on a CPU with AMX"
+    )
+    parser.add_argument("--checkpointing", action="store_true", help="less memory for motion modules, more time")
+    parser.add_argument("--detect-anomaly", action="store_true", help="name what makes the first NaN; slow")
     parser.add_argument("--architecture", help="of the motion modules, by the name under which the pack knows it")
     parser.add_argument("--threads", type=int, default=1, help="a second thread waits more than it helps on busy cores")
     return parser

@@ -4,21 +4,30 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from tqdm import tqdm
 
+from .anomalies import TrainingStopped, named_anomalies
+from .host_tree import pack
+
 Tensors = dict[str, torch.Tensor]
+Loss = Callable[[random.Random], torch.Tensor]
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long a stage is trained, and how fast, on pictures of `size` pixels; `architecture` is of the motion modules.
 
-    `average` is the decay of the averaged (EMA) weights, which are the ones that are kept.
+    `average` is the decay of the averaged (EMA) weights, which are the ones that are kept. `precision` is that of
+    autocast, one of PRECISIONS; weights are float32. `checkpointing` saves memory in motion modules.
     """
 
     steps: int
@@ -31,13 +40,21 @@ class Plan:
     size: int = 64
     report_every: int = 500
     save_every: int = 100
-    bf16: bool = False
+    precision: str = "float32"
+    checkpointing: bool = False
+    detect_anomaly: bool = False
     architecture: str = "temporal_transformer"
 
     def rate_at(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to a hundredth."""
         progress = min(step / self.steps, 1.0)
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.505 + 0.495 * math.cos(math.pi * progress))
+
+    def reports_at(self, step: int) -> bool:
+        return step % self.report_every == 0 or step == self.steps
+
+    def saves_at(self, step: int) -> bool:
+        return step % self.save_every == 0 or step == self.steps
 
     def average_at(self, step: int) -> float:
         return min(self.average, (step + 1) / (step + 10))
@@ -47,50 +64,83 @@ class Trainer:
     """Trains the parameters of `module` that need gradients; its state lives in one file."""
 
     def __init__(self, module: nn.Module, plan: Plan, file: Path):
-        self.plan, self.file, self.step = plan, file, 0
+        self.module, self.plan, self.file, self.step = module, plan, file, 0
         self.weights = {name: value for name, value in module.named_parameters() if value.requires_grad}
         self.averages = {name: value.detach().clone() for name, value in self.weights.items()}
         values = list(self.weights.values())
         self.optimiser = torch.optim.AdamW(values, lr=plan.rate, weight_decay=plan.weight_decay, fused=True)
+        self.device = torch.get_default_device().type
+        self.scaler = GradScaler(self.device, enabled=plan.precision == "fp16")
+        self.gradients = ""
         if file.exists():
             self._resume()
 
-    def train(self, loss: Callable[[random.Random], torch.Tensor], report: Callable[[Tensors], str]) -> None:
-        """Every step draws from a generator of its own number, so that a resumed run sees what it would have seen."""
-        recent, bar = 0.0, tqdm(total=self.plan.steps, initial=self.step, desc=self.file.stem, mininterval=10)
-        started, first = time.monotonic(), self.step
-        while self.step < self.plan.steps:
-            torch.manual_seed(self.plan.seed + self.step)
-            with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=self.plan.bf16):
-                error = loss(random.Random(self.plan.seed + self.step))
-            value = self._advance(error)
-            recent = value if not recent else 0.98 * recent + 0.02 * value
-            bar.update()
-            bar.set_postfix(loss=f"{recent:.4f}", refresh=False)
-            if self.step % self.plan.save_every == 0 or self.step == self.plan.steps:
-                self.save()
-            if self.step % self.plan.report_every == 0 or self.step == self.plan.steps:
-                seconds = (time.monotonic() - started) / (self.step - first)
-                print(f"\nstep {self.step}, loss {recent:.4f}, {seconds:.2f} s a step", end=": ", flush=True)
-                print(report(self.averages), flush=True)
-        bar.close()
+    def train(self, loss: Loss, report: Callable[[Tensors], str]) -> None:
+        """Every step draws from a generator of its own number, so that a resumed run sees what it would have seen.
 
-    def _advance(self, loss: torch.Tensor) -> float:
+        Raises TrainingStopped at a loss or a gradient that is no number, with the checkpoint as it was before.
+        """
+        recent, started, first = 0.0, time.monotonic(), self.step
+        with tqdm(total=self.plan.steps, initial=self.step, desc=self.file.stem, mininterval=10) as bar:
+            while self.step < self.plan.steps:
+                value = self._advance(loss)
+                recent = value if not recent else 0.98 * recent + 0.02 * value
+                bar.update()
+                bar.set_postfix(loss=f"{recent:.4f}", refresh=False)
+                if self.plan.saves_at(self.step):
+                    self.save()
+                if self.plan.reports_at(self.step):
+                    seconds = (time.monotonic() - started) / (self.step - first)
+                    print(f"\nstep {self.step}, loss {recent:.4f}, {seconds:.2f} s a step", end=": ", flush=True)
+                    print(report(self.averages), self.gradients, sep="\n", flush=True)
+
+    def _advance(self, loss: Loss) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.rate_at(self.step)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
-        self.optimiser.step()
+        value = self._backward(loss)
+        self.scaler.unscale_(self.optimiser)
+        if self.plan.reports_at(self.step + 1):
+            self.gradients = pack("motion_modules.gradient_report").gradient_report(self.module).text()
+        norm = float(nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0))
+        if not math.isfinite(norm) and self.scaler.get_scale() <= 1:  # above, the scaler leaves the step out
+            raise self._stopped(f"gradients of step {self.step + 1} have the norm {norm}")
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         decay = self.plan.average_at(self.step)
         for name, average in self.averages.items():
             average.lerp_(self.weights[name].detach(), 1 - decay)
         self.step += 1
-        return float(loss.detach())
+        return value
+
+    def _backward(self, loss: Loss) -> float:
+        """The loss, whose gradients are then in the weights, times the scale of the scaler."""
+        torch.manual_seed(self.plan.seed + self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        precision, number = PRECISIONS[self.plan.precision], self.step + 1
+        with named_anomalies(self.module, number) if self.plan.detect_anomaly else nullcontext():
+            with torch.autocast(self.device, precision, enabled=precision != torch.float32):
+                error = loss(random.Random(self.plan.seed + self.step))
+            value = float(error.detach())
+            if not math.isfinite(value):
+                raise self._stopped(f"loss of step {number} is {value}")
+            self.scaler.scale(error).backward()
+        return value
+
+    def _stopped(self, what: str) -> TrainingStopped:
+        if self.plan.detect_anomaly:
+            return TrainingStopped(
+                f"The {what}, though no layer made a NaN or Inf: lower --rate, or look at the data and at how the loss "
+                "is calculated."
+            )
+        return TrainingStopped(
+            f"The {what}, so training stopped, and its checkpoint is as it was: run the same command with "
+            "--detect-anomaly, which goes on from there and names what makes the first NaN."
+        )
 
     def save(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         state = {"step": self.step, "optimiser": self.optimiser.state_dict(), "averages": self.averages}
+        state["scaler"] = self.scaler.state_dict()
         unfinished = self.file.with_suffix(".unfinished")
         torch.save(state | {"weights": {name: value.detach() for name, value in self.weights.items()}}, unfinished)
         unfinished.replace(self.file)
@@ -99,6 +149,8 @@ class Trainer:
         state = torch.load(self.file, map_location=torch.get_default_device(), weights_only=True)
         self.step = state["step"]
         self.optimiser.load_state_dict(state["optimiser"])
+        if state.get("scaler"):  # in fp16 only
+            self.scaler.load_state_dict(state["scaler"])
         copy_into(self.weights, state["weights"])
         copy_into(self.averages, state["averages"])
 

@@ -1,62 +1,181 @@
-"""The training script of Loom Mini: every stage runs, and a run that was stopped ends where an unbroken one ends."""
+"""The training script of Loom Mini: every stage runs, a run that was stopped ends where an unbroken one ends, and one
+whose numbers break ends with its checkpoint as it was.
+"""
 
-import random
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.utils
 import pytest
 import torch
+from comfy.cli_args import args
 from host.checkout import ROOT
-from loom_mini.trainer import Plan, Trainer, averages_of
+from loom_mini import vae_stage
+from loom_mini.anomalies import TrainingStopped
+from loom_mini.train import main
+from loom_mini.trainer import PRECISIONS, Plan, Trainer, averages_of
+from refusals import check_sentence
+from torch import nn
 
 SCRIPT = ROOT / "demo" / "loom_mini" / "train.py"
 STAGES = {
-    "vae": ["--steps", "1", "--batch", "2"],
+    "vae": ["--steps", "1", "--batch", "2", "--detect-anomaly"],
     "latents": ["--steps", "1", "--batch", "2"],
-    "image": ["--steps", "1", "--batch", "2", "--bf16"],
-    "motion": ["--steps", "1", "--batch", "1"],
+    "image": ["--steps", "1", "--batch", "2", "--precision", "bf16"],
+    "motion": ["--steps", "1", "--batch", "1", "--precision", "fp16", "--checkpointing"],
     "decoder": ["--steps", "1", "--batch", "2"],
     "evaluate": ["--steps", "1", "--batch", "1"],
     "export": [],
 }
 PLAN = Plan(steps=6, batch=3, rate=0.1, warm_up=2, average=0.5, report_every=100, save_every=1)
+precisions = pytest.mark.parametrize("precision", PRECISIONS)
 
 
 class PowerCut(Exception):
     """Ends a training run between two steps."""
 
 
-def train(file: Path, ends_before: int = PLAN.steps) -> torch.Tensor:
+def train(file: Path, ends_before: int = PLAN.steps, plan: Plan = PLAN) -> torch.Tensor:
     """The averaged weights of a tiny module after training that may be stopped."""
-    torch.manual_seed(0)
-    module = torch.nn.Linear(4, 2)
-    trainer = Trainer(module, PLAN, file)
 
-    def loss(generator: random.Random) -> torch.Tensor:
-        if trainer.step == ends_before:
+    def loss(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+        if step == ends_before:
             raise PowerCut
-        scale = generator.random()
-        return (module(torch.randn(PLAN.batch, 4)) - scale).square().mean()
+        return (module(torch.randn(plan.batch, 4)).float() - scale).square().mean()
 
-    trainer.train(loss, lambda averages: "")
-    return averages_of(file)["weight"]
+    train_by(file, plan, loss)
+    return averages_of(file)["layer.weight"]
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path):
-    whole = train(tmp_path / "whole.pt")
+def train_by(file: Path, plan: Plan, loss: Callable[[nn.Module, int, float], torch.Tensor]) -> None:
+    """Trains one linear layer; `loss` gets it, the steps so far and a number that is drawn for each."""
+    torch.manual_seed(0)
+    module = nn.ModuleDict({"layer": nn.Linear(4, 2)})
+    trainer = Trainer(module, plan, file)
+    trainer.train(
+        lambda generator: loss(module["layer"], trainer.step, generator.random()), lambda averages: "looked at"
+    )
+
+
+@precisions
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(precision, tmp_path: Path):
+    plan = replace(PLAN, precision=precision)
+    whole = train(tmp_path / "whole.pt", plan=plan)
     with pytest.raises(PowerCut):
-        train(tmp_path / "stopped.pt", ends_before=3)
-    assert not torch.equal(averages_of(tmp_path / "stopped.pt")["weight"], whole)
-    assert torch.equal(train(tmp_path / "stopped.pt"), whole)
+        train(tmp_path / "stopped.pt", ends_before=3, plan=plan)
+    assert not torch.equal(averages_of(tmp_path / "stopped.pt")["layer.weight"], whole)
+    assert torch.equal(train(tmp_path / "stopped.pt", plan=plan), whole)
+
+
+@precisions
+def test_a_checkpoint_of_an_earlier_version_goes_on_in_any_precision(precision, tmp_path: Path):
+    file, plan = tmp_path / "old.pt", replace(PLAN, precision=precision)
+    with pytest.raises(PowerCut):
+        train(file, ends_before=3)
+    state = torch.load(file, weights_only=True)
+    torch.save({name: state[name] for name in ("step", "optimiser", "averages", "weights")}, file)
+    assert (train(file, plan=plan) - train(tmp_path / "whole.pt")).abs().max() < 0.02
+
+
+def nan_in_the_layer(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+    return module(torch.full((1, 4), torch.nan if step == 3 else scale)).sum()
+
+
+def nan_behind_the_layer(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+    return module(torch.ones(1, 4)).sum() * (torch.nan if step == 3 else scale)
+
+
+def nan_in_the_gradient(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+    """The square root has no slope at zero."""
+    moved = module(torch.ones(1, 4)).sum()
+    return (moved * 0).sqrt() * 0 if step == 3 else moved * scale
+
+
+BROKEN = {
+    nan_in_the_layer: (["loss of step 4 is nan", "--detect-anomaly"], ["step 4", "the layer 'layer'"]),
+    nan_behind_the_layer: (["loss of step 4 is nan", "--detect-anomaly"], ["loss of step 4 is nan", "the data"]),
+    nan_in_the_gradient: (["gradients of step 4", "--detect-anomaly"], ["step 4", "SqrtBackward0", "warning above"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Error detected in SqrtBackward0")
+@pytest.mark.parametrize("detects", (False, True), ids=("plain", "detecting"))
+@pytest.mark.parametrize("loss", BROKEN, ids=lambda loss: loss.__name__)
+def test_numbers_that_break_stop_the_training_and_leave_the_checkpoint(loss, detects, tmp_path: Path):
+    file, plan = tmp_path / "broken.pt", replace(PLAN, detect_anomaly=detects)
+    with pytest.raises(TrainingStopped) as stopped:
+        train_by(file, plan, loss)
+    check_sentence(str(stopped.value), *BROKEN[loss][detects])
+    state = torch.load(file, weights_only=True)
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for part in ("weights", "averages") for value in state[part].values())
+    assert not torch.is_anomaly_enabled()
+    assert not torch.nn.modules.module._global_forward_hooks
+
+
+def test_in_fp16_a_gradient_that_overflows_costs_one_step(tmp_path: Path):
+    file, plan = tmp_path / "overflows.pt", replace(PLAN, precision="fp16", steps=4)
+
+    def loss(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+        return module(torch.ones(1, 4)).float().sum() * (1e35 if step == 2 else scale)
+
+    train_by(file, plan, loss)
+    state = torch.load(file, weights_only=True)
+    assert state["scaler"]["scale"] == 2**15
+    assert state["optimiser"]["state"][0]["step"] == 3
+
+
+def test_the_report_tells_of_the_gradients_before_they_are_clipped(tmp_path: Path, capsys):
+    def loss(module: nn.Module, step: int, scale: float) -> torch.Tensor:
+        return module(torch.ones(1, 4)).sum() * (1e6 if step == 3 else 1.0)
+
+    train_by(tmp_path / "reported.pt", replace(PLAN, report_every=2, steps=4), loss)
+    of_step_2, of_step_4 = capsys.readouterr().out.split("looked at\n")[1:]
+    assert of_step_2.splitlines()[0] == "gradients of 1 layers: 1 ok, norm 3.2, largest value 1"
+    assert of_step_4.splitlines()[0] == "gradients of 1 layers: 1 exploding"
+    assert "clip_grad_norm_" in of_step_4
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path: Path, tree: Path):
+    """Runs train.py in this process, and leaves nothing of what it sets for the whole process."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(args, "use_pytorch_cross_attention", args.use_pytorch_cross_attention)
+
+    def call(stage: str, *options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["train.py", stage, "--host", str(tree), "--folder", str(tmp_path), *options])
+        main()
+
+    yield call
+    torch.set_default_device(None)
+
+
+def test_the_command_ends_with_the_sentence(command, monkeypatch):
+    """At a rate that breaks the weights in the first step."""
+    monkeypatch.setattr(vae_stage, "PICTURES", 8)
+    with pytest.raises(SystemExit) as ended:
+        command("vae", "--steps", "3", "--batch", "2", "--rate", "1e30")
+    check_sentence(str(ended.value).strip(), "step 2", "--detect-anomaly")
+
+
+def test_checkpointing_of_what_has_no_motion_modules_is_refused(command, capsys):
+    with pytest.raises(SystemExit):
+        command("image", "--checkpointing")
+    assert "the stage image does not train" in capsys.readouterr().err
+
+
+def run(tree: Path, folder: Path, stage: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, SCRIPT, stage, "--host", tree, "--folder", folder, *options]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
 
 
 @pytest.mark.timeout(1800)
 def test_every_stage_runs_and_the_files_are_those_of_the_shipped_model(tmp_path: Path, tree: Path):
     for stage, options in STAGES.items():
-        command = [sys.executable, SCRIPT, stage, "--host", tree, "--folder", tmp_path, *options]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        done = run(tree, tmp_path, stage, *options)
         assert done.returncode == 0, done.stdout + done.stderr
     for name in ("loom_mini.safetensors", "loom_mini_motion.safetensors"):
         made, shipped = (comfy.utils.load_torch_file(str(folder / name)) for folder in (tmp_path, SCRIPT.parent))
