@@ -1,8 +1,10 @@
-"""Four complete architectures to start your own from; each file is one, and works in another pack as it stands.
+"""Complete architectures to start your own from; each file here is one, and works in another pack as it stands.
 
-There, the decorator becomes an entry of the list that `registry.py` describes.
+There, the decorator becomes an entry of the list that `registry.py` describes. `scripts/new_module.py` adds a file.
 """
 
-from . import low_rank_attention, scale_shift, space_time_attention, temporal_convolution
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["low_rank_attention", "scale_shift", "space_time_attention", "temporal_convolution"]  # this registers them
+for file in sorted(each.name for each in iter_modules(__path__)):
+    import_module(f"{__name__}.{file}")  # this registers it

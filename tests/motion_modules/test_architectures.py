@@ -16,7 +16,7 @@ from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.positional_encoding import sinusoidal_positions
 from animatediff_loom.motion_modules.registry import ARCHITECTURES, architectures
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import KEYS, SMALL, acting, made
+from architectures import CHANNELS, FRAMES, KEYS, SMALL, TIME, acting, clip, inputs, made, module_of
 from clips import evaluate_once, sample
 from host_models import tiny_dit, tiny_model
 from motion_files import motion_file
@@ -24,7 +24,6 @@ from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-FRAMES, CHANNELS, TIME = 5, 64, 32
 EXAMPLES = tuple(key for key in KEYS if key != "temporal_transformer")
 every = pytest.mark.parametrize("key", KEYS)
 examples = pytest.mark.parametrize("key", EXAMPLES)
@@ -33,26 +32,6 @@ bases = pytest.mark.parametrize("base", ("SD1.5", "SDXL"))
 
 def placed(model, motion_model, **settings):
     return animate(model, motion_model, MotionSettings(**settings), AS_THE_MODEL)
-
-
-def module_of(key: str, positions: int = 8, seed: int = 0):
-    """One module with random weights."""
-    architecture = ARCHITECTURES[key]
-    torch.manual_seed(seed)
-    config = architecture.config.for_site(NewSite(CHANNELS, TIME, positions))
-    module = architecture.module(config, dtype=torch.float32).requires_grad_(False).eval()
-    for weight in module.parameters():
-        weight.add_(0.1 * torch.randn_like(weight))
-    return module
-
-
-def clip(chunks: int = 2, frames: int = FRAMES, height: int = 2, width: int = 3) -> torch.Tensor:
-    return torch.randn(chunks * frames, CHANNELS, height, width, generator=torch.Generator().manual_seed(3))
-
-
-def inputs(frames: int = FRAMES, chunks: int = 2, **settings) -> MotionInputs:
-    time = torch.randn(chunks, TIME, generator=torch.Generator().manual_seed(4)).repeat_interleave(frames, 0)
-    return MotionInputs(frames, time_embedding=time, **settings)
 
 
 @bases

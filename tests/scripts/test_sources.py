@@ -19,7 +19,7 @@ def test_sources_can_be_read_by_a_tool_with_a_windows_code_page():
     assert not unreadable
 
 
-@pytest.mark.parametrize("script", ["demo", "test"])
+@pytest.mark.parametrize("script", ["demo", "new_module", "test"])
 def test_a_script_needs_nothing_but_the_standard_library(script: str):
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import {script}; assert {script}._parser()"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Tiny motion models of every architecture, untrained and with random weights."""
+"""Tiny motion models and single modules of every architecture, untrained or with random weights, and clips for them."""
 
 import importlib.util
 import sys
@@ -6,14 +6,17 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from animatediff_loom.motion_modules.contract import MotionInputs, NewSite
 from animatediff_loom.motion_modules.fresh import Clip, new_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from clips import SIZE
+from torch import nn
 
 KEYS = tuple(ARCHITECTURES)
 OTHER_PACKS = Path(__file__).with_name("other_packs")
 SMALL = Clip(height=8 * SIZE, width=8 * SIZE)
+FRAMES, CHANNELS, TIME = 5, 64, 32
 
 
 def made(model, key: str, **options) -> MotionModel:
@@ -27,6 +30,26 @@ def acting(model, key: str, **options) -> MotionModel:
     for weight in motion_model.patcher.model.parameters():
         weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
     return motion_model
+
+
+def module_of(key: str, positions: int = 8, seed: int = 0) -> nn.Module:
+    """One module with random weights, for feature maps of CHANNELS."""
+    architecture = ARCHITECTURES[key]
+    torch.manual_seed(seed)
+    config = architecture.config.for_site(NewSite(CHANNELS, TIME, positions))
+    module = architecture.module(config, dtype=torch.float32).requires_grad_(False).eval()
+    for weight in module.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    return module
+
+
+def clip(chunks: int = 2, frames: int = FRAMES, height: int = 2, width: int = 3) -> torch.Tensor:
+    return torch.randn(chunks * frames, CHANNELS, height, width, generator=torch.Generator().manual_seed(3))
+
+
+def inputs(frames: int = FRAMES, chunks: int = 2, **settings) -> MotionInputs:
+    time = torch.randn(chunks, TIME, generator=torch.Generator().manual_seed(4)).repeat_interleave(frames, 0)
+    return MotionInputs(frames, time_embedding=time, **settings)
 
 
 def import_pack(name: str, monkeypatch) -> ModuleType:

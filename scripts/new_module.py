@@ -1,0 +1,135 @@
+"""Make an architecture of motion modules from a small one that works: its file, its test, its pages. Needs Python 3.10.
+
+All tests pass with it as it stands; change it from there. Nothing that is there already is overwritten.
+"""
+
+import argparse
+import builtins
+import json
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+from host.checkout import ROOT, SetupError
+from host.releases import NEWEST
+from host.script import run_as_script
+
+TEMPLATES = Path(__file__).resolve().parent / "templates" / "architecture"
+MADE = {
+    "module.py.txt": "motion_modules/examples/{}.py",
+    "test.py.txt": "tests/motion_modules/test_{}.py",
+    "page.md.txt": "docs/architectures/{}.md",
+    "page.zh.md.txt": "docs/architectures/{}.zh.md",
+}
+LISTS = {
+    "line.md.txt": "web/docs/LoomNewMotionModel/en.md",
+    "line.zh.md.txt": "web/docs/LoomNewMotionModel/zh.md",
+}
+PUBLISHED = "tests/host/published_names.json"
+KEY, LONGEST = re.compile(r"[a-z][a-z0-9_]*"), 40
+PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")
+USED = re.compile(r'(?:motion_module\(|"key": |architectures\(\)\[)\s*"(\w+)"')
+LIST = re.compile(r"^- \*\*`temporal_transformer`.*\n(?:- .*\n)*", re.M)
+
+
+def main() -> int:
+    key = _parser().parse_args().name
+    _refuse_incomplete_checkout()
+    _refuse_key(key)
+    made = {pattern.format(key): filled(template, key) for template, pattern in MADE.items()}
+    changed = {path: with_line(path, filled(template, key)) for template, path in LISTS.items()}
+    changed[PUBLISHED] = with_published_name(key)
+    for path, text in {**made, **changed}.items():
+        (ROOT / path).write_text(text, encoding="utf-8", newline="\n")
+    for title, lines in {"Made:": made, "Added it to:": changed, "Next:": next_steps(key)}.items():
+        print("\n  ".join([title, *lines]))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="its key: lower-case letters, digits and underscores, such as my_mixer")
+    return parser
+
+
+def _refuse_incomplete_checkout() -> None:
+    needed = [*LISTS.values(), PUBLISHED, *(str(Path(pattern).parent) for pattern in MADE.values())]
+    missing = [path for path in needed if not (ROOT / path).exists()]
+    if missing:
+        raise SetupError(f"{ROOT} has no {missing[0]}, so it is no checkout: clone the repository, and run this there.")
+
+
+def _refuse_key(key: str) -> None:
+    if not KEY.fullmatch(key) or keyword.iskeyword(key) or key in PARTS_OF_DIFFUSERS:
+        raise SetupError(
+            f"NAME is '{key}', which cannot be a key: use lower-case letters, digits and underscores, such as my_mixer."
+        )
+    if len(key) > LONGEST:
+        raise SetupError(f"NAME has {len(key)} letters, at most {LONGEST} fit into a line: choose a shorter one.")
+    if {class_name(key), f"{class_name(key)}Config"} & names_in_use():
+        raise SetupError(
+            f"NAME is '{key}', so its class would be {class_name(key)}, which means something else: choose another one."
+        )
+    for path in (pattern.format(key) for pattern in MADE.values()):
+        if (ROOT / path).exists():
+            raise SetupError(f"NAME is '{key}', but {path} is there already: choose another one.")
+    if key in used_keys():
+        raise SetupError(f"NAME is '{key}', a key that the pack or its tests use already: choose another one.")
+
+
+def class_name(key: str) -> str:
+    return "".join(word.capitalize() for word in key.split("_"))
+
+
+def names_in_use() -> set[str]:
+    """Python's own, and those that the made file imports."""
+    imports = re.findall(r"^(?:from|import) .*", read(TEMPLATES / "module.py.txt"), re.M)
+    return {*dir(builtins), *re.findall(r"\w+", "\n".join(imports))}
+
+
+def used_keys() -> set[str]:
+    """Keys of architectures that are registered somewhere in the checkout, by the guide and by tests too."""
+    folders = ("motion_modules", "docs", "tests")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in (".py", ".md")]
+    return {key for file in files for key in USED.findall(read(file))}
+
+
+def filled(template: str, key: str) -> str:
+    return Template(read(TEMPLATES / template)).substitute(key=key, class_name=class_name(key))
+
+
+def with_line(path: str, line: str) -> str:
+    """The help page with one more line behind its list of architectures."""
+    page = read(ROOT / path)
+    found = LIST.search(page)
+    if not found:
+        raise SetupError(f"{path} has no list of architectures that begins with temporal_transformer: mend that page.")
+    return page[: found.end()] + line + page[found.end() :]
+
+
+def with_published_name(key: str) -> str:
+    """The table of published names, with `key` and none of the inputs that an architecture may have."""
+    names = json.loads(read(ROOT / PUBLISHED))
+    names["LoomNewMotionModel"]["inputs"]["architecture"][key] = {}
+    return json.dumps(names, indent=2) + "\n"
+
+
+def next_steps(key: str) -> list[str]:
+    module, page = (MADE[template].format(key) for template in ("module.py.txt", "page.md.txt"))
+    return [
+        f'change {module}; docs/how-it-works.md explains its parts, in "Write your own in 30 lines"',
+        f"test it: python scripts/test.py {MADE['test.py.txt'].format(key)}",
+        f"test what all architectures keep: python scripts/test.py tests -k {key}",
+        f"say what it does: {page}, its Chinese twin, and its line in the two help pages",
+        f"train it: python demo/loom_mini/train.py motion --architecture {key} "
+        f"--host .comfyui/{NEWEST} --folder CHECKPOINTS (demo/loom_mini/README.md says how to get CHECKPOINTS)",
+    ]
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_as_script(main)

@@ -1,0 +1,72 @@
+"""Every architecture of the pack has a page in both languages, and what these say of its tensors is true."""
+
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.contract import NewSite
+from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from architectures import KEYS
+from host.checkout import ROOT
+from markdown_pages import code_lines, english_links, headings, local_links
+
+FOLDER = ROOT / "docs" / "architectures"
+SITE = NewSite(channels=320, time_channels=1280, positions=32)
+every = pytest.mark.parametrize("key", KEYS)
+ENDINGS = (".md", ".zh.md")
+languages = pytest.mark.parametrize("ending", ENDINGS)
+
+
+def page(key: str, ending: str) -> str:
+    return (FOLDER / f"{key}{ending}").read_text(encoding="utf-8")
+
+
+def module_of(key: str) -> torch.nn.Module:
+    """Without memory for its weights."""
+    architecture = ARCHITECTURES[key]
+    return architecture.module(architecture.config.for_site(SITE), device="meta")
+
+
+def table(text: str) -> list[tuple[str, str]]:
+    """Patterns of names of tensors, with the shape that is written behind each."""
+    return re.findall(r"^\| `(\S+)` \| `(\[.*\])` \|$", text, re.M)
+
+
+def test_no_page_without_an_architecture():
+    assert {file.name for file in FOLDER.iterdir()} == {
+        f"{key}{ending}" for key in KEYS for ending in (".md", ".zh.md")
+    }
+
+
+@every
+@languages
+def test_its_table_has_the_shape_of_every_tensor(key, ending):
+    rows, tensors = table(page(key, ending)), module_of(key).state_dict()
+    found = {name: [shape for pattern, shape in rows if fnmatchcase(name, pattern)] for name in tensors}
+    assert found == {name: [str(list(tensor.shape))] for name, tensor in tensors.items()}
+    assert [pattern for pattern, _ in rows if not any(fnmatchcase(name, pattern) for name in tensors)] == []
+
+
+@every
+@languages
+def test_it_counts_the_weights(key, ending):
+    assert f"{sum(weight.numel() for weight in module_of(key).parameters()):,} " in page(key, ending)
+
+
+@every
+@languages
+def test_it_leads_to_the_code_and_to_the_guide(key, ending):
+    source = ARCHITECTURES[key].module.__module__.partition(".")[2].replace(".", "/")
+    assert {f"../../{source}.py", f"../how-it-works{ending}"} <= set(local_links(page(key, ending)))
+
+
+@every
+def test_both_languages_say_the_same(key):
+    english, chinese = page(key, ".md"), page(key, ".zh.md")
+    assert english.startswith(f"# `{key}`\n") and chinese.startswith(f"# `{key}`\n")
+    assert headings(english) == headings(chinese)
+    assert code_lines(english) == code_lines(chinese)
+    assert table(english) == table(chinese)
+    assert f"{key}.zh.md" in local_links(english) and f"{key}.md" in local_links(chinese)
+    assert english_links(english) == english_links(chinese)
