@@ -22,6 +22,7 @@ BENCHMARKS = {
     "step": "step",
     "windows": "windows",
     "report": "report",
+    "architectures": "architectures",
     "profile": "hot_spots",
 }
 

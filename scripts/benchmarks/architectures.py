@@ -1,0 +1,45 @@
+"""A sampling step of a full-size SD1.5 with fresh motion modules of each architecture, over AnimateDiff's own."""
+
+from collections.abc import Iterator
+
+from . import Run
+from .measuring import Figure, Sample, compare, in_turn, timed
+from .models import compute_in, pack, random_sd15
+from .step import evaluate, forget_models
+
+USUAL = "temporal_transformer"
+CPU_SIZES = (64, 128)
+
+
+def figures(run: Run) -> Iterator[Figure]:
+    sizes = CPU_SIZES if run.device.type == "cpu" else run.sizes
+    for dtype in run.dtypes:
+        compute_in(dtype)
+        plain = random_sd15(dtype)
+        for key in pack("motion_modules.registry").architectures().usable:
+            if key != USUAL:
+                yield from (_compare(run, plain, key, size, dtype) for size in sizes)
+                forget_models()
+
+
+def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
+    clip = pack("motion_modules.fresh").Clip(run.frames, height=size, width=size)
+    motion_models = {name: pack("motion_modules.fresh").new_motion_model(plain, name, clip) for name in (key, USUAL)}
+    contestants = {name: _animated(plain, motion_model) for name, motion_model in motion_models.items()}
+    for model in contestants.values():
+        evaluate(model, run.frames, size, lambda step: step())
+    steps = {name: lambda model=model: _step(run, model, size) for name, model in contestants.items()}
+    sites, usual_sites = (len(motion_model.sites) for motion_model in motion_models.values())
+    note = "" if sites == usual_sites else f", at {sites} sites instead of {usual_sites}"
+    name = f"step {size}x{size}, {run.frames} frames, CFG, {dtype}"
+    return compare(name, in_turn(steps, run.repetitions), note=note)
+
+
+def _animated(plain, motion_model):
+    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.placement").MotionSettings())
+
+
+def _step(run: Run, model, size: int) -> Sample:
+    samples: list[Sample] = []
+    evaluate(model, run.frames, size, lambda step: samples.append(timed(step, run.device)))
+    return samples[0]
