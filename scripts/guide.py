@@ -1,4 +1,4 @@
-"""Runs the snippets of docs/how-it-works.md one after another, for the Python that test.py sets up.
+"""Runs the snippets of a page, by default docs/how-it-works.md, one after another, for the Python that test.py sets up.
 
 `python -i scripts/guide.py` then stays in their namespace, to try things out.
 """
@@ -29,13 +29,14 @@ def run(document: Path, namespace: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path, nargs="?", default=GUIDE, help="such as CONTRIBUTING.md")
     parser.add_argument("--host", type=Path, default=HOSTS / "0.30.0", help="folder of a ComfyUI")
     options = parser.parse_args()
     sys.path.append(str(ROOT / "demo"))
     from loom_mini.host_tree import use_host
 
     use_host(options.host)
-    run(GUIDE, vars(sys.modules["__main__"]))
+    run(options.page.resolve(), vars(sys.modules["__main__"]))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", choices=SUPPORTED, help="run the server tests, and only these, in this ComfyUI")
     parser.add_argument("--require-browser", action="store_true", help="no browser is a failure, not a reason to skip")
+    parser.add_argument("--coverage", action="store_true", help="also list the lines of the pack that no test ran")
     return parser
 
 
@@ -48,6 +49,7 @@ def _static_checks(python: Path) -> dict[str, Command]:
 
 def _pytest(python: Path, options: argparse.Namespace, arguments: list[str]) -> Command:
     own = ["--host-version", options.host or NEWEST] + ["--require-browser"] * options.require_browser
+    own += ["--cov", "--cov-report=term"] * options.coverage
     where = ["tests/host"] if options.host and not any(argument.startswith("tests") for argument in arguments) else []
     return [python, "-m", "pytest", *own, *_in_parallel(), *where, *arguments]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
-from markdown_pages import code_lines, headings, local_links
+from architectures import KEYS
+from markdown_pages import code_lines, english_links, headings, local_links
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in
@@ -16,7 +17,9 @@ SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 READMES = ["README.md", "README.zh.md"]
 PAGES = [f"web/docs/{schema.node_id}/{language}.md" for schema in SCHEMAS for language in LANGUAGES]
 GUIDES = ["docs/how-it-works.md", "docs/how-it-works.zh.md"]
-WRITTEN = [*READMES, *GUIDES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
+ARCHITECTURES = [f"docs/architectures/{key}{ending}" for key in KEYS for ending in (".md", ".zh.md")]
+CONTRIBUTING = ["CONTRIBUTING.md", "CONTRIBUTING.zh.md"]
+WRITTEN = [*READMES, *GUIDES, *CONTRIBUTING, "CHANGELOG.md", *PAGES, *ARCHITECTURES]
 COMMANDS = ["python scripts/demo.py", "python scripts/test.py"]
 
 
@@ -63,6 +66,7 @@ def test_help_page_explains_every_input_output_and_choice(schema, language):
     names = [each.id for each in inputs] + [each.display_name for each in schema.outputs]
     missing = [name for name in names if f"- **`{name}`" not in page]
     choices = {"beta_schedule": "`{}`", "family": "**{}", "schedule": "**`{}`**", "fuse": "`{}`"}
+    choices["architecture"] = "\n- **`{}`**"
     for each in inputs:
         written = choices.get(each.id, "")
         options = [getattr(option, "key", option) for option in getattr(each, "options", [])]
@@ -136,14 +140,12 @@ def test_readmes_have_the_same_structure():
     assert headings(english) == headings(chinese)
     assert code_lines(english) == code_lines(chinese)
     assert english.count("\n|") == chinese.count("\n|")
-    links = [re.sub(r"/zh\.md$", "/en.md", link) for link in local_links(chinese)]
-    assert [link for link in links if link != "README.md"] == [
-        link for link in local_links(english) if link != "README.zh.md"
-    ]
+    assert english_links(english) == english_links(chinese)
 
 
-def test_contributing_names_paths_that_exist():
-    named = re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`", read("CONTRIBUTING.md"))
+@pytest.mark.parametrize("page", CONTRIBUTING)
+def test_contributing_names_paths_that_exist(page):
+    named = re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`", read(page))
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
 

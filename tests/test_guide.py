@@ -1,14 +1,10 @@
 """The guide is true: its snippets run, both languages have the same ones, and its pictures say what the code says."""
 
-import sys
-from types import ModuleType
-
 import pytest
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from diagrams import full_size, shapes_picture, unet_picture, window_picture
 from draw_diagrams import DATA, PICTURES, draw_all
 from guide import GUIDE, run, snippets
-from markdown_pages import headings, local_links
+from markdown_pages import english_links, headings, imported, local_links
 from PIL import Image
 
 CHINESE = GUIDE.with_suffix(".zh.md")
@@ -16,14 +12,9 @@ PAGES = [GUIDE, CHINESE]
 
 
 @pytest.fixture
-def namespace(monkeypatch) -> dict:
-    """That of a module which is imported, as a pack is; it is forgotten at the end, with what it registers."""
-    module = ModuleType("how_it_works")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    before = dict(ARCHITECTURES)
-    yield vars(module)
-    ARCHITECTURES.clear()
-    ARCHITECTURES.update(before)
+def namespace():
+    with imported("how_it_works") as names:
+        yield names
 
 
 def test_every_snippet_runs(namespace):
@@ -44,8 +35,7 @@ def test_both_languages_have_the_same_code_headings_and_links():
     english, chinese = (page.read_text(encoding="utf-8") for page in PAGES)
     assert [code for _, code in snippets(english)] == [code for _, code in snippets(chinese)]
     assert headings(english) == headings(chinese)
-    links = [set(local_links(page)) - {each.name for each in PAGES} for page in (english, chinese)]
-    assert links[0] == links[1]
+    assert set(english_links(english)) == set(english_links(chinese))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

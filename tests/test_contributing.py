@@ -1,0 +1,91 @@
+"""CONTRIBUTING is true: its snippets run and say what it quotes, in both languages, and its worked example works."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.contract import MotionInputs
+from animatediff_loom.motion_modules.gradient_report import gradient_report
+from guide import run
+from host.checkout import ROOT
+from markdown_pages import english_links, headings, imported
+from new_module import LISTS, MADE, PUBLISHED, filled
+
+ENGLISH, CHINESE = ROOT / "CONTRIBUTING.md", ROOT / "CONTRIBUTING.zh.md"
+EXAMPLE = "temporal_shift"
+EXAMPLES = "animatediff_loom.motion_modules.examples"
+
+
+def fenced(page: Path) -> list[tuple[str, str]]:
+    """Every block of code, with its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for own, code in fenced(page) if own == language]
+
+
+def test_recipes_run_and_say_what_is_quoted(capsys):
+    with imported("contributing") as namespace:
+        run(ENGLISH, namespace)
+    said, quoted = capsys.readouterr().out.splitlines(), "".join(blocks(ENGLISH, "text")).splitlines()
+    assert quoted
+    assert [line for line in quoted if line not in said] == []
+
+
+def test_both_languages_have_the_same_headings_tables_and_links():
+    english, chinese = (page.read_text(encoding="utf-8") for page in (ENGLISH, CHINESE))
+    assert headings(english) == headings(chinese)
+    assert english.count("\n|") == chinese.count("\n|")
+    assert set(english_links(english)) == set(english_links(chinese))
+
+
+def test_both_languages_have_the_same_code():
+    """But for the list of folders, which is in words."""
+    both = [[block for block in fenced(page) if "nodes/  " not in block[1]] for page in (ENGLISH, CHINESE)]
+    assert len(both[0]) > 10
+    assert both[0] == both[1]
+
+
+@pytest.fixture(scope="module")
+def contribution(tmp_path_factory):
+    """What scripts/new_module.py makes, with the changes of the worked example: the module's names and its test's."""
+    folder = tmp_path_factory.mktemp("contribution")
+    files = {template: folder / MADE[template].format(EXAMPLE) for template in ("module.py.txt", "test.py.txt")}
+    for template, file in files.items():
+        file.parent.mkdir(parents=True)
+        file.write_text(filled(template, EXAMPLE), encoding="utf-8", newline="\n")
+    changes = "".join(blocks(ENGLISH, "diff"))
+    subprocess.run(["git", "apply", "-"], cwd=folder, input=changes.encode(), check=True)
+    with imported(f"{EXAMPLES}.{EXAMPLE}") as module:
+        module["__package__"], tests = EXAMPLES, {}
+        for names, file in ((module, files["module.py.txt"]), (tests, files["test.py.txt"])):
+            exec(compile(file.read_text(encoding="utf-8"), file, "exec"), names)  # noqa: S102 - our own files
+        yield module, tests
+
+
+def test_its_own_tests_pass(contribution):
+    tests = [test for name, test in contribution[1].items() if name.startswith("test_")]
+    assert len(tests) == 4
+    for test in tests:
+        test()
+
+
+def test_the_reviewer_is_right(contribution):
+    """What no gradient reaches, and how many weights are left without it, stand in the page."""
+    names, _ = contribution
+    module = names["TemporalShift"](names["TemporalShiftConfig"](320, 320))
+    clip = torch.randn(4, 320, 2, 2, generator=torch.Generator().manual_seed(0))
+    module(clip, MotionInputs(4)).square().mean().backward()
+    (quoted,) = [block for block in blocks(ENGLISH, "console") if block.startswith("gradients")]
+    assert gradient_report(module).text().startswith(quoted)
+    weights = sum(weight.numel() for name, weight in module.named_parameters() if "from_clip" not in name)
+    assert f"'{weights:,} '" in ENGLISH.read_text(encoding="utf-8")
+
+
+def test_the_script_makes_what_is_printed():
+    (printed,) = [block for block in blocks(ENGLISH, "console") if block.startswith("Made:")]
+    paths = [*(pattern.format(EXAMPLE) for pattern in MADE.values()), *LISTS.values(), PUBLISHED]
+    assert [line.strip() for line in printed.splitlines() if line.startswith(" ")] == paths
