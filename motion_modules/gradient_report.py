@@ -186,7 +186,7 @@ def _place(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
 
 def _measure(parameters: list[nn.Parameter]) -> tuple[float | None, float | None]:
     """Norm and largest absolute value of the gradients, which are None when no parameter has one."""
-    gradients = [parameter.grad.detach() for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return None, None
     pairs = [_norm_and_largest(gradient) for gradient in gradients]
@@ -204,7 +204,7 @@ def _norm_and_largest(gradient: torch.Tensor) -> tuple[float, float]:
 
 def _closes(parameters: list[nn.Parameter], measured: tuple[float | None, float | None]) -> bool:
     """Whether a layer of zeros, which gradients do reach, lets none through to those before it."""
-    return bool(measured[1]) and not any(bool(parameter.detach().any()) for parameter in parameters)
+    return bool(measured[1]) and not any(bool(parameter.any()) for parameter in parameters)
 
 
 def _verdict(measured: tuple[float | None, float | None], limits: GradientLimits, waits: bool) -> str:

@@ -6,8 +6,8 @@ With z_f the normalised features of frame f at one position, e the timestep embe
     v_f        = W_in ((1 + s_f) z_f + b_f)
     out_f      = x_f + W_out gelu(v_f + sum_g softmax(A)_fg v_g)
 
-Scale and shift: Perez et al. 2018, "FiLM", section 2; from the timestep: Dhariwal and Nichol 2021, section 4.3.
-Mixing by learned weights that no content changes: Tay et al. 2021, "Synthesizer", section 3.1.2 (random); each of the
+Scale and shift: Perez et al. 2018, "FiLM", section 2; from the timestep: Dhariwal and Nichol 2021, section 3.1.
+Mixing by learned weights that no content changes: Tay et al. 2021, "Synthesizer", the random one; each of the
 heads has a matrix A of its own, whose softmax runs over the frames that are there. W_out is zero at the start.
 """
 

@@ -25,7 +25,7 @@ STAGES = {
     "vae": ["--steps", "1", "--batch", "2", "--detect-anomaly"],
     "latents": ["--steps", "1", "--batch", "2"],
     "image": ["--steps", "1", "--batch", "2", "--precision", "bf16"],
-    "motion": ["--steps", "1", "--batch", "1", "--precision", "fp16", "--checkpointing"],
+    "motion": ["--steps", "1", "--batch", "1", "--checkpointing"],
     "decoder": ["--steps", "1", "--batch", "2"],
     "evaluate": ["--steps", "1", "--batch", "1"],
     "export": [],
@@ -175,7 +175,7 @@ def run(tree: Path, folder: Path, stage: str, *options: str) -> subprocess.Compl
 @pytest.mark.timeout(1800)
 def test_every_stage_runs_and_the_files_are_those_of_the_shipped_model(tmp_path: Path, tree: Path):
     for stage, options in STAGES.items():
-        done = run(tree, tmp_path, stage, *options)
+        done = run(tree, tmp_path, stage, "--size", "32", *options)
         assert done.returncode == 0, done.stdout + done.stderr
     for name in ("loom_mini.safetensors", "loom_mini_motion.safetensors"):
         made, shipped = (comfy.utils.load_torch_file(str(folder / name)) for folder in (tmp_path, SCRIPT.parent))
