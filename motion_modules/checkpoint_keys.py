@@ -48,10 +48,12 @@ def spelling_of(keys: Mapping[str, object]) -> str:
 
 
 def foreign_architecture(keys: Iterable[str]) -> str | None:
-    """The first key of an architecture that nobody has registered, in a file that holds none but such; else None."""
+    """The first key that nobody has registered: of a member of a stack, or in a file with no others; else None."""
     known = {*architectures().usable, *PARTS_OF_DIFFUSERS}
-    found = dict.fromkeys(key for match in map(_site.search, keys) if match for key in _keys(match[4]))
-    return None if known & found.keys() else next(iter(found), None)
+    found = dict.fromkeys(tuple(_keys(match[4])) for match in map(_site.search, keys) if match)
+    alone = not any(key in known for members in found for key in members)
+    foreign = ((key, len(members) > 1) for members in found for key in members if key not in known)
+    return next((key for key, in_stack in foreign if in_stack or alone), None)
 
 
 def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

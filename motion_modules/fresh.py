@@ -14,7 +14,7 @@ from .families import SDXL
 from .motion_model import MotionModel, MotionModules, Site
 from .own_files import custom_family
 from .registry import Architecture, architectures
-from .site_patterns import ALL, sites_like
+from .site_patterns import ALL, patterns_in, sites_like
 from .unet_sites import UNetSite, base_model, unet_sites
 
 LATENT = 8  # pixels of a picture for one of its latent
@@ -57,7 +57,7 @@ def new_motion_model(
             "load a Stable Diffusion 1.5 or SDXL checkpoint."
         )
     if isinstance(sites, str):
-        sites = None if sites.strip() == ALL else sites_like(sites, unet_sites(unet), "the UNet")
+        sites = None if ALL in patterns_in(sites) else sites_like(sites, unet_sites(unet), "the UNet")
     base = base_model(model)
     clip = clip or (Clip(height=SDXL_SIZE, width=SDXL_SIZE) if base == SDXL else Clip())
     kind = architectures()[architecture]
@@ -67,7 +67,7 @@ def new_motion_model(
         [kind],
         filled,
         base=base or type(model.model.model_config).__name__,
-        default_positions=clip.positions,
+        default_positions=_positions(clip),
         trained_frames=clip.frames,
         beta_schedule=beta_schedule,
     )
@@ -86,7 +86,7 @@ def new_sites(
             f"The UNet has no place '{missing[0]}' for a motion module: choose from {', '.join(found)}."
         )
     wanted = {name: site for name, site in found.items() if sites is None or name in sites}
-    made = {name: _new_site(architecture, site, clip) for name, site in wanted.items()}
+    made = {name: _new_site(architecture, name, site, clip) for name, site in wanted.items()}
     objections = {name: made[name].objection(_size(site, clip)) for name, site in wanted.items()}
     _refuse_large(architecture, objections, all_of_them=sites is None)
     return {name: site for name, site in made.items() if not objections[name]}
@@ -106,9 +106,21 @@ def fresh_modules(sites: Mapping[str, Site], seed: int = 0) -> MotionModules:
     return MotionModules(modules)
 
 
-def _new_site(architecture: Architecture, site: UNetSite, clip: Clip) -> Site:
-    positions = max(clip.positions, clip.frames)
-    return Site(architecture, architecture.config.for_site(NewSite(site.channels, site.time_channels, positions)))
+def _new_site(architecture: Architecture, name: str, site: UNetSite, clip: Clip) -> Site:
+    """The site, once the code of the architecture, which may be another's, has built a module of this width."""
+    try:
+        config = architecture.config.for_site(NewSite(site.channels, site.time_channels, _positions(clip)))
+        architecture.module(config, device="meta")
+    except Exception as error:
+        raise MotionModelError(
+            f"There can be no {architecture.key} at '{name}', since its code fails for {site.channels} channels with "
+            f"{type(error).__name__} ({error}): choose other sites, or correct its code."
+        ) from error
+    return Site(architecture, config)
+
+
+def _positions(clip: Clip) -> int:
+    return max(clip.positions, clip.frames)
 
 
 def _size(site: UNetSite, clip: Clip):

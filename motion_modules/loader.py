@@ -19,7 +19,7 @@ from .motion_model import MotionModel, Site
 from .other_files import refuse_other_files
 from .own_files import Header, custom_family, read_header, refuse_unregistered
 from .registry import Architectures, architectures, log_refused
-from .stacking import kind_named
+from .stacking import keys_in, kind_named
 
 LARGEST_DIMENSION = 16384
 
@@ -98,7 +98,7 @@ def _family(
     if header:
         return header.family, "its header"
     return custom_family(
-        (kind_named(key, known) for key in used), dict.fromkeys(split_key(key)[0] for key in motion)
+        (known[member] for key in used for member in keys_in(key)), dict.fromkeys(split_key(key)[0] for key in motion)
     ), "the names of its tensors"
 
 

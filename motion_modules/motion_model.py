@@ -56,7 +56,10 @@ class Site:
 
     def objection(self, clip: ClipShape) -> str:
         """Why it cannot work on a clip whose feature map has this size here, or nothing."""
-        return self.architecture.objection(self.config, clip)
+        try:
+            return self.architecture.objection(self.config, clip)
+        except Exception as error:  # it is another's code, and may raise anything
+            return f"its own check of the size fails with {type(error).__name__} ({error})"
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,12 @@ def read_header(metadata: Mapping[str, str] | None, name: str) -> Header | None:
         return None
     try:
         content = json.loads(metadata[ENTRY])
+        if content["version"] > VERSION:
+            raise _newer(content["version"], name)
         brought_by = {str(key): str(origin) for key, origin in content["architectures"].items()}
         return Header(_family(content["training"]), brought_by)
+    except MotionModelError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MotionModelError(
             f"Motion model '{name}' has an entry '{ENTRY}' in its header that cannot be read ({type(error).__name__}): "
@@ -116,6 +120,13 @@ def refuse_unregistered(keys: Iterable[str], header: Header | None, file: str) -
             f"Motion model '{file}' is made of motion modules of the architecture '{key}', and {brings} is missing: "
             "install that custom-node pack, or choose another motion model."
         )
+
+
+def _newer(version: int, name: str) -> MotionModelError:
+    return MotionModelError(
+        f"Motion model '{name}' was saved by a newer AnimateDiff Loom (format {version}, here {VERSION}): "
+        "update this pack."
+    )
 
 
 def _family(training: Mapping[str, Any]) -> Family:

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,15 @@ def architectures() -> Architectures:
 
 
 def log_refused(found: Architectures) -> Architectures:
-    """The same; what cannot be used of other packs' modules is told in ComfyUI's log."""
+    """The same; what cannot be used of other packs' modules is told in ComfyUI's log, once."""
     for error in found.refused.values():
-        logging.warning(str(error))
+        _warn_once(str(error))
     return found
+
+
+@lru_cache(maxsize=64)
+def _warn_once(sentence: str) -> None:
+    logging.warning(sentence)
 
 
 def architecture_of(entry: Any, origin: str) -> Architecture:
@@ -145,7 +151,14 @@ def architecture_of(entry: Any, origin: str) -> Architecture:
     if unknown:
         raise _incomplete(named, f"has the part '{unknown[0]}', which is unknown", "take that part out")
     _check_parts(named, entry)
-    return Architecture(**entry, origin=origin)
+    architecture = Architecture(**entry, origin=origin)
+    try:
+        hash(architecture)
+    except TypeError as error:
+        raise _incomplete(
+            named, f"has a part that can change ({error})", "give the config class itself, and plain True or False"
+        ) from error
+    return architecture
 
 
 def _check_parts(named: str, entry: Mapping) -> None:

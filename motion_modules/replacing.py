@@ -98,7 +98,8 @@ def _fitting(name: str, member: _Member, motion_model: MotionModel, modules: Mot
         )
     shapes = {key: tuple(tensor.shape) for key, tensor in member.tensors.items()}
     config = member.kind.config.from_shapes(shapes, family)
-    if replace(config, positions=member.config.positions) != member.config:
+    trained = replace(modules.family, default_positions=family.default_positions)
+    if config != member.kind.config.from_shapes(shapes, trained):
         raise MotionModelError(
             f"The motion module of '{modules.name}' at '{name}' is not normalised as those of '{motion_model.name}' "
             f"({family.name}) are: put one motion model behind the other with two Apply Motion Model nodes."

@@ -1,11 +1,13 @@
 """Sites by short patterns, as a person types them: `down.1, up.*, mid`."""
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from .errors import MotionModelError
 
 ALL = "*"
+SEPARATORS = "[,;，；、\n]"  # noqa: RUF001 - as a Chinese keyboard writes them
 
 
 def sites_like(patterns: str, names: Iterable[str], whose: str) -> list[str]:
@@ -16,7 +18,7 @@ def sites_like(patterns: str, names: Iterable[str], whose: str) -> list[str]:
     none of the sites of `whose`.
     """
     short = {name: _plain(name) for name in names}
-    wanted = [pattern.strip() for pattern in patterns.replace("\n", ",").split(",") if pattern.strip()]
+    wanted = patterns_in(patterns)
     for pattern in wanted or [""]:
         if not any(_fits(name, pattern) for name in short.values()):
             raise MotionModelError(
@@ -24,6 +26,11 @@ def sites_like(patterns: str, names: Iterable[str], whose: str) -> list[str]:
                 f"choose from {', '.join(name.replace('mid.0', 'mid') for name in short.values())}."
             )
     return [name for name, plain in short.items() if any(_fits(plain, pattern) for pattern in wanted)]
+
+
+def patterns_in(text: str) -> list[str]:
+    """Those between commas, Chinese ones too, semicolons and ends of lines."""
+    return [pattern.strip() for pattern in re.split(SEPARATORS, text) if pattern.strip()]
 
 
 def _plain(name: str) -> str:

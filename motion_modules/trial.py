@@ -58,7 +58,16 @@ def _fault(architecture: "Architecture") -> str:
     again = architecture.config.from_shapes(shapes, _OwnTraining())
     if again != config:
         return f"is read back from its own tensors as {again} instead of {config}: correct its from_shapes"
-    return _fault_of_fresh(architecture, module) or _fault_of_any(module)
+    return _fault_of_weights(module) or _fault_of_fresh(architecture, module) or _fault_of_any(module)
+
+
+def _fault_of_weights(module: nn.Module) -> str:
+    names: dict[int, str] = {}
+    for name, tensor in module.state_dict().items():
+        first = names.setdefault(tensor.untyped_storage().data_ptr(), name) if tensor.numel() else name
+        if first != name:
+            return f"has one memory for its weights '{first}' and '{name}', which a file cannot tell: keep one of them"
+    return ""
 
 
 def _fault_of_fresh(architecture: "Architecture", module: nn.Module) -> str:
@@ -94,4 +103,5 @@ def _run(module: nn.Module, x: torch.Tensor, **settings: Any) -> torch.Tensor:
 
 
 def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return bool((one - other).abs().max() > TOLERANCE * max(1.0, float(other.abs().max())))
+    """NaN differs from everything."""
+    return not bool((one - other).abs().max() <= TOLERANCE * max(1.0, float(other.abs().max())))

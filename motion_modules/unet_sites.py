@@ -105,7 +105,7 @@ def base_model(model: ModelPatcher) -> str | None:
 
 def _misfit(motion_model: MotionModel, found: str) -> MotionModelError:
     base = motion_model.family.base or "another model"
-    advice = f"load an {base} checkpoint" if motion_model.family.base else "load the checkpoint of that one"
+    advice = f"load a checkpoint of {base}" if motion_model.family.base else "load the checkpoint of that one"
     return MotionModelError(
         f"Motion model '{motion_model.name}' ({motion_model.family.name}) is made for {base}, but `model` is {found}: "
         f"{advice}, or a motion model that was made for this one."

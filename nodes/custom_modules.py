@@ -9,7 +9,7 @@ from ..motion_modules.contract import UNLIMITED
 from ..motion_modules.errors import MotionModelError
 from ..motion_modules.fresh import Clip, new_motion_model
 from ..motion_modules.own_files import save_motion_model
-from ..motion_modules.registry import OUR_NAME, Architecture, architectures, no_objection
+from ..motion_modules.registry import OUR_NAME, Architecture, architectures, log_refused, no_objection
 from ..motion_modules.replacing import MODES, REPLACE, replace_modules
 from ..motion_modules.site_patterns import ALL
 from ..motion_modules.trial import SITE
@@ -58,7 +58,7 @@ def _option(architecture: Architecture) -> io.DynamicCombo.Option:
 
 def _options() -> list[io.DynamicCombo.Option]:
     """All that are registered now, by other packs too: that of AnimateDiff, this pack's others, those of others."""
-    known = architectures().usable.values()
+    known = log_refused(architectures()).usable.values()
     ordered = sorted(known, key=lambda each: (each.origin != OUR_NAME, each.key != OURS_FIRST))
     return [_option(architecture) for architecture in ordered]
 
@@ -202,6 +202,7 @@ def _new_file(prefix: str) -> Path:
             f"`filename_prefix` is {prefix!r}, which is no name of a file: enter how it begins, such as my_motion."
         )
     try:
+        prefix = prefix.removesuffix(".safetensors")
         folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     except Exception as error:  # the host raises Exception itself for a folder outside
         raise MotionModelError(

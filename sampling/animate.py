@@ -32,6 +32,11 @@ def animate(
         require_fit(model, motion_model)
     if beta_schedule == AS_THE_MODEL:
         return model.clone()
+    if beta_schedule not in BETA_SCHEDULES:
+        raise MotionModelError(
+            f"beta_schedule is '{beta_schedule}', which this version does not know: choose one of "
+            f"{', '.join(BETA_SCHEDULES)} on Apply Motion Model."
+        )
     return with_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
 
 

@@ -20,14 +20,14 @@ MOVING = [combination for combination in ASKED if combination[2] in DIRECTIONS]
 STILL = [combination for combination in ASKED if combination[2] == "still"]
 LEAST_DIRECTION, LEAST_LOOKS, CHANCE, STILL_STEP, JUMPING_STEP = 0.95, 0.9, 0.4, 1.0, 6.0
 
-pytestmark = pytest.mark.timeout(3600)  # 48 clips in the first fixture, up to 15 s each on two busy cores
+pytestmark = pytest.mark.timeout(3600)  # 37 clips in the first fixture, up to 15 s each on two busy cores
 
 
 @pytest.fixture(scope="module")
 def filmed(host_server: Server) -> tuple[list[Combination], list[ClipReading]]:
-    """What was asked for, every combination that is held out with every seed, and what came."""
-    readings = [reading for seed in SEEDS for reading in film_all(host_server, ASKED, seed)]
-    return ASKED * len(SEEDS), readings
+    """All that is held out, and what moves with a second seed as well: what was asked for, and what came."""
+    readings = film_all(host_server, ASKED, SEEDS[0]) + film_all(host_server, MOVING, SEEDS[1])
+    return ASKED + MOVING, readings
 
 
 def moved_as_told(asked: list[Combination], readings: list[ClipReading]) -> float:
@@ -60,7 +60,7 @@ def test_objects_look_as_the_prompt_says_in_every_frame(filmed, name):
 
 @pytest.mark.parametrize("name", ["colour", "shape"])
 def test_objects_do_not_look_as_another_prompt_says(filmed, name):
-    asked, readings = filmed
+    asked, readings = (each[: len(ASKED)] for each in filmed)
     others = asked[7:] + asked[:7]  # the list runs through six colours for each shape: both are others
     assert share(clip_scores(readings, others)[name]) <= 1 - LEAST_LOOKS
 

@@ -1,13 +1,17 @@
 """New motion models, modules swapped at chosen sites, and files of the result, by the Python API and by the nodes."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import folder_paths
 import pytest
 import torch
 from animatediff_loom.motion_modules.attention import WATCHER
 from animatediff_loom.motion_modules.attention_maps import AttentionMaps
-from animatediff_loom.motion_modules.contract import MotionInputs, Views
+from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, Views
+from animatediff_loom.motion_modules.fresh import new_motion_model
 from animatediff_loom.motion_modules.loader import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.own_files import header_of, save_motion_model
 from animatediff_loom.motion_modules.placement import MotionSettings
@@ -17,11 +21,12 @@ from animatediff_loom.motion_modules.site_patterns import sites_like
 from animatediff_loom.motion_modules.unet_sites import unet_sites
 from animatediff_loom.nodes.custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import KEYS, acting, import_pack, made
+from architectures import KEYS, SMALL, acting, import_pack, made
 from clips import sample
 from host_models import tiny_dit, tiny_model
 from motion_files import motion_file
 from refusals import refused
+from torch import nn
 
 SITES = tuple(unet_sites(tiny_model().model.diffusion_model))
 
@@ -246,6 +251,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_gone(output: Path):
         ("down 1.0", 1),
         ("UP.*, up.3", 12),
         ("up_blocks.1.motion_modules.2\nmid_block.motion_modules.0,", 2),
+        ("down.1，mid、up.1.0；up.1.1;up.1.2", 6),  # noqa: RUF001 - as a Chinese keyboard writes them
         ("*.0.0, mid", 3),
     ),
 )
@@ -312,3 +318,103 @@ def test_a_damaged_stack_is_refused(number):
     metadata = header_of(stacked.family, stacked.sites)
     with refused("damaged.safetensors", "temporal_transformer+scale_shift"):
         motion_model_from_tensors(tensors, "damaged.safetensors", metadata=metadata)
+
+
+def test_everywhere_means_wherever_it_can_be_also_beside_other_patterns():
+    sizes = {"width": 1024, "height": 1024}
+    coarse = new(tiny_model(), "space_time_attention", **sizes).sites
+    assert 0 < len(coarse) < len(SITES)
+    assert new(tiny_model(), "space_time_attention", sites="*, down.0", **sizes).sites == coarse
+
+
+@pytest.mark.parametrize("frames", (8, 48))
+def test_the_most_frames_are_the_same_when_loaded_again(frames, output: Path):
+    made_new = new(tiny_model(), "space_time_attention", frames=frames, positions=16)
+    again = load_motion_model(str(output / SaveMotionModel.execute(made_new, "mine.safetensors")[0]))
+    assert again.positions == made_new.positions == max(frames, 16)
+    assert again.sites == made_new.sites
+    assert [file.name for file in output.iterdir()] == ["mine_00001_.safetensors"]
+
+
+class Width(NamedTuple):
+    """A config that dataclasses.replace does not take."""
+
+    channels: int
+    positions: int = UNLIMITED
+
+    @classmethod
+    def for_site(cls, site):
+        return cls(site.channels)
+
+    @classmethod
+    def from_shapes(cls, shapes, training):
+        return cls(*shapes["gain"])
+
+
+class WideOnly(Width):
+    @classmethod
+    def for_site(cls, site):
+        if site.channels < 64:
+            raise ValueError(f"{site.channels} channels are too few")
+        return cls(site.channels)
+
+
+class Gain(nn.Module):
+    def __init__(self, config, ops=nn, **factory):
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(config.channels, **factory))
+
+    def forward(self, x, inputs):
+        return inputs.add(x, x * self.gain.to(x)[:, None, None])
+
+
+@pytest.fixture
+def gain_pack(monkeypatch):
+    """Imports a pack whose module `gain` has this config."""
+
+    def imported(config: type) -> None:
+        pack = ModuleType("/somewhere/custom_nodes/gain_pack")
+        pack.LOOM_MOTION_MODULES = [{"key": "gain", "module": Gain, "config": config, "attends": False}]
+        monkeypatch.setitem(sys.modules, pack.__name__, pack)
+
+    return imported
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modules_of_other_packs_go_into_others_whatever_their_config_is(gain_pack, mode):
+    gain_pack(Width)
+    model = tiny_model()
+    trained, mine = acting(model, "temporal_transformer"), acting(model, "gain")
+    mixed = replace_modules(trained, mine, "mid", mode)
+    assert not torch.equal(film(model, mixed), film(model, trained))
+
+
+def test_code_that_fails_for_a_width_is_refused(gain_pack):
+    gain_pack(WideOnly)
+    with refused("gain", "down_blocks.0.motion_modules.0", "ValueError", "32 channels are too few"):
+        new(tiny_model(), "gain")
+
+
+def test_a_stack_without_header_names_the_missing_member():
+    model = tiny_model()
+    stacked = replace_modules(acting(model, "temporal_transformer"), acting(model, "scale_shift"), "mid", "stack")
+    tensors = {name.replace("+scale_shift.", "+unheard_of."): tensor for name, tensor in weights(stacked).items()}
+    with refused("stacked.pt", "'unheard_of'", "install"):
+        motion_model_from_tensors(tensors, "stacked.pt")
+    again = motion_model_from_tensors(weights(stacked), "stacked.pt")
+    assert again.family.name == "custom scale_shift and temporal_transformer"
+
+
+def test_files_of_a_newer_version_are_refused():
+    motion_model = made(tiny_model(), "scale_shift")
+    metadata = header_of(motion_model.family, motion_model.sites)
+    newer = {name: text.replace('"version": 1', '"version": 2') for name, text in metadata.items()}
+    with refused("newer.safetensors", "format 2", "update"):
+        motion_model_from_tensors(weights(motion_model), "newer.safetensors", metadata=newer)
+
+
+def test_an_unknown_beta_schedule_is_refused_when_it_is_applied():
+    model = tiny_model()
+    motion_model = new_motion_model(model, "scale_shift", SMALL, beta_schedule="cosine")
+    with refused("beta_schedule is 'cosine'", "AnimateDiff (linear)"):
+        animate(model, motion_model, MotionSettings())

@@ -74,6 +74,20 @@ class Broken(Good):
         return x.no_such_thing
 
 
+class Endless(Good):
+    """NaN as soon as its weights are not zero."""
+
+    def forward(self, x, inputs):
+        change = self.mean(x, inputs.frames)
+        return inputs.add(x, torch.where(change == 0, change, torch.nan))
+
+
+class Tied(Good):
+    def __init__(self, config, ops=nn, **factory):
+        super().__init__(config, ops, **factory)
+        self.again = self.mix
+
+
 @dataclass(frozen=True)
 class Forgetful(Config):
     @classmethod
@@ -104,6 +118,7 @@ INCOMPLETE = {
     "key of diffusers": (GOOD | {"key": "norm"}, "'norm'", "cannot stand in a file"),
     "no class": (GOOD | {"module": Good(Config(8))}, "no nn.Module class"),
     "no from_shapes": (GOOD | {"config": NoFromShapes}, "without 'from_shapes'"),
+    "changing part": (GOOD | {"attends": []}, "can change", "unhashable"),
     "no function": (GOOD | {"objection": "too large"}, "'objection'", "no function"),
 }
 BREAKING = {
@@ -111,6 +126,8 @@ BREAKING = {
     "identity": (GOOD | {"module": Restless}, "identity at initialisation", "start at zero"),
     "strength": (GOOD | {"module": Headstrong}, "inputs.strength"),
     "chunks": (GOOD | {"module": Mixed}, "different cond chunks"),
+    "NaN": (GOOD | {"module": Endless}, "inputs.strength"),
+    "one weight twice": (GOOD | {"module": Tied}, "'mix.weight' and 'again.weight'", "one memory"),
     "failing": (GOOD | {"module": Broken}, "AttributeError", "no_such_thing"),
     "from_shapes": (GOOD | {"config": Forgetful}, "channels=128", "from_shapes"),
     "positions": (GOOD | {"config": NoPositions}, "without positions"),

@@ -32,6 +32,6 @@ def peak_of_a_step(model, frames: int) -> int:
 
 
 def test_a_long_clip_needs_little_more_than_a_short_one():
-    model = in_windows(animated(tiny_model()), length=32, overlap=4)
+    model = in_windows(animated(tiny_model()), length=16, overlap=4)
     short, long = (peak_of_a_step(model, frames) for frames in (SHORT, LONG))
     assert long <= 1.1 * short
