@@ -22,7 +22,6 @@ from ..positional_encoding import sinusoidal_positions
 from ..registry import motion_module
 
 HEADS, MOST_TOKENS = 8, 16384
-SHARPNESS = 2.5  # of fresh queries and keys, which are the same: each token then attends to what is like it
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ class SpaceTimeAttention(nn.Module):
         self.to_k = ops.Linear(channels, channels, bias=False, **factory)
         self.to_v = ops.Linear(channels, channels, bias=False, **factory)
         self.to_out = zero(ops.Linear(channels, channels, **factory))
-        with torch.no_grad():
-            self.to_k.weight.copy_(self.to_q.weight.mul_(SHARPNESS))
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`."""
