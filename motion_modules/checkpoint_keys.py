@@ -43,7 +43,7 @@ def spelling_of(keys: Mapping[str, object]) -> str:
     if any(match[2] == "temporal_attentions" for match in matches):
         return HOTSHOT
     known = architectures().usable
-    named = any(known.keys() >= {*_keys(match[4])} for match in matches)
+    named = any(all(key in known for key in _keys(match[4])) for match in matches)
     return ORIGINAL if named else DIFFUSERS
 
 
@@ -73,7 +73,7 @@ def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 def _original_parameter(parameter: str, known: Collection[str]) -> str:
     keys = _keys(parameter)
-    if keys != [_transformer] and {*known} >= {*keys}:
+    if keys != [_transformer] and all(key in known for key in keys):
         return parameter
     if not parameter.startswith(f"{_transformer}."):
         parameter = f"{_transformer}.{parameter}"

@@ -11,6 +11,7 @@ from .errors import MotionModelError
 
 AUTO = "auto"
 SD15, SDXL = "SD1.5", "SDXL"
+USUAL_BETA_SCHEDULE = "AnimateDiff (linear)"
 LCM_ADVICE = "sampler lcm, scheduler sgm_uniform, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
 LIGHTNING_ADVICE = "sampler euler, scheduler sgm_uniform, CFG 1, as many steps as the file's name says"
 
@@ -63,7 +64,7 @@ class Family:
     trained_frames: int = 16
     joint_unet_norm: bool = False
     joint_module_norm: bool = False
-    beta_schedule: str = "AnimateDiff (linear)"
+    beta_schedule: str = USUAL_BETA_SCHEDULE
     advice: str = ""
     own_sites: tuple[str, ...] = ()
 

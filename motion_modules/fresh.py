@@ -9,8 +9,8 @@ from comfy.model_patcher import ModelPatcher
 
 from .assembling import main_dtype, patcher_of
 from .contract import NewSite
-from .errors import MotionModelError
-from .families import SDXL
+from .errors import MotionModelError, cause_of
+from .families import SDXL, USUAL_BETA_SCHEDULE
 from .motion_model import MotionModel, MotionModules, Site
 from .own_files import custom_family
 from .registry import Architecture, architectures
@@ -38,7 +38,7 @@ def new_motion_model(
     clip: Clip | None = None,
     *,
     sites: Collection[str] | str | None = None,
-    beta_schedule: str = "AnimateDiff (linear)",
+    beta_schedule: str = USUAL_BETA_SCHEDULE,
     seed: int = 0,
     name: str = "",
 ) -> MotionModel:
@@ -56,8 +56,6 @@ def new_motion_model(
             f"`model` is a {type(unet).__name__}, but motion modules need a UNet: "
             "load a Stable Diffusion 1.5 or SDXL checkpoint."
         )
-    if isinstance(sites, str):
-        sites = None if ALL in patterns_in(sites) else sites_like(sites, unet_sites(unet), "the UNet")
     base = base_model(model)
     clip = clip or (Clip(height=SDXL_SIZE, width=SDXL_SIZE) if base == SDXL else Clip())
     kind = architectures()[architecture]
@@ -76,10 +74,12 @@ def new_motion_model(
 
 
 def new_sites(
-    unet: UNetModel, architecture: Architecture, clip: Clip, sites: Collection[str] | None = None
+    unet: UNetModel, architecture: Architecture, clip: Clip, sites: Collection[str] | str | None = None
 ) -> dict[str, Site]:
     """The modules that fresh weights are made for, by the names of their sites; see new_motion_model."""
     found = unet_sites(unet)
+    if isinstance(sites, str):
+        sites = None if ALL in patterns_in(sites) else sites_like(sites, found, "the UNet")
     missing = [name for name in sites or () if name not in found]
     if missing:
         raise MotionModelError(
@@ -114,7 +114,7 @@ def _new_site(architecture: Architecture, name: str, site: UNetSite, clip: Clip)
     except Exception as error:
         raise MotionModelError(
             f"There can be no {architecture.key} at '{name}', since its code fails for {site.channels} channels with "
-            f"{type(error).__name__} ({error}): choose other sites, or correct its code."
+            f"{type(error).__name__} ({cause_of(error, 'no message')}): choose other sites, or correct its code."
         ) from error
     return Site(architecture, config)
 

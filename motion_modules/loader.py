@@ -13,7 +13,7 @@ from torch import nn
 from .assembling import main_dtype, patcher_of, split_key
 from .checkpoint_keys import flat_tensors, foreign_architecture, motion_tensors, spelling_of
 from .contract import Shapes, Tensors
-from .errors import MotionModelError
+from .errors import MotionModelError, cause_of
 from .families import AUTO, CheckpointFacts, Family, recognise
 from .motion_model import MotionModel, Site
 from .other_files import refuse_other_files
@@ -140,10 +140,9 @@ def _unsafe(name: str) -> MotionModelError:
 
 
 def _unreadable(name: str, error: Exception) -> MotionModelError:
-    cause = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:") or type(error).__name__
     return MotionModelError(
-        f"Motion model '{name}' could not be read, since it is damaged, cut short or of another kind ({cause}): "
-        "download it again."
+        f"Motion model '{name}' could not be read, since it is damaged, cut short or of another kind "
+        f"({cause_of(error)}): download it again."
     )
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from .contract import Tensors
-from .errors import MotionModelError
+from .errors import MotionModelError, cause_of
 from .families import FAMILIES, Family
 from .motion_model import MotionModel, Site
 from .registry import Architecture
@@ -58,10 +58,9 @@ def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Si
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             path.unlink()
-        cause = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:") or type(error).__name__
         raise MotionModelError(
-            f"The file '{path.name}' could not be written ({cause}): check that the disk has room for it, and that "
-            "its folder may be written."
+            f"The file '{path.name}' could not be written ({cause_of(error)}): check that the disk has room for it, "
+            "and that its folder may be written."
         ) from error
 
 

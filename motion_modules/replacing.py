@@ -48,10 +48,11 @@ def replace_modules(
         _refuse_lora(each)
     _require_same_base(motion_model, modules)
     family = _family(motion_model, chosen)
-    filled = {name: list(_members(motion_model, name)) for name in motion_model.sites}
+    given_up = set(chosen) if mode == REPLACE else set()
+    filled = {name: [] if name in given_up else list(_members(motion_model, name)) for name in motion_model.sites}
     for name in chosen:
-        new = [_fitting(name, member, motion_model, modules, family) for member in _members(modules, name)]
-        filled[name] = [*(filled.get(name, ()) if mode == STACK else ()), *new]
+        new = (_fitting(name, member, motion_model, modules, family) for member in _members(modules, name))
+        filled.setdefault(name, []).extend(new)
     return _put_together(filled, motion_model, family, _name(motion_model, modules, chosen, mode))
 
 

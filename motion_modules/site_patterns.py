@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from .errors import MotionModelError
 
 ALL = "*"
-SEPARATORS = "[,;，；、\n]"  # noqa: RUF001 - as a Chinese keyboard writes them
+SEPARATORS = "[,;\uff0c\uff1b\u3001\n]"  # those of a Chinese keyboard too: full-width , and ; and the list comma
 
 
 def sites_like(patterns: str, names: Iterable[str], whose: str) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .contract import MotionInputs, NewSite
-from .errors import MotionModelError
+from .errors import MotionModelError, cause_of
 
 if TYPE_CHECKING:
     from .registry import Architecture
@@ -36,10 +36,9 @@ def tried_out(architecture: "Architecture") -> "Architecture":
             torch.manual_seed(0)
             fault = _fault(architecture)
     except Exception as error:  # it is another's code, and may raise anything
-        cause = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:") or "no message"
         raise MotionModelError(
-            f"{named} fails when it is tried out on a tiny feature map, with {type(error).__name__} ({cause}): "
-            "correct its code."
+            f"{named} fails when it is tried out on a tiny feature map, with {type(error).__name__} "
+            f"({cause_of(error, 'no message')}): correct its code."
         ) from error
     if fault:
         raise MotionModelError(f"{named} {fault}.")

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 
 from ..motion_modules.contract import UNLIMITED
 from ..motion_modules.errors import MotionModelError
+from ..motion_modules.families import USUAL_BETA_SCHEDULE
 from ..motion_modules.fresh import Clip, new_motion_model
 from ..motion_modules.own_files import save_motion_model
 from ..motion_modules.registry import OUR_NAME, Architecture, architectures, log_refused, no_objection
@@ -90,7 +91,7 @@ class NewMotionModel(io.ComfyNode):
                 io.Combo.Input(
                     "beta_schedule",
                     options=list(BETA_SCHEDULES),
-                    default="AnimateDiff (linear)",
+                    default=USUAL_BETA_SCHEDULE,
                     optional=True,
                     advanced=True,
                     tooltip="The noise schedule that it will be trained with, which auto on Apply Motion Model takes.",
@@ -116,7 +117,7 @@ class NewMotionModel(io.ComfyNode):
         architecture: dict,
         frames: int,
         sites: str,
-        beta_schedule: str = "AnimateDiff (linear)",
+        beta_schedule: str = USUAL_BETA_SCHEDULE,
         seed: int = 0,
     ) -> io.NodeOutput:
         given = {name: architecture[name] for name in ("positions", "width", "height") if name in architecture}

@@ -48,8 +48,7 @@ def _page(run: ReportRun, records: Sequence[SiteRecord], rows: int) -> torch.Ten
     def heat(name: str, title: str, unit: str) -> Panel:
         return HeatMap(title, unit, names, [_over_steps(record, name, facts.steps) for record in records]).panel(rows)
 
-    totals = [record.total() for record in records]
-    seconds = [None if t.seconds is None else t.seconds / max(1, t.calls) * 1000 for t in totals]
+    milliseconds = [record.total().milliseconds for record in records]
     memory = [None if record.peak_bytes is None else record.peak_bytes / 2**20 for record in records]
     return figure(
         title,
@@ -63,7 +62,7 @@ def _page(run: ReportRun, records: Sequence[SiteRecord], rows: int) -> torch.Ten
                 heat("largest_in", "Largest value in", "absolute"), heat("largest_out", "Largest value out", "absolute")
             ),
             side_by_side(
-                Bars("Time", "ms for one run of the module", names, seconds).panel(rows),
+                Bars("Time", "ms for one run of the module", names, milliseconds).panel(rows),
                 Bars("Peak memory", "MiB beyond what was there", names, memory, HUES[1]).panel(rows),
             ),
         ],

@@ -114,6 +114,11 @@ class Sums:
             **added, seconds=seconds, largest_in=largest_in, largest_out=_larger(self.largest_out, other.largest_out)
         )
 
+    @property
+    def milliseconds(self) -> float | None:
+        """Of one call, where there was a clock."""
+        return None if self.seconds is None else self.seconds / max(1, self.calls) * 1000
+
     def numbers(self) -> dict[str, float | None]:
         """Mean, deviation, largest absolute value in and out; `change` is |out - in| / |in|; NaN and Inf are None."""
         mean_in, mean_out = self.mean_in / self.rows, self.mean_out / self.rows

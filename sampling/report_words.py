@@ -76,9 +76,9 @@ def _line(record: SiteRecord) -> str:
 
 
 def _cost(record: SiteRecord, total: Sums) -> str:
-    seconds = "-" if total.seconds is None else f"{total.seconds / max(1, total.calls) * 1000:.1f} ms a run"
+    time = "-" if total.milliseconds is None else f"{total.milliseconds:.1f} ms a run"
     memory = "-" if record.peak_bytes is None else f"{record.peak_bytes / 2**20:.1f} MiB"
-    return f"{seconds}; {memory}"
+    return f"{time}; {memory}"
 
 
 def _site(record: SiteRecord) -> Mapping[str, object]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from . import Run
-from .measuring import Figure, Sample, compare, in_turn, timed
+from .measuring import Figure, compare, in_turn
 from .models import compute_in, pack, random_sd15
-from .step import evaluate, forget_models
+from .step import evaluate, forget_models, step_samples
 
 USUAL = "temporal_transformer"
 CPU_SIZES = (64,)  # a step of all architectures in seconds
@@ -28,7 +28,7 @@ def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
     contestants = {name: _animated(plain, motion_model) for name, motion_model in motion_models.items()}
     for model in contestants.values():
         evaluate(model, run.frames, size, lambda step: step())
-    steps = {name: lambda model=model: _step(run, model, size) for name, model in contestants.items()}
+    steps = {name: lambda model=model: step_samples(run, model, size) for name, model in contestants.items()}
     sites, usual_sites = (len(motion_model.sites) for motion_model in motion_models.values())
     note = "" if sites == usual_sites else f", at {sites} sites instead of {usual_sites}"
     name = f"step {size}x{size}, {run.frames} frames, CFG, {dtype}"
@@ -37,9 +37,3 @@ def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
 
 def _animated(plain, motion_model):
     return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.placement").MotionSettings())
-
-
-def _step(run: Run, model, size: int) -> Sample:
-    samples: list[Sample] = []
-    evaluate(model, run.frames, size, lambda step: samples.append(timed(step, run.device)))
-    return samples[0]

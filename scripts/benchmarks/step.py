@@ -54,7 +54,7 @@ def evaluate(model, frames: int, size: int, how: Evaluate) -> None:
 
 def _compare(run: Run, models: dict, size: int, dtype: str) -> Iterator[Figure]:
     name = f"step {size}x{size}, {run.frames} frames, CFG, {dtype}"
-    contestants = {who: lambda model=model: _samples(run, model, size) for who, model in models.items()}
+    contestants = {who: lambda model=model: step_samples(run, model, size) for who, model in models.items()}
     if run.device.type == "cuda":
         in_turn(contestants, 1)
     repetitions = run.repetitions if run.device.type == "cuda" or size < LONG_STEP else min(2, run.repetitions)
@@ -64,7 +64,7 @@ def _compare(run: Run, models: dict, size: int, dtype: str) -> Iterator[Figure]:
         yield _memory(run, name, models, size)
 
 
-def _samples(run: Run, model, size: int) -> list[Sample]:
+def step_samples(run: Run, model, size: int) -> list[Sample]:
     samples: list[Sample] = []
     count = 5 if run.device.type == "cuda" else 1
     evaluate(model, run.frames, size, lambda step: samples.extend(timed(step, run.device) for _ in range(count)))

@@ -6,7 +6,6 @@ from pathlib import Path
 import comfy.sample
 import pytest
 import torch
-from animatediff_loom.motion_modules.fresh import Clip, new_motion_model
 from animatediff_loom.motion_modules.loader import load_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
 from animatediff_loom.motion_modules.own_files import save_motion_model
@@ -14,11 +13,11 @@ from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.replacing import MODES, REPLACE, STACK, replace_modules
 from animatediff_loom.sampling.animate import animate
+from architectures import acting, made
 from host.loom_mini import MOTION_MODEL
 from loom_mini.loader_node import LoomMiniLoader
 
 FRAMES, LEVEL = 8, "up_blocks.2."
-CLIP = Clip(FRAMES, positions=32, height=64, width=64)
 OTHERS = [key for key in ARCHITECTURES if key != "temporal_transformer"]
 others = pytest.mark.parametrize("key", OTHERS)
 
@@ -40,15 +39,6 @@ def mini():
 @pytest.fixture(scope="module")
 def trained() -> MotionModel:
     return load_motion_model(str(MOTION_MODEL))
-
-
-def made(mini, key: str, noise: float = 0.0) -> MotionModel:
-    """A motion model of the architecture `key`; fresh, or with some noise on its weights."""
-    motion_model = new_motion_model(mini[0], key, CLIP)
-    generator = torch.Generator().manual_seed(1)
-    for weight in motion_model.patcher.model.parameters():
-        weight.add_(noise * torch.randn(weight.shape, generator=generator))
-    return motion_model
 
 
 def evaluate(mini, motion_model: MotionModel) -> Seen:
@@ -77,7 +67,7 @@ def evaluate(mini, motion_model: MotionModel) -> Seen:
 @others
 @pytest.mark.parametrize("mode", MODES)
 def test_all_before_a_custom_module_is_as_it_was(key, mode, mini, trained):
-    mixed = replace_modules(trained, made(mini, key, noise=0.05), LEVEL + "*", mode)
+    mixed = replace_modules(trained, acting(mini[0], key), LEVEL + "*", mode)
     before, after = evaluate(mini, trained), evaluate(mini, mixed)
     order = list(before.outputs)
     first = next(number for number, name in enumerate(order) if name.startswith(LEVEL))
@@ -89,13 +79,13 @@ def test_all_before_a_custom_module_is_as_it_was(key, mode, mini, trained):
 
 @others
 def test_a_fresh_module_behind_a_trained_one_changes_nothing(key, mini, trained):
-    before, after = evaluate(mini, trained), evaluate(mini, replace_modules(trained, made(mini, key), "*", STACK))
+    before, after = evaluate(mini, trained), evaluate(mini, replace_modules(trained, made(mini[0], key), "*", STACK))
     assert torch.equal(before.latents, after.latents)
 
 
 @others
 def test_fresh_modules_in_place_of_trained_ones_switch_off_their_level_alone(key, mini, trained):
-    without = replace_modules(trained, made(mini, key), LEVEL + "*", REPLACE)
+    without = replace_modules(trained, made(mini[0], key), LEVEL + "*", REPLACE)
     seen = evaluate(mini, without)
     chosen = {name for name in seen.inputs if name.startswith(LEVEL)}
     unchanged = {name for name in seen.inputs if torch.equal(seen.inputs[name], seen.outputs[name])}
@@ -105,7 +95,7 @@ def test_fresh_modules_in_place_of_trained_ones_switch_off_their_level_alone(key
 @others
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mixture_makes_the_same_clip_from_its_file(key, mode, mini, trained, tmp_path: Path):
-    mixed = replace_modules(trained, made(mini, key, noise=0.05), "mid, up.0", mode)
+    mixed = replace_modules(trained, acting(mini[0], key), "mid, up.0", mode)
     save_motion_model(mixed, tmp_path / "mixed.safetensors")
     again = load_motion_model(str(tmp_path / "mixed.safetensors"))
     assert torch.equal(evaluate(mini, mixed).latents, evaluate(mini, again).latents)

@@ -1,8 +1,6 @@
 """New motion models, modules swapped at chosen sites, and files of the result, by the Python API and by the nodes."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import folder_paths
@@ -21,7 +19,7 @@ from animatediff_loom.motion_modules.site_patterns import sites_like
 from animatediff_loom.motion_modules.unet_sites import unet_sites
 from animatediff_loom.nodes.custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import KEYS, SMALL, acting, import_pack, made
+from architectures import KEYS, SMALL, acting, import_pack, list_modules, made
 from clips import sample
 from host_models import tiny_dit, tiny_model
 from motion_files import motion_file
@@ -251,7 +249,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_gone(output: Path):
         ("down 1.0", 1),
         ("UP.*, up.3", 12),
         ("up_blocks.1.motion_modules.2\nmid_block.motion_modules.0,", 2),
-        ("down.1，mid、up.1.0；up.1.1;up.1.2", 6),  # noqa: RUF001 - as a Chinese keyboard writes them
+        ("down.1\uff0cmid\u3001up.1.0\uff1bup.1.1;up.1.2", 6),
         ("*.0.0, mid", 3),
     ),
 )
@@ -373,9 +371,7 @@ def gain_pack(monkeypatch):
     """Imports a pack whose module `gain` has this config."""
 
     def imported(config: type) -> None:
-        pack = ModuleType("/somewhere/custom_nodes/gain_pack")
-        pack.LOOM_MOTION_MODULES = [{"key": "gain", "module": Gain, "config": config, "attends": False}]
-        monkeypatch.setitem(sys.modules, pack.__name__, pack)
+        list_modules(monkeypatch, "gain_pack", {"key": "gain", "module": Gain, "config": config, "attends": False})
 
     return imported
 

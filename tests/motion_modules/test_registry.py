@@ -1,15 +1,14 @@
 """What may be registered, and what is refused in one sentence, by the decorator or when a pack's list is read."""
 
-import sys
 from dataclasses import dataclass
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
 from animatediff_loom.motion_modules.registry import ARCHITECTURES, architectures, motion_module
-from architectures import import_pack, made
+from architectures import import_pack, list_modules, made
 from clips import sample
 from host_models import tiny_model
 from motion_files import motion_file
@@ -136,14 +135,8 @@ BREAKING = {
 
 @pytest.fixture
 def pack(monkeypatch):
-    """Imports a pack with a list of these entries, as the host does, under a path."""
-
-    def imported(name: str, *entries: Any) -> None:
-        module = ModuleType(f"/somewhere/custom_nodes/{name}")
-        module.LOOM_MOTION_MODULES = list(entries)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-
-    return imported
+    """Imports a pack with a list of these entries."""
+    return partial(list_modules, monkeypatch)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from animatediff_loom.motion_modules.contract import MotionInputs, NewSite
@@ -60,3 +61,10 @@ def import_pack(name: str, monkeypatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, str(folder), module)
     spec.loader.exec_module(module)
     return module
+
+
+def list_modules(monkeypatch, name: str, *entries: Any) -> None:
+    """As if a pack with a list of these entries had been imported by the host, under its path."""
+    module = ModuleType(f"/somewhere/custom_nodes/{name}")
+    module.LOOM_MOTION_MODULES = list(entries)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
