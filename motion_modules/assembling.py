@@ -1,6 +1,7 @@
 """From tensors in the original spelling to motion modules in the host's patcher, in the precision that it asks for."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import comfy.model_management
 import comfy.ops
@@ -29,7 +30,7 @@ def patcher_of(
 ) -> ModelPatcher:
     """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them.
 
-    The host chooses the precision of weights, unless `dtype` does.
+    The host chooses the precision of weights, unless `dtype` does. It may ask for the same again, for another device.
     """
     device = comfy.model_management.get_torch_device()
     dtype = dtype or comfy.model_management.unet_dtype(
@@ -38,8 +39,26 @@ def patcher_of(
     modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}
     model = MotionModules(modules).requires_grad_(False).eval()
     model.load_state_dict(_complete_tensors(motion, sites, modules, dtype), assign=True)
-    patcher = ModelPatcher if disable_dynamic else CoreModelPatcher
-    return patcher(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+    kind = ModelPatcher if disable_dynamic else CoreModelPatcher
+    patcher = kind(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+    patcher.cached_patcher_init = (_copied_patcher, (model, patcher.backup, sites, dtype))
+    return patcher
+
+
+def unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensors:
+    """The weights as they were put in; the host keeps in the `backup` of its patcher what it patches in place."""
+    return {**model.state_dict(), **{name: kept.weight for name, kept in backup.items()}}
+
+
+def _copied_patcher(
+    model: MotionModules,
+    backup: Mapping[str, Any],
+    sites: Mapping[str, Site],
+    dtype: torch.dtype,
+    disable_dynamic: bool = False,
+) -> ModelPatcher:
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in unpatched_weights(model, backup).items()}
+    return patcher_of(copies, sites, disable_dynamic, dtype)
 
 
 def _module(site: Site, dtype: torch.dtype) -> nn.Module:

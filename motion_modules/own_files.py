@@ -16,6 +16,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from .assembling import unpatched_weights
 from .contract import Tensors
 from .errors import MotionModelError, cause_of
 from .families import FAMILIES, Family
@@ -47,7 +48,8 @@ def save_motion_model(motion_model: MotionModel, path: Path) -> None:
             f"Motion model '{motion_model.name}' has a LoRA on it, which would not be saved: "
             "save the motion model from before the LoRA."
         )
-    save_motion_tensors(motion_model.patcher.model.state_dict(), motion_model.family, motion_model.sites, path)
+    weights = unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
+    save_motion_tensors(weights, motion_model.family, motion_model.sites, path)
 
 
 def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Site], path: Path) -> None:

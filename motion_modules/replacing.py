@@ -7,7 +7,7 @@ from typing import Any
 import comfy.utils
 import torch
 
-from .assembling import patcher_of
+from .assembling import patcher_of, unpatched_weights
 from .contract import Tensors
 from .errors import MotionModelError
 from .families import Family
@@ -79,8 +79,13 @@ def _site(members: list[_Member]) -> Site:
 
 def _members(motion_model: MotionModel, name: str) -> Iterator[_Member]:
     site = motion_model.sites[name]
-    module = motion_model.patcher.model.by_site[name]
-    tensors = {key: tensor.to("cpu", copy=True) for key, tensor in module.state_dict().items()}
+    before = f"{name}.{site.architecture.key}."
+    weights = unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
+    tensors = {
+        key.removeprefix(before): tensor.to("cpu", copy=True)
+        for key, tensor in weights.items()
+        if key.startswith(before)
+    }
     if not isinstance(site.config, StackConfig):
         yield _Member(site.architecture, site.config, tensors)
         return

@@ -5,6 +5,8 @@ import inspect
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import load_motion_model, load_motion_patcher
+from animatediff_loom.motion_modules.replacing import STACK, replace_modules
+from architectures import acting
 from citizen import STEPS, animated, distance, ksampler, motion
 from comfy.model_patcher import ModelPatcher
 from host_models import CPU, copied_weights, same_weights, tiny_model
@@ -69,12 +71,21 @@ def test_a_clone_of_an_animated_model_is_animated(moving):
     assert torch.equal(ksampler(moving.clone().clone()), ksampler(moving))
 
 
-def test_a_motion_model_is_loaded_again_for_each_further_device(file):
+MADE = {
+    "loaded": load_motion_model,
+    "new": lambda file: acting(tiny_model(), "scale_shift"),
+    "replaced": lambda file: replace_modules(load_motion_model(file), acting(tiny_model(), "scale_shift"), "mid, up"),
+    "stacked": lambda file: replace_modules(load_motion_model(file), acting(tiny_model(), "scale_shift"), "up", STACK),
+}
+
+
+@pytest.mark.parametrize("how", MADE)
+def test_each_further_device_has_a_copy_of_the_motion_model(file, how):
     if not hasattr(ModelPatcher, "deepclone_multigpu"):
         pytest.skip("this host has no clones for several GPUs")
     start = tiny_model()
     start.cached_patcher_init = (_fresh_model, ())
-    clip_model = animated(start, load_motion_model(file))
+    clip_model = animated(start, MADE[how](file))
     copy = clip_model.deepclone_multigpu(new_load_device=CPU)
     (ours,), (theirs,) = (patcher.get_nested_additional_models() for patcher in (clip_model, copy))
     assert theirs.model is not ours.model

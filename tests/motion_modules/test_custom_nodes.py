@@ -292,6 +292,19 @@ def test_weights_with_a_lora_are_refused():
         replace_modules(trained, mine, "mid")
 
 
+def test_what_a_lora_of_another_branch_left_in_place_is_neither_saved_nor_taken_over(tmp_path: Path):
+    trained, mine = (acting(tiny_model(), key) for key in ("temporal_transformer", "scale_shift"))
+    before = weights(trained)
+    branch = trained.patcher.clone()
+    branch.add_patches({name: (torch.ones_like(weight),) for name, weight in before.items() if weight.ndim == 2})
+    branch.patch_model()
+    assert not same(weights(trained), before)
+    save_motion_model(trained, tmp_path / "saved.safetensors")
+    assert same(weights(load_motion_model(str(tmp_path / "saved.safetensors"))), before)
+    stacked = weights(replace_modules(trained, mine, "mid", "stack"))
+    assert all(torch.equal(stacked[name], before[name]) for name in before if not name.startswith("mid_block"))
+
+
 def test_a_model_that_is_no_unet_is_refused():
     with refused("MMDIT", "need a UNet"):
         new(tiny_dit())
