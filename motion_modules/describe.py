@@ -11,7 +11,7 @@ def describe(motion_model: MotionModel) -> str:
     count = sum(weight.numel() for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights)
     facts = {
-        "file": motion_model.name,
+        "name": motion_model.name,
         "family": family.name,
         "recognised by": motion_model.reason,
         "base model": family.base,
@@ -21,7 +21,7 @@ def describe(motion_model: MotionModel) -> str:
         "frames": f"trained for {family.trained_frames}, {_at_once(motion_model.positions)}",
         "normalisation": _norms(family),
         "beta schedule": family.beta_schedule,
-        "dtype": f"{_dtype(motion_model.file_dtype)} in the file, {_dtype(weights[0].dtype)} loaded",
+        "dtype": f"{_dtype(motion_model.file_dtype)}, loaded as {_dtype(weights[0].dtype)}",
         "size": f"{count / 1e6:.1f} million weights, {size / 2**20:.0f} MiB",
         "advice": family.advice,
     }

@@ -70,7 +70,8 @@ def new_motion_model(
         beta_schedule=beta_schedule,
     )
     patcher = patcher_of(tensors, filled)
-    return MotionModel(name or f"new {architecture}", patcher, family, "made new", main_dtype(tensors), filled)
+    name, reason = name or f"new {architecture}", "New Motion Model, which made it"
+    return MotionModel(name, patcher, family, reason, main_dtype(tensors), filled)
 
 
 def new_sites(

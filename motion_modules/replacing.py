@@ -66,7 +66,8 @@ def _put_together(
         for parameter, tensor in together([member.tensors for member in members]).items()
     }
     patcher = patcher_of(tensors, sites, dtype=_dtype(motion_model))
-    return MotionModel(name, patcher, family, "put together", motion_model.file_dtype, sites)
+    reason = "Replace Motion Modules, which made it"
+    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, sites)
 
 
 def _site(members: list[_Member]) -> Site:

@@ -198,13 +198,13 @@ class SaveMotionModel(io.ComfyNode):
 
 def _new_file(prefix: str) -> Path:
     """A file in the output folder that is not there yet, named and numbered as the host does."""
-    if not prefix.strip() or "\0" in prefix:
+    stem = prefix.removesuffix(".safetensors")
+    if not stem.strip(" ./\\") or "\0" in stem or Path(stem).name.startswith("."):
         raise MotionModelError(
             f"`filename_prefix` is {prefix!r}, which is no name of a file: enter how it begins, such as my_motion."
         )
     try:
-        prefix = prefix.removesuffix(".safetensors")
-        folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+        folder, name, number, _, _ = folder_paths.get_save_image_path(stem, folder_paths.get_output_directory())
     except Exception as error:  # the host raises Exception itself for a folder outside
         raise MotionModelError(
             f"`filename_prefix` is '{prefix}', which is no place in the output folder that can be written: "

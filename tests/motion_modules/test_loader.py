@@ -186,7 +186,7 @@ def test_description():
     text = describe(load(as_diffusers(cast(V2.file(), torch.float16)), V2))
     lines = dict(line.split(": ", 1) for line in text.splitlines())
     assert lines == {
-        "file": "tiny.safetensors",
+        "name": "tiny.safetensors",
         "family": "AnimateDiff v2",
         "recognised by": "4 levels, a mid block, 32 positions, diffusers key names",
         "base model": "SD1.5",
@@ -196,7 +196,7 @@ def test_description():
         "frames": "trained for 16, at most 32 at once",
         "normalisation": "residual blocks frame by frame, motion modules frame by frame",
         "beta schedule": "AnimateDiff (linear)",
-        "dtype": "float16 in the file, float32 loaded",
+        "dtype": "float16, loaded as float32",
         "size": lines["size"],
     }
     weights = sum(tensor.numel() for name, tensor in V2.file().items() if not name.endswith(".pe"))
