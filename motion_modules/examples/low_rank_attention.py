@@ -1,12 +1,14 @@
-"""Attention along frames in few dimensions: a quarter of the channels, a twentieth of the transformer's weights.
+"""Attention along frames in few dimensions: a quarter of the channels, a sixteenth of the transformer's weights.
 
 With Z the normalised tokens of one position, `[frames, channels]`, P learned positions, and r the rank:
 
-    Q, K, V = (Z + P) W_Q, (Z + P) W_K, (Z + P) W_V            W_Q, W_K, W_V in R^(channels x r)
-    out     = x + softmax(Q K^T / sqrt(d)) V W_O               W_O in R^(r x channels), zero at the start
+    Q, K, V, S = (Z + P) W_Q, (Z + P) W_K, (Z + P) W_V, (Z + P) W_S         all W in R^(channels x r)
+    out        = x + (softmax(Q K^T / sqrt(d)) V * (1 + S)) W_O             W_O in R^(r x channels), zero at the start
 
-The change W_V W_O has rank r: Hu et al. 2022, "LoRA", section 4.1, with attention between its two factors. Heads have
-d = 8 dimensions each. The rank is read from the shapes of a file, so that files of any rank load.
+The change has rank r: Hu et al. 2022, "LoRA", section 4.1, with attention between its two factors. The scale S is a
+gate without a nonlinearity, Shazeer 2020, "GLU variants", section 2: attention adds what is seen and when, and where a
+thing goes is their product. Heads have d = 8 dimensions each. The rank is read from the shapes of a file, so that files
+of any rank load.
 """
 
 from dataclasses import dataclass
@@ -52,6 +54,7 @@ class LowRankAttention(nn.Module):
         self.to_q = ops.Linear(channels, rank, bias=False, **factory)
         self.to_k = ops.Linear(channels, rank, bias=False, **factory)
         self.to_v = ops.Linear(channels, rank, bias=False, **factory)
+        self.to_scale = ops.Linear(channels, rank, bias=False, **factory)
         self.to_out = zero(ops.Linear(rank, channels, **factory))
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
@@ -69,4 +72,4 @@ class LowRankAttention(nn.Module):
         q, k, v = self.to_q(z), self.to_k(z), self.to_v(z)
         heads = self.config.rank // HEAD_WIDTH
         mixed = temporal_attention(q, k, v, heads, inputs.attention_scale, inputs.host_options, source=self)
-        return self.to_out(mixed)
+        return self.to_out(mixed * (1 + self.to_scale(z)))

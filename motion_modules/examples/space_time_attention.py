@@ -1,14 +1,20 @@
 """Joint attention over space and time: every position of every frame of a clip attends to every other.
 
-With Z all normalised tokens of a clip, `[frames * height * width, channels]`, and P sinusoids of frame, row, column:
+With Z all normalised tokens of a clip, `[frames * height * width, channels]`, and P their places, sines and cosines of
+frame, row and column in four frequencies each, side by side:
 
-    Q, K, V = (Z + P) W_Q, (Z + P) W_K, (Z + P) W_V
-    out     = x + softmax(Q K^T / sqrt(d)) V W_O,              W_O zero at the start
+    Q, K, V, S = [Z P] W_Q, [Z P] W_K, [Z P] W_V, [Z P] W_S
+    out        = x + (softmax(Q K^T / sqrt(d)) V * (1 + S)) W_O,              W_O zero at the start
 
 Arnab et al. 2021, "ViViT", section 3.3, model 1 (spatio-temporal attention); Bertasius et al. 2021, "TimeSformer",
-section 3 (joint space-time attention). The arithmetic grows with the square of the number of tokens, so that only the
-coarse sites of a UNet can have it: at 512 pixels and 16 frames a first-level site has 65536 tokens, a fourth-level one
-1024. A moving thing is followed from where it was, which attention along frames at one position cannot do.
+section 3 (joint space-time attention). The scale S is a gate without a nonlinearity, Shazeer 2020, "GLU variants",
+section 2: attention adds what is seen and when, and where a thing goes is their product. A moving thing is followed
+from where it was, which attention along frames at one position cannot do.
+
+At the start W_Q and W_K are alike for rows and columns, so that a fresh module looks at the same place in all frames,
+and learns from there; among a thousand tokens that all count the same it finds none. The arithmetic grows with the
+square of the number of tokens, so that only coarse sites can have it: at 512 pixels and 16 frames a first-level site
+has 65536 tokens, a fourth-level one 1024.
 """
 
 from dataclasses import dataclass
@@ -18,10 +24,11 @@ from torch import nn
 
 from ..attention import temporal_attention
 from ..contract import ClipShape, MotionInputs, NewSite, Shapes, Training, zero
-from ..positional_encoding import sinusoidal_positions
 from ..registry import motion_module
 
-HEADS, MOST_TOKENS = 8, 16384
+HEAD_WIDTH, MOST_TOKENS = 32, 16384
+FREQUENCIES, SHARPNESS = 4, 4.0
+OF_AN_AXIS = 2 * FREQUENCIES
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,11 @@ class SpaceTimeAttention(nn.Module):
         self.config = config
         channels = config.channels
         self.norm = ops.GroupNorm(32, channels, eps=1e-6, **factory)
-        self.to_q = ops.Linear(channels, channels, bias=False, **factory)
-        self.to_k = ops.Linear(channels, channels, bias=False, **factory)
-        self.to_v = ops.Linear(channels, channels, bias=False, **factory)
+        seen = channels + 3 * OF_AN_AXIS
+        self.to_q = at_the_same_place(ops.Linear(seen, channels, bias=False, **factory))
+        self.to_k = at_the_same_place(ops.Linear(seen, channels, bias=False, **factory))
+        self.to_v = ops.Linear(seen, channels, bias=False, **factory)
+        self.to_scale = ops.Linear(seen, channels, bias=False, **factory)
         self.to_out = zero(ops.Linear(channels, channels, **factory))
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
@@ -72,16 +81,26 @@ class SpaceTimeAttention(nn.Module):
 
     def attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`[chunks, frames, height, width, channels]` in and out."""
-        z = (tokens + positions(tokens)).flatten(1, 3)
-        q, k, v = self.to_q(z), self.to_k(z), self.to_v(z)
-        attended = temporal_attention(q, k, v, HEADS, inputs.attention_scale, inputs.host_options, source=self)
-        return self.to_out(attended).view(tokens.shape)
+        z = torch.cat([tokens, places(tokens)], dim=-1).flatten(1, 3)
+        q, k, v, scale = self.to_q(z), self.to_k(z), self.to_v(z), self.to_scale(z)
+        heads = self.config.channels // HEAD_WIDTH
+        mixed = temporal_attention(q, k, v, heads, inputs.attention_scale, inputs.host_options, source=self)
+        return self.to_out(mixed * (1 + scale)).view(tokens.shape)
 
 
-def positions(tokens: torch.Tensor) -> torch.Tensor:
-    """`[frames, height, width, channels]`: half of the channels tell the frame, a quarter each the row and column."""
-    *counts, channels = tokens.shape[1:]
-    widths = (channels // 2, channels // 4, channels // 4)
-    tables = [sinusoidal_positions(n, width, tokens.device)[0] for n, width in zip(counts, widths, strict=True)]
-    frame, row, column = tables[0][:, None, None], tables[1][None, :, None], tables[2][None, None]
-    return torch.cat([table.expand(*counts, -1) for table in (frame, row, column)], dim=-1).to(tokens)
+def places(tokens: torch.Tensor) -> torch.Tensor:
+    """`[chunks, frames, height, width, 3 * OF_AN_AXIS]`: of frame, row and column."""
+    chunks, *counts, _ = tokens.shape
+    axes = torch.meshgrid(*(torch.arange(count, device=tokens.device) for count in counts), indexing="ij")
+    angles = torch.stack(axes, dim=-1)[..., None] * 2.0 ** -torch.arange(FREQUENCIES, device=tokens.device)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1).flatten(-2).expand(chunks, *counts, -1).to(tokens)
+
+
+@torch.no_grad()
+def at_the_same_place(layer: nn.Module) -> nn.Module:
+    """Q or K with the same of row and column in every head, SHARPNESS times cosines of distances, and any of frames."""
+    of_frame, of_place = layer.weight[:, -3 * OF_AN_AXIS :].split((OF_AN_AXIS, 2 * OF_AN_AXIS), dim=1)
+    nn.init.normal_(of_frame, std=0.5)
+    gain = (SHARPNESS * HEAD_WIDTH**0.5) ** 0.5
+    of_place.unflatten(0, (-1, HEAD_WIDTH)).copy_(gain * torch.eye(HEAD_WIDTH, 2 * OF_AN_AXIS))
+    return layer

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from animatediff_loom.motion_modules.attention import WATCHER
 from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, NewSite, Views
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.fresh import Clip, fresh_modules, new_motion_model, new_sites
@@ -181,7 +182,7 @@ def test_low_rank_attention_by_its_formula():
     for row in range(2):
         tokens = z[:, :, row, 1] + module.positions[:FRAMES]
         attended = attention(module.to_q(tokens), module.to_k(tokens), module.to_v(tokens), CHANNELS // 32, 1.2)
-        expected = x[:, :, row, 1] + module.to_out(attended)
+        expected = x[:, :, row, 1] + module.to_out(attended * (1 + module.to_scale(tokens)))
         torch.testing.assert_close(result[:, :, row, 1], expected, rtol=0, atol=1e-5)
 
 
@@ -217,18 +218,35 @@ def test_temporal_convolution_takes_clips_of_any_length():
 def test_space_time_attention_by_its_formula():
     module, x = module_of("space_time_attention"), clip(chunks=1)
     z = group_norm(module, x)
-    frame, row, column = (sinusoidal_positions(n, CHANNELS // part)[0] for n, part in ((FRAMES, 2), (2, 4), (3, 4)))
-    tokens = torch.stack(
-        [
-            z[f, :, i, j] + torch.cat([frame[f], row[i], column[j]])
-            for f in range(FRAMES)
-            for i in range(2)
-            for j in range(3)
-        ]
-    )
-    attended = module.to_out(attention(module.to_q(tokens), module.to_k(tokens), module.to_v(tokens), heads=8))
-    expected = x + attended.view(FRAMES, 2, 3, CHANNELS).permute(0, 3, 1, 2)
+    places = [(f, i, j) for f in range(FRAMES) for i in range(2) for j in range(3)]
+    tokens = torch.stack([torch.cat([z[f, :, i, j], *map(waves, (f, i, j))]) for f, i, j in places])
+    attended = attention(module.to_q(tokens), module.to_k(tokens), module.to_v(tokens), heads=2)
+    change = module.to_out(attended * (1 + module.to_scale(tokens)))
+    expected = x + change.view(FRAMES, 2, 3, CHANNELS).permute(0, 3, 1, 2)
     torch.testing.assert_close(module(x, inputs(chunks=1)), expected, rtol=0, atol=1e-5)
+
+
+def waves(number: int) -> torch.Tensor:
+    """What space-time attention is told of the number of a frame, row or column."""
+    angles = [number / divisor for divisor in (1, 2, 4, 8)]
+    return torch.tensor([wave(angle) for wave in (math.sin, math.cos) for angle in angles])
+
+
+def test_fresh_space_time_attention_looks_at_the_same_place_in_all_frames():
+    architecture = ARCHITECTURES["space_time_attention"]
+    torch.manual_seed(0)
+    module = architecture.module(architecture.config.for_site(NewSite(CHANNELS, TIME, 8))).requires_grad_(False)
+    maps = []
+
+    def watch(query, key, heads, *_):
+        q, k = (part[0].unflatten(-1, (heads, -1)).movedim(1, 0) for part in (query, key))
+        maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1))
+
+    module(clip(1, height=8, width=8), inputs(chunks=1, host_options={WATCHER: watch}))
+    seen = maps[0].mean(0).unflatten(0, (FRAMES, 64)).unflatten(-1, (FRAMES, 64))
+    at_the_place = seen.diagonal(dim1=1, dim2=3).mean(-1)
+    assert at_the_place.sum(-1).min() > 0.5
+    assert at_the_place.max() < 0.5
 
 
 def test_space_time_attention_has_no_fine_sites():
