@@ -178,14 +178,14 @@ def _check_parts(named: str, entry: Mapping) -> None:
 
 
 def _listed() -> Iterator[tuple[Any, str]]:
-    """The entries of all lists, each once, though a pack may show its list in several of its modules."""
+    """The entries of all lists with their packs, each once, though a pack may show its list in several modules."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         listed = getattr(module, "__dict__", {}).get(MEETING_PLACE, ())
         for entry in listed if isinstance(listed, (list, tuple)) else [listed]:
             if id(entry) not in seen:
                 seen.add(id(entry))
-                yield entry, Path(name).name
+                yield entry, Path(name).name.partition(".")[0]
 
 
 def _key_in(entry: Any, origin: str) -> str:

@@ -165,6 +165,11 @@ def test_a_pack_may_show_its_list_twice(pack):
     assert "mean" in architectures().usable
 
 
+def test_a_list_in_a_part_of_a_pack_is_that_of_the_pack(pack):
+    pack("mean_pack.modules.mixing", GOOD)
+    assert architectures()["mean"].origin == "mean_pack"
+
+
 def test_a_module_of_another_pack_moves_a_model(monkeypatch, tmp_path):
     import_pack("wobble_pack", monkeypatch)
     model = tiny_model()
