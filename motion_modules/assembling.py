@@ -50,6 +50,7 @@ def unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensor
     return {**model.state_dict(), **{name: kept.weight for name, kept in backup.items()}}
 
 
+@torch.inference_mode(False)
 def _copied_patcher(
     model: MotionModules,
     backup: Mapping[str, Any],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences an even selection is taken
+LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences or places an even selection is taken
 
 Key = tuple[str, str, str, int, torch.device]  # owner, site, attention, frames
 Watcher = Callable[[torch.Tensor, torch.Tensor, int, float, nn.Module | None], None]
@@ -45,18 +45,19 @@ class AttentionMaps:
     def __init__(self):
         self._sums: dict[Key, _Sum] = {}
 
-    def watcher(self, owner: str, site: str, module: nn.Module, frames: int) -> Watcher:
-        """What is to be called with each query and key `[sequences, frames, channels]` of a motion module.
+    def watcher(self, owner: str, site: str, module: nn.Module, frames: int, places: int) -> Watcher:
+        """What is to be called with each query and key `[sequences, tokens, channels]` of a motion module.
 
-        Sequences that are no frames, of attention over space as well, are passed over.
+        Tokens are at most `frames`, or all `places` of each of these, the first frame's first; others are passed over.
         """
         names = _names(module)
 
         @torch.compiler.disable()
         def watch(query, key, heads: int, scale: float, source: nn.Module | None = None) -> None:
-            if query.shape[1] <= frames:
+            there = _frames_in(query.shape[1], frames, places)
+            if there:
                 attention = names.get(id(source), "")
-                self._add((owner, site, attention, query.shape[1], query.device), query, key, heads, scale)
+                self._add((owner, site, attention, there, query.device), query, key, heads, scale)
 
         return watch
 
@@ -71,19 +72,37 @@ class AttentionMaps:
         return [AttentionMap(*place, weights=own.total / own.count) for place, own in found.items()]
 
     def _add(self, key: Key, query: torch.Tensor, keys: torch.Tensor, heads: int, scale: float) -> None:
-        weights = attention_weights(query, keys, heads, scale)
+        weights = attention_weights(query, keys, heads, scale, frames=key[3])
         total, count = weights.sum(dim=0), len(weights)
         own = self._sums.setdefault(key, _Sum(torch.zeros_like(total), 0))
         own.total += total
         own.count += count
 
 
-def attention_weights(query: torch.Tensor, key: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
-    """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences."""
-    sequences, frames, channels = query.shape
-    apart = -(-sequences * heads * frames**2 // LARGEST_PART)
-    q, k = (part[::apart].float().unflatten(2, (heads, channels // heads)).transpose(1, 2) for part in (query, key))
-    return (q @ k.transpose(2, 3) * (scale * (channels // heads) ** -0.5)).softmax(dim=3)
+def attention_weights(query: torch.Tensor, key: torch.Tensor, heads: int, scale: float, frames: int) -> torch.Tensor:
+    """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences.
+
+    Where there are several tokens of each frame, it is what they take on average from all those of another.
+    """
+    q, k = (part.float().unflatten(2, (heads, -1)).transpose(1, 2) for part in _selection(query, key, heads, frames))
+    weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
+    return weights.unflatten(3, (frames, -1)).sum(dim=4).unflatten(2, (frames, -1)).mean(dim=3)
+
+
+def _selection(query: torch.Tensor, key: torch.Tensor, heads: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some of the sequences; of those with several places a frame, all, and in the query some of the places."""
+    sequences, tokens, _ = query.shape
+    apart, places = -(-sequences * heads * tokens**2 // LARGEST_PART), tokens // frames
+    if places == 1:
+        return query[::apart], key[::apart]
+    return query.unflatten(1, (frames, places))[:, :, :: min(apart, places)].flatten(1, 2), key
+
+
+def _frames_in(tokens: int, frames: int, places: int) -> int:
+    """How many frames so many tokens are, or 0 where they are something else."""
+    if tokens <= frames:
+        return tokens
+    return tokens // places if tokens % places == 0 and tokens // places <= frames else 0
 
 
 def _names(module: nn.Module) -> Mapping[int, str]:

@@ -2,8 +2,9 @@
 
 A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x, inputs)`.
 `x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row. Built with
-`torch.nn` as `ops`, the constructor gives fresh weights; in ComfyUI `ops` are its layers and `factory` is a device and
-a dtype. `registry.motion_module` registers it.
+`torch.nn` as `ops`, the constructor gives fresh weights; in ComfyUI `ops` are its layers, which may have none until a
+file is loaded into them, and `factory` is a device and a dtype: what sets weights goes through `layer.parameters()`, as
+`zero` does. `registry.motion_module` registers it.
 """
 
 from collections.abc import Callable, Mapping

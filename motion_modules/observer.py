@@ -60,7 +60,7 @@ class Observer:
     ) -> torch.Tensor:
         """`module(x, inputs)`, with `options` those of the host."""
         if self._draws(site):
-            watcher = self._maps.watcher(owner, site, module, inputs.frames)
+            watcher = self._maps.watcher(owner, site, module, inputs.frames_together, x[0, 0].numel())
             inputs = replace(inputs, host_options={**inputs.host_options, WATCHER: watcher})
         memory = LiveMemory() if self.measures_memory else None
         stop = _start_clock(x.device)

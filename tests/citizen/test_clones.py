@@ -93,6 +93,22 @@ def test_each_further_device_has_a_copy_of_the_motion_model(file, how):
     assert torch.equal(ksampler(copy), ksampler(clip_model))
 
 
+@pytest.mark.parametrize("how", [how for how in MADE if how != "loaded"])
+def test_a_copy_is_without_what_was_patched_in_place(file, how):
+    patcher = MADE[how](file).patcher
+    before = copied_weights(patcher)
+    branch = patcher.clone()
+    branch.add_patches({name: (torch.ones_like(weight),) for name, weight in before.items() if weight.ndim == 2})
+    branch.patch_model()
+    assert not same_weights(patcher, before)
+    make, given = patcher.cached_patcher_init
+    with torch.inference_mode():
+        copy = make(*given, disable_dynamic=True)
+    assert type(copy) is ModelPatcher
+    assert same_weights(copy, before)
+    assert not any(weight.is_inference() for weight in copy.model.parameters())
+
+
 def test_conds_spread_over_clones(file):
     clip_model, spread, evaluations = _on_two_devices(file)
     clip = ksampler(spread)

@@ -7,7 +7,7 @@ from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from animatediff_loom.nodes.custom_modules import NewMotionModel
 from animatediff_loom.sampling.animate import animate
-from architectures import KEYS, SMALL, import_pack
+from architectures import KEYS, SMALL, acting, import_pack
 from clips import sample
 from custom_models import SITES, Width, film, import_gain_pack, new
 from host_models import tiny_dit, tiny_model
@@ -28,6 +28,15 @@ def test_a_new_motion_model_is_the_identity_bit_for_bit(key, base):
     assert {site.architecture.key for site in motion_model.sites.values()} == {key}
     assert motion_model.family.trained_frames == 8
     assert torch.equal(film(model, motion_model), sample(model, steps=1))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_layers_may_have_no_weights_until_a_file_is_loaded(key, monkeypatch):
+    """As the host's have where it pages weights in, by default on NVIDIA cards."""
+    model = tiny_model()
+    expected = film(model, acting(model, key))
+    monkeypatch.setattr("comfy.memory_management.aimdo_enabled", True)
+    assert torch.equal(film(model, acting(model, key)), expected)
 
 
 def test_a_new_motion_model_at_chosen_sites():

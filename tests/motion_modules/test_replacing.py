@@ -94,7 +94,7 @@ def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
     module = stacked.patcher.model.by_site["mid_block.motion_modules.0"]
     assert stacked.attends and stacked.positions == 32
     maps = AttentionMaps()
-    watcher = maps.watcher("mine", "mid", module, frames=4)
+    watcher = maps.watcher("mine", "mid", module, frames=4, places=4)
     x = torch.randn(8, module.config.channels, 2, 2)
     whole = module(x, MotionInputs(4, host_options={WATCHER: watcher}))
     apart = module(x, MotionInputs(4, views=Views((torch.arange(2), torch.arange(2, 4)), (torch.ones(1, 2, 1),) * 2)))

@@ -13,12 +13,14 @@ from animatediff_loom.motion_modules.live_memory import LiveMemory
 from animatediff_loom.motion_modules.loader import motion_model_from_tensors
 from animatediff_loom.motion_modules.observer import OBSERVER, Observer, frame_numbers
 from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
 from animatediff_loom.sampling.animate import animate
 from animatediff_loom.sampling.report_picture import draw, draw_attention
 from animatediff_loom.sampling.report_run import COMPLETE, INTERRUPTED, BadValue, RunFacts, Sums
 from animatediff_loom.sampling.report_words import describe, short_site, to_json
 from animatediff_loom.sampling.sampling_report import ReportSettings, SamplingReport, with_sampling_report
+from architectures import KEYS, acting
 from citizen import animated, ksampler, motion
 from clips import sample, watched
 from comfy.model_management import InterruptProcessingException, unload_all_models
@@ -175,6 +177,18 @@ def test_windows(moving, schedule):
     assert {own.weights.shape for own in run.maps} == {(8, 4, 4)}
 
 
+@pytest.mark.parametrize("schedule", ["static", "view"])
+@pytest.mark.parametrize("key", KEYS)
+def test_every_architecture_in_windows_is_reported(model, key, schedule):
+    windowed = in_windows(animate(model, acting(model, key), MotionSettings()), schedule)
+    run, samples = report_of(windowed, MAPS, frames=7, steps=1)
+    assert torch.equal(samples, sample(windowed, 7, 1))
+    assert run.state == COMPLETE and len(run.records) == 21
+    assert all(record.total().numbers()["change"] > 0 for record in run.records.values())
+    assert {own.weights.shape[1:] for own in run.maps} == ({(4, 4)} if ARCHITECTURES[key].attends else set())
+    assert len({own.site for own in run.maps}) == (21 if ARCHITECTURES[key].attends else 0)
+
+
 @pytest.mark.parametrize("windows", [{}, {"windows_at_once": 1}, {"schedule": "view"}, {"host": True}])
 @pytest.mark.parametrize("frame", [0, 5])
 def test_the_frame_of_a_nan_is_that_of_the_clip(moving, frame, windows):
@@ -310,11 +324,23 @@ def test_attention_maps_are_those_of_the_attention(model):
 
 def test_large_attention_is_drawn_from_an_even_selection():
     q, k = torch.randn(2, 4000, 16, 32, generator=torch.Generator().manual_seed(0)).unbind(0)
-    selected = attention_weights(q, k, 8, 1.0)
+    selected = attention_weights(q, k, 8, 1.0, frames=16)
     assert len(selected) == 2000
     assert selected.numel() <= 2**22
     assert selected.sum(dim=3) == pytest.approx(torch.ones(selected.shape[:3]), abs=1e-4)
-    assert torch.equal(selected[1], attention_weights(q[2:3], k[2:3], 8, 1.0)[0])
+    assert torch.equal(selected[1], attention_weights(q[2:3], k[2:3], 8, 1.0, frames=16)[0])
+
+
+@pytest.mark.parametrize("places", [6, 800])
+def test_attention_over_space_too_is_drawn_between_frames(places):
+    """The mean over places of a frame of what they take from all places of another; of many, every few count."""
+    q, k = torch.randn(2, 1, 5 * places, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+    weights = (q[0] @ k[0].T / 8**0.5).softmax(1)
+    expected = torch.tensor([[weights[i::5, j::5].sum(1).mean() for j in range(5)] for i in range(5)])
+    by_frame = [part.unflatten(1, (places, 5)).transpose(1, 2).flatten(1, 2) for part in (q, k)]
+    found = attention_weights(*by_frame, heads=1, scale=1.0, frames=5)
+    assert found[0, 0] == pytest.approx(expected, abs=1e-5 if places == 6 else 0.02)
+    assert found.sum(dim=3) == pytest.approx(torch.ones(1, 1, 5), abs=1e-5)
 
 
 def test_memory_is_what_lives_at_once():
