@@ -20,8 +20,9 @@ def temporal_attention(
 ) -> torch.Tensor:
     """softmax(s q k^T / sqrt(d)) v along frames, without a mask (AnimateDiff paper, section 4.2).
 
-    `query`, `key`, `value` and the result are `[positions, frames, channels]`; `attention_scale` is s, the factor
-    on the logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed. A
+    `query`, `key`, `value` and the result are `[positions, frames, channels]`, or for attention over space as well
+    `[chunks, frames * places, channels]`, the first frame's places first; `attention_scale` is s, the factor on the
+    logits. An `optimized_attention_override` that another node put into `transformer_options` is obeyed. A
     module with several attentions says which one calls, so that a report can tell their maps apart.
     """
     options = transformer_options or {}

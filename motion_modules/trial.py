@@ -27,6 +27,24 @@ class _OwnTraining:
     joint_module_norm: bool = False
 
 
+class UnloadedLinear(nn.Linear):
+    """As the host's are where it pages weights in, by default on NVIDIA cards: it has none until a file is loaded."""
+
+    def __init__(self, *shape: Any, **factory: Any):
+        super().__init__(*shape, **factory)
+        self.register_parameter("weight", None)
+        self.register_parameter("bias", None)
+
+
+class UnloadedLayers:
+    """Layers of torch, of which linear ones have no weights."""
+
+    Linear = UnloadedLinear
+
+    def __getattr__(self, kind: str) -> type[nn.Module]:
+        return getattr(nn, kind)
+
+
 @lru_cache(maxsize=64)
 def tried_out(architecture: "Architecture") -> "Architecture":
     """The same, once it has kept its promises; else MotionModelError in one sentence."""
@@ -57,7 +75,23 @@ def _fault(architecture: "Architecture") -> str:
     again = architecture.config.from_shapes(shapes, _OwnTraining())
     if again != config:
         return f"is read back from its own tensors as {again} instead of {config}: correct its from_shapes"
-    return _fault_of_weights(module) or _fault_of_fresh(architecture, module) or _fault_of_any(module)
+    return (
+        _fault_of_unloaded(architecture, config)
+        or _fault_of_weights(module)
+        or _fault_of_fresh(architecture, module)
+        or _fault_of_any(module)
+    )
+
+
+def _fault_of_unloaded(architecture: "Architecture", config: Any) -> str:
+    try:
+        architecture.module(config, ops=UnloadedLayers(), device="meta", dtype=torch.float32)
+    except Exception as error:  # it is another's code, and may raise anything
+        return (
+            f"uses weights of a linear layer in its constructor, where ComfyUI may not have made them yet "
+            f"({cause_of(error)}): go through layer.parameters() there"
+        )
+    return ""
 
 
 def _fault_of_weights(module: nn.Module) -> str:

@@ -38,7 +38,8 @@ class Good(nn.Module):
     def __init__(self, config, ops=nn, **factory):
         super().__init__()
         self.mix = ops.Linear(config.channels, config.channels, bias=False, **factory)
-        nn.init.zeros_(self.mix.weight)
+        for weight in self.mix.parameters():
+            nn.init.zeros_(weight)
 
     def mean(self, x, frames: int):
         return self.mix(x.unflatten(0, (-1, frames)).mean(1).movedim(1, -1)).movedim(-1, 1).repeat_interleave(frames, 0)
@@ -55,7 +56,14 @@ class Smaller(Good):
 class Restless(Good):
     def __init__(self, config, ops=nn, **factory):
         super().__init__(config, ops, **factory)
-        nn.init.eye_(self.mix.weight)
+        for weight in self.mix.parameters():
+            nn.init.eye_(weight)
+
+
+class Hasty(Good):
+    def __init__(self, config, ops=nn, **factory):
+        super().__init__(config, ops, **factory)
+        nn.init.zeros_(self.mix.weight)
 
 
 class Headstrong(Good):
@@ -123,6 +131,7 @@ INCOMPLETE = {
 BREAKING = {
     "shape": (GOOD | {"module": Smaller}, "[6, 64, 2, 4] into [6, 64, 1, 4]"),
     "identity": (GOOD | {"module": Restless}, "identity at initialisation", "start at zero"),
+    "unloaded": (GOOD | {"module": Hasty}, "linear layer", "layer.parameters()"),
     "strength": (GOOD | {"module": Headstrong}, "inputs.strength"),
     "chunks": (GOOD | {"module": Mixed}, "different cond chunks"),
     "NaN": (GOOD | {"module": Endless}, "inputs.strength"),
