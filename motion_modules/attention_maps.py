@@ -79,11 +79,14 @@ class AttentionMaps:
         own.count += count
 
 
-def attention_weights(query: torch.Tensor, key: torch.Tensor, heads: int, scale: float, frames: int) -> torch.Tensor:
+def attention_weights(
+    query: torch.Tensor, key: torch.Tensor, heads: int, scale: float, frames: int | None = None
+) -> torch.Tensor:
     """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences.
 
-    Where there are several tokens of each frame, it is what they take on average from all those of another.
+    Where `frames` are fewer than tokens, it is what those of a frame take on average from all those of another.
     """
+    frames = frames or query.shape[1]
     q, k = (part.float().unflatten(2, (heads, -1)).transpose(1, 2) for part in _selection(query, key, heads, frames))
     weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
     return weights.unflatten(3, (frames, -1)).sum(dim=4).unflatten(2, (frames, -1)).mean(dim=3)

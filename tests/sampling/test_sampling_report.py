@@ -324,11 +324,11 @@ def test_attention_maps_are_those_of_the_attention(model):
 
 def test_large_attention_is_drawn_from_an_even_selection():
     q, k = torch.randn(2, 4000, 16, 32, generator=torch.Generator().manual_seed(0)).unbind(0)
-    selected = attention_weights(q, k, 8, 1.0, frames=16)
+    selected = attention_weights(q, k, 8, 1.0)
     assert len(selected) == 2000
     assert selected.numel() <= 2**22
     assert selected.sum(dim=3) == pytest.approx(torch.ones(selected.shape[:3]), abs=1e-4)
-    assert torch.equal(selected[1], attention_weights(q[2:3], k[2:3], 8, 1.0, frames=16)[0])
+    assert torch.equal(selected[1], attention_weights(q[2:3], k[2:3], 8, 1.0)[0])
 
 
 @pytest.mark.parametrize("places", [6, 800])
