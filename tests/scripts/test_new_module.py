@@ -18,8 +18,6 @@ TESTS = [
     *(MADE["test.py.txt"].format(name) for name in (SHORT, LONG)),
     "tests/motion_modules/test_architectures.py",
     "tests/motion_modules/test_gradients.py",
-    "tests/motion_modules/test_replacing.py",
-    "tests/demo/test_custom_modules.py",
     "tests/motion_modules/test_new_motion_model.py::test_every_registered_architecture_is_offered_with_what_it_needs",
     "tests/test_architecture_pages.py",
     "tests/test_docs.py",
