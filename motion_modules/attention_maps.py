@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences or places an even selection is taken
+LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences an even selection is taken
+MOST_PLACES = 64  # of a frame, where attention goes over space as well
 
 Key = tuple[str, str, str, int, torch.device]  # owner, site, attention, frames
 Watcher = Callable[[torch.Tensor, torch.Tensor, int, float, nn.Module | None], None]
@@ -84,28 +85,29 @@ def attention_weights(
 ) -> torch.Tensor:
     """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences.
 
-    Where `frames` are fewer than tokens, it is what those of a frame take on average from all those of another.
+    Where `frames` are fewer than tokens, it is what those of a frame, or some of them all over the picture, take on
+    average from all those of another.
     """
     frames = frames or query.shape[1]
-    q, k = (part.float().unflatten(2, (heads, -1)).transpose(1, 2) for part in _selection(query, key, heads, frames))
-    weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
-    return weights.unflatten(3, (frames, -1)).sum(dim=4).unflatten(2, (frames, -1)).mean(dim=3)
-
-
-def _selection(query: torch.Tensor, key: torch.Tensor, heads: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some of the sequences; of those with several places a frame, all, and in the query some of the places."""
-    sequences, tokens, _ = query.shape
-    apart, places = -(-sequences * heads * tokens**2 // LARGEST_PART), tokens // frames
+    places = query.shape[1] // frames
     if places == 1:
-        return query[::apart], key[::apart]
-    return query.unflatten(1, (frames, places))[:, :, :: min(apart, places)].flatten(1, 2), key
+        apart = -(-len(query) * heads * frames**2 // LARGEST_PART)
+        query, key = query[::apart], key[::apart]
+    q, k = (part.float().unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key))
+    chosen = torch.linspace(0, places - 1, min(places, MOST_PLACES)).long().tolist()
+    return torch.stack([_from_frames(q[:, :, place::places], k, scale, frames) for place in chosen]).mean(dim=0)
+
+
+def _from_frames(q: torch.Tensor, k: torch.Tensor, scale: float, frames: int) -> torch.Tensor:
+    weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
+    return weights.unflatten(3, (frames, -1)).sum(dim=4)
 
 
 def _frames_in(tokens: int, frames: int, places: int) -> int:
     """How many frames so many tokens are, or 0 where they are something else."""
     if tokens <= frames:
         return tokens
-    return tokens // places if tokens % places == 0 and tokens // places <= frames else 0
+    return tokens // places if tokens % places == 0 and 1 < tokens // places <= frames else 0
 
 
 def _names(module: nn.Module) -> Mapping[int, str]:

@@ -28,7 +28,7 @@ class _OwnTraining:
 
 
 class UnloadedLinear(nn.Linear):
-    """As the host's are where it pages weights in, by default on NVIDIA cards: it has none until a file is loaded."""
+    """As the host's are where it pages weights in, by default on NVIDIA cards: none until a file is loaded."""
 
     def __init__(self, *shape: Any, **factory: Any):
         super().__init__(*shape, **factory)
@@ -84,6 +84,7 @@ def _fault(architecture: "Architecture") -> str:
 
 
 def _fault_of_unloaded(architecture: "Architecture", config: Any) -> str:
+    architecture.module(config, ops=nn, device="meta", dtype=torch.float32)
     try:
         architecture.module(config, ops=UnloadedLayers(), device="meta", dtype=torch.float32)
     except Exception as error:  # it is another's code, and may raise anything

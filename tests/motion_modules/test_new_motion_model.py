@@ -1,5 +1,6 @@
 """Untrained motion models of every architecture, by the Python API and by New Motion Model."""
 
+import comfy.ops
 import pytest
 import torch
 from animatediff_loom.motion_modules.fresh import new_motion_model
@@ -32,10 +33,11 @@ def test_a_new_motion_model_is_the_identity_bit_for_bit(key, base):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_layers_may_have_no_weights_until_a_file_is_loaded(key, monkeypatch):
-    """As the host's have where it pages weights in, by default on NVIDIA cards."""
+    """As the host's linear layers have where it pages weights in, by default on NVIDIA cards."""
     model = tiny_model()
     expected = film(model, acting(model, key))
     monkeypatch.setattr("comfy.memory_management.aimdo_enabled", True)
+    assert comfy.ops.manual_cast.Linear(1, 1).weight is None
     assert torch.equal(film(model, acting(model, key)), expected)
 
 

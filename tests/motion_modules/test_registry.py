@@ -57,7 +57,7 @@ class Restless(Good):
     def __init__(self, config, ops=nn, **factory):
         super().__init__(config, ops, **factory)
         for weight in self.mix.parameters():
-            nn.init.eye_(weight)
+            nn.init.ones_(weight)
 
 
 class Hasty(Good):
