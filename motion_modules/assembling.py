@@ -1,7 +1,7 @@
 """From tensors in the original spelling to motion modules in the host's patcher, in the precision that it asks for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.ops
@@ -13,12 +13,23 @@ from torch import nn
 from .contract import Tensors
 from .motion_model import MotionModules, Site
 
+Value = TypeVar("Value")
+
 
 def split_key(key: str) -> tuple[str, str, str]:
     """Site, architecture and parameter."""
     site, _, rest = key.partition(".motion_modules.")
     index, architecture, parameter = rest.split(".", 2)
     return f"{site}.motion_modules.{index}", architecture, parameter
+
+
+def by_path(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    """Parameters of each module, `<site>.<architecture>`, by their own names."""
+    found: dict[str, dict[str, Value]] = {}
+    for key, value in values.items():
+        site, architecture, parameter = split_key(key)
+        found.setdefault(f"{site}.{architecture}", {})[parameter] = value
+    return found
 
 
 def main_dtype(motion: Tensors) -> torch.dtype:
@@ -67,14 +78,10 @@ def _module(site: Site, dtype: torch.dtype) -> nn.Module:
 
 
 def _complete_tensors(motion: Tensors, sites: Mapping[str, Site], modules: Mapping[str, nn.Module], dtype) -> Tensors:
-    grouped: dict[str, Tensors] = {path: {} for path in modules}
-    for key, tensor in motion.items():
-        site, architecture, parameter = split_key(key)
-        grouped[f"{site}.{architecture}"][parameter] = tensor
-    complete: Tensors = {}
+    own, complete = by_path(motion), Tensors()
     for (path, module), site in zip(modules.items(), sites.values(), strict=True):
         exact = {name for name, _ in module.named_buffers()}
-        for key, tensor in site.architecture.complete(grouped[path], site.config).items():
+        for key, tensor in site.architecture.complete(own.get(path, {}), site.config).items():
             complete[f"{path}.{key}"] = tensor if key in exact else _stored(tensor, dtype)
     return complete
 

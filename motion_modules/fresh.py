@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 
 from .assembling import main_dtype, patcher_of
 from .contract import NewSite
-from .errors import MotionModelError, cause_of
+from .errors import MotionModelError, kind_and_cause_of
 from .families import SDXL, USUAL_BETA_SCHEDULE
 from .motion_model import MotionModel, MotionModules, Site
 from .own_files import custom_family
@@ -115,7 +115,7 @@ def _new_site(architecture: Architecture, name: str, site: UNetSite, clip: Clip)
     except Exception as error:
         raise MotionModelError(
             f"There can be no {architecture.key} at '{name}', since its code fails for {site.channels} channels with "
-            f"{type(error).__name__} ({cause_of(error, 'no message')}): choose other sites, or correct its code."
+            f"{kind_and_cause_of(error)}: choose other sites, or correct its code."
         ) from error
     return Site(architecture, config)
 

@@ -10,7 +10,7 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .assembling import main_dtype, patcher_of, split_key
+from .assembling import by_path, main_dtype, patcher_of, split_key
 from .checkpoint_keys import flat_tensors, foreign_architecture, motion_tensors, spelling_of
 from .contract import Shapes, Tensors
 from .errors import MotionModelError, cause_of
@@ -158,19 +158,15 @@ def _facts(tensors: Tensors, motion: Tensors) -> CheckpointFacts:
 
 
 def _sites(motion: Tensors, family: Family, known: Architectures, name: str) -> dict[str, Site]:
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-    for key, tensor in motion.items():
-        site, architecture, parameter = split_key(key)
-        shapes.setdefault(f"{site}.{architecture}", {})[parameter] = tuple(tensor.shape)
     sites: dict[str, Site] = {}
-    for path, tensors in shapes.items():
+    for path, shapes in by_path({key: tuple(tensor.shape) for key, tensor in motion.items()}).items():
         site, _, architecture = path.rpartition(".")
         if site in sites:
             raise MotionModelError(
                 f"Motion model '{name}' has both a {sites[site].architecture.key} and a {architecture} at '{site}': "
                 "keep one of them in the file."
             )
-        sites[site] = _site(path, tensors, family, known, name)
+        sites[site] = _site(path, shapes, family, known, name)
     return sites
 
 

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from .contract import ClipShape
-from .errors import cause_of
+from .errors import kind_and_cause_of
 from .families import Family
 from .registry import Architecture
 
@@ -60,7 +60,7 @@ class Site:
         try:
             return self.architecture.objection(self.config, clip)
         except Exception as error:  # it is another's code, and may raise anything
-            return f"its own check of the size fails with {type(error).__name__} ({cause_of(error, 'no message')})"
+            return f"its own check of the size fails with {kind_and_cause_of(error)}"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Modules of one motion model in another, at chosen sites: in place of its own, or behind them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.utils
 import torch
 
-from .assembling import patcher_of, unpatched_weights
+from .assembling import by_path, patcher_of, unpatched_weights
 from .contract import Tensors
 from .errors import MotionModelError
 from .families import Family
@@ -49,10 +49,13 @@ def replace_modules(
     _require_same_base(motion_model, modules)
     family = _family(motion_model, chosen)
     given_up = set(chosen) if mode == REPLACE else set()
-    filled = {name: [] if name in given_up else list(_members(motion_model, name)) for name in motion_model.sites}
+    own, new = (by_path(unpatched_weights(each.patcher.model, each.patcher.backup)) for each in (motion_model, modules))
+    filled = {
+        name: [] if name in given_up else list(_members(name, site, own)) for name, site in motion_model.sites.items()
+    }
     for name in chosen:
-        new = (_fitting(name, member, motion_model, modules, family) for member in _members(modules, name))
-        filled.setdefault(name, []).extend(new)
+        members = _members(name, modules.sites[name], new)
+        filled.setdefault(name, []).extend(_fitting(name, member, motion_model, modules, family) for member in members)
     return _put_together(filled, motion_model, family, _name(motion_model, modules, chosen, mode))
 
 
@@ -78,15 +81,9 @@ def _site(members: list[_Member]) -> Site:
     return Site(kind, StackConfig(kinds, configs))
 
 
-def _members(motion_model: MotionModel, name: str) -> Iterator[_Member]:
-    site = motion_model.sites[name]
-    before = f"{name}.{site.architecture.key}."
-    weights = unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
-    tensors = {
-        key.removeprefix(before): tensor.to("cpu", copy=True)
-        for key, tensor in weights.items()
-        if key.startswith(before)
-    }
+def _members(name: str, site: Site, weights: Mapping[str, Tensors]) -> Iterator[_Member]:
+    own = weights.get(f"{name}.{site.architecture.key}", {})
+    tensors = {key: tensor.to("cpu", copy=True) for key, tensor in own.items()}
     if not isinstance(site.config, StackConfig):
         yield _Member(site.architecture, site.config, tensors)
         return

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .contract import MotionInputs, NewSite
-from .errors import MotionModelError, cause_of
+from .errors import MotionModelError, cause_of, kind_and_cause_of
 
 if TYPE_CHECKING:
     from .registry import Architecture
@@ -55,8 +55,8 @@ def tried_out(architecture: "Architecture") -> "Architecture":
             fault = _fault(architecture)
     except Exception as error:  # it is another's code, and may raise anything
         raise MotionModelError(
-            f"{named} fails when it is tried out on a tiny feature map, with {type(error).__name__} "
-            f"({cause_of(error, 'no message')}): correct its code."
+            f"{named} fails when it is tried out on a tiny feature map, with "
+            f"{kind_and_cause_of(error)}: correct its code."
         ) from error
     if fault:
         raise MotionModelError(f"{named} {fault}.")

@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import comfy.sample
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import load_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
 from animatediff_loom.motion_modules.own_files import save_motion_model
-from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.replacing import MODES, REPLACE, STACK, replace_modules
-from animatediff_loom.sampling.animate import animate
 from architectures import acting, made
 from host.loom_mini import MOTION_MODEL
 from loom_mini.loader_node import LoomMiniLoader
+from mini_clips import mini_latents
 
 FRAMES, LEVEL = 8, "up_blocks.2."
 OTHERS = [key for key in ARCHITECTURES if key != "temporal_transformer"]
@@ -42,7 +40,6 @@ def trained() -> MotionModel:
 
 
 def evaluate(mini, motion_model: MotionModel) -> Seen:
-    model, clip, _ = mini
     inputs, outputs = {}, {}
 
     def look(name: str):
@@ -53,12 +50,7 @@ def evaluate(mini, motion_model: MotionModel) -> Seen:
 
     sites = motion_model.patcher.model.by_site
     hooks = [module.register_forward_hook(look(name)) for name, module in sites.items()]
-    prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a red circle moving right", "")]
-    noise = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(2))
-    moving = animate(model, motion_model, MotionSettings())
-    latents = comfy.sample.sample(
-        moving, noise, 1, 4.0, "euler", "normal", *prompts, torch.zeros_like(noise), disable_pbar=True, seed=1
-    )
+    latents = mini_latents(mini, motion_model, "a red circle moving right", frames=FRAMES, steps=1, seed=2)
     for hook in hooks:
         hook.remove()
     return Seen(inputs, outputs, latents)

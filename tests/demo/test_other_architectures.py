@@ -7,13 +7,10 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import comfy.sample
 import pytest
 import torch
 from animatediff_loom.motion_modules.loader import load_motion_model
-from animatediff_loom.motion_modules.placement import MotionSettings
 from animatediff_loom.motion_modules.registry import ARCHITECTURES
-from animatediff_loom.sampling.animate import animate
 from host.loom_mini import FOLDER
 from loom_mini.captions import plain_caption
 from loom_mini.diffusion import MOTION_SCHEDULE, Schedule
@@ -25,6 +22,7 @@ from loom_mini.motion_stage import PLAN, VideoModel, build_motion_modules, check
 from loom_mini.scores import clip_scores
 from loom_mini.trainer import Plan, Trainer, averages_of, initialise
 from loom_mini.world import DIRECTIONS, Combination, combinations
+from mini_clips import mini_latents
 
 FRAMES, WIDTH = 4, 64
 OTHERS = tuple(key for key in ARCHITECTURES if key != PLAN.architecture)
@@ -87,12 +85,8 @@ def test_it_is_exported_as_a_motion_model(key: str, folder: Path):
 
 @torch.no_grad()
 def filmed(mini, motion_model, asked: Combination) -> ClipReading:
-    model, clip, autoencoder = mini
-    prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (plain_caption(*asked), "")]
-    noise = torch.randn(16, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    moving, empty = animate(model, motion_model, MotionSettings()), torch.zeros_like(noise)
-    latents = comfy.sample.sample(moving, noise, 12, 4.0, "euler", "normal", *prompts, empty, disable_pbar=True, seed=1)
-    return read_clip(autoencoder.decode(latents).movedim(-1, 1))
+    latents = mini_latents(mini, motion_model, plain_caption(*asked), frames=16, steps=12, seed=1)
+    return read_clip(mini[2].decode(latents).movedim(-1, 1))
 
 
 def test_what_is_shipped_moves_objects_as_told():

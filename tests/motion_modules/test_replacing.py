@@ -15,8 +15,8 @@ from animatediff_loom.nodes.custom_modules import ReplaceMotionModules
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from architectures import KEYS, acting, made
 from clips import sample
-from custom_models import SITES, Width, film, import_gain_pack, new, same, weights
-from host_models import tiny_model
+from custom_models import SITES, Width, film, import_gain_pack, new
+from host_models import copied_weights, same_weights, tiny_model
 from motion_files import motion_file
 from refusals import refused
 
@@ -25,7 +25,7 @@ from refusals import refused
 def test_a_swap_changes_only_its_sites(trained):
     model = tiny_model()
     before, mine = acting(model, trained), acting(model, "scale_shift")
-    kept, taken = weights(before), weights(mine)
+    kept, taken = copied_weights(before.patcher), copied_weights(mine.patcher)
     after = ReplaceMotionModules.execute(before, mine, "down.1, mid")[0]
 
     chosen = [*(name for name in SITES if name.startswith("down_blocks.1.")), "mid_block.motion_modules.0"]
@@ -33,18 +33,21 @@ def test_a_swap_changes_only_its_sites(trained):
     prefixes = tuple(f"{name}." for name in chosen)
     expected = {n: t for n, t in kept.items() if not n.startswith(prefixes)}
     expected |= {n: t for n, t in taken.items() if n.startswith(prefixes)}
-    assert same(weights(after), expected)
+    assert same_weights(after.patcher, expected)
     assert not torch.equal(film(model, after), film(model, before))
 
 
 def test_the_originals_are_untouched():
     model = tiny_model()
     before, mine = acting(model, "temporal_transformer"), acting(model, "temporal_convolution")
-    kept, clips = [weights(each) for each in (before, mine)], [film(model, each) for each in (before, mine)]
+    kept, clips = (
+        [copied_weights(each.patcher) for each in (before, mine)],
+        [film(model, each) for each in (before, mine)],
+    )
     after = replace_modules(before, mine, "up")
     for weight in after.patcher.model.parameters():
         weight.zero_()
-    assert all(same(weights(each), was) for each, was in zip((before, mine), kept, strict=True))
+    assert all(same_weights(each.patcher, was) for each, was in zip((before, mine), kept, strict=True))
     assert all(torch.equal(film(model, each), clip) for each, clip in zip((before, mine), clips, strict=True))
     assert set(before.sites) == set(SITES) and {s.architecture.key for s in before.sites.values()} == {
         "temporal_transformer"
@@ -84,8 +87,8 @@ def test_three_in_a_stack_keep_their_order_and_can_be_replaced():
     (middle,) = (site for name, site in both.sites.items() if name.startswith("mid"))
     assert middle.architecture.key == "scale_shift+temporal_convolution+scale_shift"
     one_by_one = replace_modules(replace_modules(first, second, "mid", "stack"), third, "mid", "stack")
-    assert same(weights(one_by_one), weights(both)) and one_by_one.sites == both.sites
-    assert same(weights(replace_modules(both, first, "mid")), weights(first))
+    assert same_weights(one_by_one.patcher, copied_weights(both.patcher)) and one_by_one.sites == both.sites
+    assert same_weights(replace_modules(both, first, "mid").patcher, copied_weights(first.patcher))
 
 
 def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
@@ -121,8 +124,10 @@ def test_precision_is_that_of_the_motion_model_that_is_changed():
     half = {name: tensor.half() for name, tensor in motion_file(mid=True, positions=32).items()}
     trained = motion_model_from_tensors(half, "v2.safetensors")
     mine = motion_model_from_tensors(motion_file(mid=True, positions=32), "mine.safetensors")
-    dtypes = {name: tensor.dtype for name, tensor in weights(trained).items()}
-    assert {name: tensor.dtype for name, tensor in weights(replace_modules(trained, mine, "*")).items()} == dtypes
+    dtypes = {name: tensor.dtype for name, tensor in copied_weights(trained.patcher).items()}
+    assert {
+        name: tensor.dtype for name, tensor in copied_weights(replace_modules(trained, mine, "*").patcher).items()
+    } == dtypes
 
 
 def test_one_wrong_pattern_among_good_ones_is_refused():
@@ -146,22 +151,22 @@ def test_modules_of_another_width_are_refused():
 
 def test_weights_with_a_lora_are_refused():
     trained, mine = (acting(tiny_model(), key) for key in ("temporal_transformer", "scale_shift"))
-    name = next(iter(weights(trained)))
-    trained.patcher.add_patches({name: (torch.zeros_like(weights(trained)[name]),)})
+    name = next(iter(copied_weights(trained.patcher)))
+    trained.patcher.add_patches({name: (torch.zeros_like(copied_weights(trained.patcher)[name]),)})
     with refused("has a LoRA on it"):
         replace_modules(trained, mine, "mid")
 
 
 def test_what_a_lora_of_another_branch_left_in_place_is_neither_saved_nor_taken_over(tmp_path: Path):
     trained, mine = (acting(tiny_model(), key) for key in ("temporal_transformer", "scale_shift"))
-    before = weights(trained)
+    before = copied_weights(trained.patcher)
     branch = trained.patcher.clone()
     branch.add_patches({name: (torch.ones_like(weight),) for name, weight in before.items() if weight.ndim == 2})
     branch.patch_model()
-    assert not same(weights(trained), before)
+    assert not same_weights(trained.patcher, before)
     save_motion_model(trained, tmp_path / "saved.safetensors")
-    assert same(weights(load_motion_model(str(tmp_path / "saved.safetensors"))), before)
-    stacked = weights(replace_modules(trained, mine, "mid", "stack"))
+    assert same_weights(load_motion_model(str(tmp_path / "saved.safetensors")).patcher, before)
+    stacked = copied_weights(replace_modules(trained, mine, "mid", "stack").patcher)
     assert all(torch.equal(stacked[name], before[name]) for name in before if not name.startswith("mid_block"))
 
 

@@ -10,8 +10,8 @@ from animatediff_loom.motion_modules.own_files import header_of, save_motion_mod
 from animatediff_loom.motion_modules.replacing import MODES, replace_modules
 from animatediff_loom.nodes.custom_modules import SaveMotionModel
 from architectures import acting, import_pack, made
-from custom_models import film, new, same, weights
-from host_models import tiny_model
+from custom_models import film, new
+from host_models import copied_weights, same_weights, tiny_model
 from refusals import refused
 
 
@@ -33,7 +33,7 @@ def test_a_saved_mixture_makes_the_same_clip_bit_for_bit(key, mode, output: Path
     assert file == output / "motion" / "mine_00001_.safetensors"
     again = load_motion_model(str(file))
     assert (again.sites, again.family, again.reason) == (mixed.sites, mixed.family, "its header")
-    assert same(weights(again), weights(mixed))
+    assert same_weights(again.patcher, copied_weights(mixed.patcher))
     assert torch.equal(film(model, again), film(model, mixed))
 
 
@@ -88,7 +88,10 @@ def test_a_stack_without_the_pack_of_one_member_is_refused_by_name(monkeypatch, 
 def test_a_damaged_stack_is_refused(number):
     model = tiny_model()
     stacked = replace_modules(acting(model, "temporal_transformer"), acting(model, "scale_shift"), "mid", "stack")
-    tensors = {name.replace("+scale_shift.1.", f"+scale_shift.{number}."): t for name, t in weights(stacked).items()}
+    tensors = {
+        name.replace("+scale_shift.1.", f"+scale_shift.{number}."): t
+        for name, t in copied_weights(stacked.patcher).items()
+    }
     metadata = header_of(stacked.family, stacked.sites)
     with refused("damaged.safetensors", "temporal_transformer+scale_shift"):
         motion_model_from_tensors(tensors, "damaged.safetensors", metadata=metadata)
@@ -97,10 +100,13 @@ def test_a_damaged_stack_is_refused(number):
 def test_a_stack_without_header_names_the_missing_member():
     model = tiny_model()
     stacked = replace_modules(acting(model, "temporal_transformer"), acting(model, "scale_shift"), "mid", "stack")
-    tensors = {name.replace("+scale_shift.", "+unheard_of."): tensor for name, tensor in weights(stacked).items()}
+    tensors = {
+        name.replace("+scale_shift.", "+unheard_of."): tensor
+        for name, tensor in copied_weights(stacked.patcher).items()
+    }
     with refused("stacked.pt", "'unheard_of'", "install"):
         motion_model_from_tensors(tensors, "stacked.pt")
-    again = motion_model_from_tensors(weights(stacked), "stacked.pt")
+    again = motion_model_from_tensors(copied_weights(stacked.patcher), "stacked.pt")
     assert again.family.name == "custom scale_shift and temporal_transformer"
 
 
@@ -109,4 +115,4 @@ def test_files_of_a_newer_version_are_refused():
     metadata = header_of(motion_model.family, motion_model.sites)
     newer = {name: text.replace('"version": 1', '"version": 2') for name, text in metadata.items()}
     with refused("newer.safetensors", "format 2", "update"):
-        motion_model_from_tensors(weights(motion_model), "newer.safetensors", metadata=newer)
+        motion_model_from_tensors(copied_weights(motion_model.patcher), "newer.safetensors", metadata=newer)

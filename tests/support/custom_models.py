@@ -25,14 +25,6 @@ def new(model, key: str = "scale_shift", frames: int = 8, sites: str = "*", **op
     return NewMotionModel.execute(model, given, frames, sites)[0]
 
 
-def weights(motion_model) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in motion_model.patcher.model.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 class Width(NamedTuple):
     """A config that dataclasses.replace does not take."""
 
