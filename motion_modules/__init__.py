@@ -1,5 +1,5 @@
 """What moves: motion module architectures, their checkpoints, and their place in the host's UNet."""
 
-from . import examples, temporal_transformer
+from . import architectures
 
-__all__ = ["examples", "temporal_transformer"]  # importing an architecture registers it
+__all__ = ["architectures"]  # importing an architecture registers it

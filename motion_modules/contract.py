@@ -7,7 +7,7 @@ file is loaded into them, and `factory` is a device and a dtype: what sets weigh
 `zero` does. `registry.motion_module` registers it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from .errors import MotionModelError
-from .spatial_chunks import spatial_chunks
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
 
+CPU_TOKENS = 2048  # 64 positions of 2 x 16 frames: intermediates stay in the second-level cache
+CUDA_TOKENS = 65536  # half a 512 px picture of 2 x 16 frames: large kernels, and attention below CUDA's grid limit
 UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of frames
 
 
@@ -196,3 +197,15 @@ def frames_per_chunk(batch: int, chunks: int) -> int:
             "remove the node that changes the batch inside the model, or give every cond the same frames."
         )
     return batch // chunks
+
+
+def spatial_chunks(positions: int, batch: int, device: torch.device) -> Iterator[slice]:
+    """Slices that cover `positions`, each small enough for `batch` frames; attention along frames never mixes them."""
+    size = positions if torch.compiler.is_compiling() else _chunk_size(batch, device)
+    for start in range(0, positions, size):
+        yield slice(start, min(start + size, positions))
+
+
+def _chunk_size(batch: int, device: torch.device) -> int:
+    tokens = CPU_TOKENS if device.type == "cpu" else CUDA_TOKENS
+    return max(1, tokens // batch)

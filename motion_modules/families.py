@@ -6,7 +6,6 @@ Facts are from each family's reference implementation; where those differ, the f
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .checkpoint_keys import DIFFUSERS, HOTSHOT
 from .errors import MotionModelError
 
 AUTO = "auto"
@@ -14,6 +13,8 @@ SD15, SDXL = "SD1.5", "SDXL"
 USUAL_BETA_SCHEDULE = "AnimateDiff (linear)"
 LCM_ADVICE = "sampler lcm, scheduler sgm_uniform, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
 LIGHTNING_ADVICE = "sampler euler, scheduler sgm_uniform, CFG 1, as many steps as the file's name says"
+
+ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"  # spellings of keys
 
 KeyShapes = Mapping[str, tuple[int, ...]]
 

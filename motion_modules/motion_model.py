@@ -1,6 +1,6 @@
 """A loaded motion model: its modules in the host's model patcher, and what is known about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,10 +9,10 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
+from .architectures.architecture import Architecture
 from .contract import ClipShape
 from .errors import kind_and_cause_of
 from .families import Family
-from .registry import Architecture
 
 
 class MotionModules(nn.Module):
@@ -89,3 +89,21 @@ class MotionModel:
         """The name of the first weight with a NaN or Inf, read once: a file of 2 GB takes about a second."""
         tensors = self.patcher.model.state_dict()
         return next((name for name, tensor in tensors.items() if not tensor.float().sum().isfinite()), None)
+
+
+def custom_family(kinds: Iterable[Architecture], sites: Iterable[str], **training: Any) -> Family:
+    """The family of a motion model that is like no published one; `training` are fields of Family."""
+    used = {kind.key: kind for kind in kinds}
+    names = tuple(sites)
+    levels = {name.split(".")[1] for name in names if name.startswith("down_blocks.")}
+    mid = any(name.startswith("mid_block.") for name in names)
+    known: dict[str, Any] = {
+        "name": f"custom {' and '.join(sorted(used))}",
+        "base": "",
+        "levels": len(levels),
+        "mid": mid,
+        "joint_unet_norm": any(kind.joint_unet_norm for kind in used.values()),
+        "joint_module_norm": any(kind.joint_module_norm for kind in used.values()),
+        "own_sites": names,
+    }
+    return Family(**known | training)

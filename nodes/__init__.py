@@ -1,8 +1,8 @@
 """The pack's nodes, a file per subject."""
 
+from .build_motion_model import NewMotionModel, ReplaceMotionModules, SaveMotionModel
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
-from .custom_modules import NewMotionModel, ReplaceMotionModules, SaveMotionModel
 from .motion_model import ApplyMotionModel, LoadMotionModel, MotionModelInfo
 from .prompt_schedule import PromptSchedule
 from .sampling_report import ShowReport, WatchSampling

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..sampling.context_picture import MOST_ROWS, draw
-from ..sampling.context_preview import preview, summary
+from ..inspection.windows.picture import MOST_ROWS, draw
+from ..inspection.windows.preview import preview, summary
 from .context_windows import context_settings, window_inputs
 from .motion_model import CATEGORY
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..sampling.context_plan import LOOPED, VIEW, ContextSettings
-from ..sampling.context_sampling import with_context_windows
-from ..sampling.context_windows import WindowSettings
-from ..sampling.window_fusion import FUSIONS
+from ..sampling.windows.fusion import FUSIONS
+from ..sampling.windows.on_model import with_context_windows
+from ..sampling.windows.schedules import WindowSettings
+from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
 from .motion_model import CATEGORY
 
 LONGEST = 1024

@@ -7,8 +7,8 @@ from comfy_api.latest import io, ui
 
 from ..motion_modules.describe import describe
 from ..motion_modules.families import AUTO, FAMILIES
-from ..motion_modules.loader import load_motion_model
-from ..motion_modules.placement import MotionSettings
+from ..motion_modules.files.loading import load_motion_model
+from ..motion_modules.unet.placement import MotionSettings
 from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
 
 CATEGORY = "AnimateDiff Loom"

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 
 from ..motion_modules.errors import MotionModelError
-from ..sampling.prompt_blending import INTERPOLATIONS
-from ..sampling.prompt_encoding import conditioning_per_frame
-from ..sampling.prompt_schedule import EASINGS, MOST_FRAMES, blends, joined, parse_schedule, table
+from ..sampling.prompts.blending import INTERPOLATIONS
+from ..sampling.prompts.encoding import conditioning_per_frame
+from ..sampling.prompts.schedule import EASINGS, MOST_FRAMES, blends, joined, parse_schedule, table
 from .motion_model import CATEGORY
 
 EXAMPLE = "0: a red circle\n100%: a blue square"

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io, ui
 
-from ..sampling.report_picture import draw, draw_attention
-from ..sampling.report_words import describe, to_json
-from ..sampling.sampling_report import ReportSettings, with_sampling_report
+from ..inspection.report.on_model import ReportSettings, with_sampling_report
+from ..inspection.report.picture import draw, draw_attention
+from ..inspection.report.text import describe, to_json
 from .motion_model import CATEGORY
 
 ReportSocket = io.Custom("SAMPLING_REPORT")

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..sampling.video_metrics import video_metrics
-from ..sampling.video_metrics_picture import describe, draw
+from ..inspection.metrics.picture import describe, draw
+from ..inspection.metrics.video_metrics import video_metrics
 from .context_windows import LONGEST
 from .motion_model import CATEGORY
 

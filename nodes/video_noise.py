@@ -2,8 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..sampling.long_noise import NoiseSettings
-from ..sampling.video_noise import with_video_noise
+from ..sampling.noise.initial import NoiseSettings, with_video_noise
 from .context_windows import LONGEST
 from .motion_model import CATEGORY
 

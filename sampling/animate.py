@@ -2,12 +2,12 @@
 
 from comfy.model_patcher import ModelPatcher
 
+from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.errors import MotionModelError
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
-from ..motion_modules.placement import MotionSettings, place
-from ..motion_modules.unet_sites import require_fit
-from .beta_schedules import BETA_SCHEDULES
+from ..motion_modules.unet.placement import MotionSettings, place
+from ..motion_modules.unet.sites import require_fit
 from .model_sampling import with_beta_schedule
 from .preflight import add_checks
 

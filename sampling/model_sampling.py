@@ -4,8 +4,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import EPS, ModelSamplingDiscrete, reshape_sigma
 
+from ..motion_modules.beta_schedules import TIMESTEPS, BetaSchedule
 from ..motion_modules.errors import MotionModelError
-from .beta_schedules import TIMESTEPS, BetaSchedule
 
 
 class DistilledTimesteps(ModelSamplingDiscrete):

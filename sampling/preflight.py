@@ -4,9 +4,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..motion_modules.errors import MotionModelError
-from ..motion_modules.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
-from .context_handler import LoomContextHandler
-from .window_conds import prompt_lengths, require_clip_lengths
+from ..motion_modules.unet.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
+from .windows.conds import prompt_lengths, require_clip_lengths
+from .windows.handler import LoomContextHandler
 
 
 def add_checks(model: ModelPatcher) -> None:

@@ -17,8 +17,8 @@ from host.script import run_as_script
 
 TEMPLATES = Path(__file__).resolve().parent / "templates" / "architecture"
 MADE = {
-    "module.py.txt": "motion_modules/examples/{}.py",
-    "test.py.txt": "tests/motion_modules/test_{}.py",
+    "module.py.txt": "motion_modules/architectures/{}.py",
+    "test.py.txt": "tests/motion_modules/architectures/test_{}.py",
     "page.md.txt": "docs/architectures/{}.md",
     "page.zh.md.txt": "docs/architectures/{}.zh.md",
 }

@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import NewSite
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from architectures import KEYS
 from host.checkout import ROOT
 from markdown_pages import code_lines, english_links, headings, local_links

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from animatediff_loom.motion_modules.contract import MotionInputs
-from animatediff_loom.motion_modules.gradient_report import gradient_report
+from animatediff_loom.training.gradient_report import gradient_report
 from guide import run
 from host.checkout import ROOT
 from markdown_pages import english_links, headings, imported
@@ -15,7 +15,7 @@ from new_module import LISTS, MADE, PUBLISHED, filled
 
 ENGLISH, CHINESE = ROOT / "CONTRIBUTING.md", ROOT / "CONTRIBUTING.zh.md"
 EXAMPLE = "temporal_shift"
-EXAMPLES = "animatediff_loom.motion_modules.examples"
+EXAMPLES = "animatediff_loom.motion_modules.architectures"
 
 
 def fenced(page: Path) -> list[tuple[str, str]]:

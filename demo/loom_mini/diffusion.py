@@ -20,7 +20,7 @@ class Schedule:
     """x_t = signal[t] x_0 + noise[t] e, with the pack's own beta schedules (Ho et al. 2020, equation 4)."""
 
     def __init__(self, name: str):
-        sigmas = pack("sampling.beta_schedules").BETA_SCHEDULES[name].sigmas()
+        sigmas = pack("motion_modules.beta_schedules").BETA_SCHEDULES[name].sigmas()
         self.signal = (1 / (1 + sigmas.square()).sqrt()).float()
         self.noise = (sigmas / (1 + sigmas.square()).sqrt()).float()
 

@@ -31,11 +31,13 @@ def train(folder: Path, plan: Plan) -> None:
 
 
 def _export_other(folder: Path, plan: Plan) -> None:
-    own_files, file = pack("motion_modules.own_files"), folder / f"loom_mini_{plan.architecture}.safetensors"
+    own_files, file = pack("motion_modules.files.saving"), folder / f"loom_mini_{plan.architecture}.safetensors"
     tensors = motion_model(folder, plan)
     sites = motion_sites(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
     training = {"default_positions": POSITIONS, "trained_frames": FRAMES, "beta_schedule": MOTION_SCHEDULE}
-    family = own_files.custom_family([site.architecture for site in sites.values()], sites, base="SD1.5", **training)
+    family = pack("motion_modules.motion_model").custom_family(
+        [site.architecture for site in sites.values()], sites, base="SD1.5", **training
+    )
     own_files.save_motion_tensors(tensors, family, sites, file)
     _tell(file, tensors)
 

@@ -28,16 +28,16 @@ SEEN_OF_EACH, SEEN_STEPS = 1, 12
 
 def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
     """The modules to train for `unet`, by site, in AnimateDiff's v3 layout: none in the mid block."""
-    architecture = pack("motion_modules.registry").architectures()[plan.architecture]
-    fresh = pack("motion_modules.fresh")
+    architecture = pack("motion_modules.architectures.registry").architectures()[plan.architecture]
+    fresh = pack("motion_modules.files.untrained")
     clip = fresh.Clip(FRAMES, plan.size, plan.size, POSITIONS)
-    sites = [name for name in pack("motion_modules.unet_sites").unet_sites(unet) if not name.startswith("mid_block")]
+    sites = [name for name in pack("motion_modules.unet.sites").unet_sites(unet) if not name.startswith("mid_block")]
     return fresh.new_sites(unet, architecture, clip, sites)
 
 
 def build_motion_modules(unet: Any, plan: Plan = PLAN) -> Any:
     """Untrained motion modules for `unet`, which change nothing until they are trained."""
-    return pack("motion_modules.fresh").fresh_modules(motion_sites(unet, plan), plan.seed)
+    return pack("motion_modules.files.untrained").fresh_modules(motion_sites(unet, plan), plan.seed)
 
 
 def checkpoint_file(folder: Path, plan: Plan) -> Path:
@@ -54,10 +54,10 @@ class VideoModel(nn.Module):
     def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES, checkpointing: bool = False):
         super().__init__()
         self.image, self.motion = image, motion
-        sites = pack("motion_modules.unet_sites").unet_sites(image.unet)
+        sites = pack("motion_modules.unet.sites").unet_sites(image.unet)
         sites = {name: sites[name] for name in motion.by_site}
         inputs = pack("motion_modules.contract").MotionInputs(frames)
-        self.options = pack("motion_modules.placement").bare_options(sites, motion.by_site, inputs, checkpointing)
+        self.options = pack("training.bare_unet").bare_options(sites, motion.by_site, inputs, checkpointing)
 
     def forward(self, latents: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         return self.image(latents, t, context, self.options)

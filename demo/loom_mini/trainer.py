@@ -100,7 +100,7 @@ class Trainer:
         value = self._backward(loss)
         self.scaler.unscale_(self.optimiser)
         if self.plan.reports_at(self.step + 1):
-            self.gradients = pack("motion_modules.gradient_report").gradient_report(self.module).text()
+            self.gradients = pack("training.gradient_report").gradient_report(self.module).text()
         norm = float(nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0))
         if not math.isfinite(norm) and self.scaler.get_scale() <= 1:  # above, the scaler leaves the step out
             raise self._stopped(f"gradients of step {self.step + 1} have the norm {norm}")

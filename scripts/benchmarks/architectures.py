@@ -16,15 +16,16 @@ def figures(run: Run) -> Iterator[Figure]:
     for dtype in run.dtypes:
         compute_in(dtype)
         plain = random_sd15(dtype)
-        for key in pack("motion_modules.registry").architectures().usable:
+        for key in pack("motion_modules.architectures.registry").architectures().usable:
             if key != USUAL:
                 yield from (_compare(run, plain, key, size, dtype) for size in sizes)
                 forget_models()
 
 
 def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
-    clip = pack("motion_modules.fresh").Clip(run.frames, height=size, width=size)
-    motion_models = {name: pack("motion_modules.fresh").new_motion_model(plain, name, clip) for name in (key, USUAL)}
+    untrained = pack("motion_modules.files.untrained")
+    clip = untrained.Clip(run.frames, height=size, width=size)
+    motion_models = {name: untrained.new_motion_model(plain, name, clip) for name in (key, USUAL)}
     contestants = {name: _animated(plain, motion_model) for name, motion_model in motion_models.items()}
     for model in contestants.values():
         evaluate(model, run.frames, size, lambda step: step())
@@ -36,4 +37,4 @@ def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
 
 
 def _animated(plain, motion_model):
-    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.placement").MotionSettings())
+    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.unet.placement").MotionSettings())

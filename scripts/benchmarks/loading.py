@@ -42,7 +42,7 @@ def _run(
 
 
 def _ours(file: Path) -> Iterable[torch.Tensor]:
-    return pack("motion_modules.loader").load_motion_model(str(file)).patcher.model.state_dict().values()
+    return pack("motion_modules.files.loading").load_motion_model(str(file)).patcher.model.state_dict().values()
 
 
 def _host(file: Path) -> Iterable[torch.Tensor]:

@@ -56,7 +56,7 @@ def random_sd15(dtype: str, kind: str = "sd15"):
 def random_motion_model(dtype: str):
     """A full-size AnimateDiff v3 motion model, loaded as its file would be."""
     tensors = random_motion_tensors(DTYPES[dtype])
-    return pack("motion_modules.loader").motion_model_from_tensors(tensors, f"random v3 in {dtype}")
+    return pack("motion_modules.files.loading").motion_model_from_tensors(tensors, f"random v3 in {dtype}")
 
 
 def random_motion_tensors(dtype: torch.dtype) -> dict[str, torch.Tensor]:

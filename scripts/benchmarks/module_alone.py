@@ -58,13 +58,13 @@ def _modules(channels: int, device: torch.device, dtype: torch.dtype):
     import comfy.ops
     from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
-    transformer = pack("motion_modules.temporal_transformer")
+    transformer = pack("motion_modules.architectures.temporal_transformer")
     config = transformer.TemporalTransformerConfig(channels, POSITIONS)
     ours = transformer.TemporalTransformer(config, comfy.ops.manual_cast, device=device, dtype=dtype)
     for name, parameter in ours.named_parameters():
         torch.nn.init.normal_(parameter, 1.0 if "norm" in name and name.endswith("weight") else 0.0, channels**-0.5)
     for table in ours.buffers():
-        table.copy_(pack("motion_modules.positional_encoding").sinusoidal_positions(POSITIONS, channels))
+        table.copy_(pack("motion_modules.architectures.positional_encoding").sinusoidal_positions(POSITIONS, channels))
     theirs = AnimateDiffTransformer3D(
         HEADS, channels // HEADS, in_channels=channels, norm_num_groups=32, activation_fn="geglu",
         attention_bias=False, positional_embeddings="sinusoidal", num_positional_embeddings=POSITIONS,

@@ -34,7 +34,7 @@ def _compare(run: Run, moving, size: int, dtype: str) -> Iterator[Figure]:
 
 
 def watched(model, **settings):
-    report = pack("sampling.sampling_report")
+    report = pack("inspection.report.on_model")
     return report.with_sampling_report(model, report.ReportSettings(**settings))[0]
 
 

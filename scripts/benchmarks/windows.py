@@ -46,9 +46,9 @@ def _times(run: Run, models: dict, size: int, dtype: str) -> Iterator[Figure]:
 
 def in_windows(model, **more):
     """`model` with our handler and static windows."""
-    plan, windows = pack("sampling.context_plan"), pack("sampling.context_windows")
+    plan, windows = pack("sampling.windows.settings"), pack("sampling.windows.schedules")
     settings = plan.ContextSettings("static", windows.WindowSettings(LENGTH, OVERLAP), "pyramid", **more)
-    return pack("sampling.context_sampling").with_context_windows(model, settings)
+    return pack("sampling.windows.on_model").with_context_windows(model, settings)
 
 
 def in_windows_of_the_host(model):

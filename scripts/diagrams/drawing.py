@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from .full_size import Shape
 
-plots = pack("sampling.plots")
+plots = pack("inspection.figures.plots")
 PAPER, BED, GRID, TEXT, FAINT = plots.PAPER, plots.BED, plots.GRID, plots.TEXT, plots.FAINT
 BLUE, ORANGE, GREEN, PINK = plots.HUES
 MARGIN, TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 24, 26, 18, 15

@@ -44,7 +44,7 @@ def unet() -> Any:
 @cache
 def motion_modules() -> Mapping[str, torch.nn.Module]:
     """Fresh temporal transformers by the names of their sites."""
-    fresh, registry = pack("motion_modules.fresh"), pack("motion_modules.registry")
+    fresh, registry = pack("motion_modules.files.untrained"), pack("motion_modules.architectures.registry")
     filled = fresh.new_sites(unet(), registry.ARCHITECTURES[ARCHITECTURE], fresh.Clip())
     with META:
         return fresh.fresh_modules(filled).by_site
@@ -52,7 +52,7 @@ def motion_modules() -> Mapping[str, torch.nn.Module]:
 
 def blocks() -> list[Block]:
     """All blocks of the UNet in the order in which they run."""
-    sites = {site.block: (name, site) for name, site in pack("motion_modules.unet_sites").unet_sites(unet()).items()}
+    sites = {site.block: (name, site) for name, site in pack("motion_modules.unet.sites").unet_sites(unet()).items()}
     found = []
     halves = {"input": unet().input_blocks, "middle": [unet().middle_block], "output": unet().output_blocks}
     for half, parts in halves.items():
@@ -66,12 +66,12 @@ def blocks() -> list[Block]:
 
 def unet_shapes() -> dict[str, Shape]:
     """What every motion module gets in one evaluation of the UNet; "in" and "out" are those of the UNet."""
-    sites = pack("motion_modules.unet_sites").unet_sites(unet())
+    sites = pack("motion_modules.unet.sites").unet_sites(unet())
     modules, batch = motion_modules(), CHUNKS * FRAMES
     inputs = pack("motion_modules.contract").MotionInputs(FRAMES)
     shapes: dict[str, Shape] = {"in": (batch, 4, LATENT, LATENT)}
     hooks = [module.register_forward_hook(_keeps_input(shapes, name)) for name, module in modules.items()]
-    options = pack("motion_modules.placement").bare_options(sites, modules, inputs)
+    options = pack("training.bare_unet").bare_options(sites, modules, inputs)
     options["optimized_attention_override"] = _attention_of_torch
     x, text = torch.zeros(shapes["in"], device=META), torch.zeros(batch, 77, 768, device=META)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def _attention_of_torch(chosen, *arguments, **options) -> torch.Tensor:
 
 def module_shapes() -> dict[str, Shape]:
     """What the parts of one motion module make of the frames of one prompt."""
-    attention, contract = pack("motion_modules.attention"), pack("motion_modules.contract")
+    attention, contract = pack("motion_modules.architectures.attention"), pack("motion_modules.contract")
     module: Any = motion_modules()[FIRST_SITE]
     shapes: dict[str, Shape] = {}
     parts = {"norm": "norm", "tokens": "proj_in", "feed-forward": "transformer_blocks.0.ff.net.0", "change": "proj_out"}

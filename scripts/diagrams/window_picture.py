@@ -21,7 +21,7 @@ def windows_and_weights(schedule: str, step: int) -> list[tuple[tuple[int, ...],
 
     From left to right, where the model sees them in the order of the schedule.
     """
-    plan = pack("sampling.context_plan")
+    plan = pack("sampling.windows.settings")
     settings = plan.ContextSettings(schedule)
     windows = sorted(settings.windows_of(FRAMES, step))
     return list(zip(windows, plan.normalised_weights(windows, settings, FRAMES), strict=True))
@@ -74,7 +74,7 @@ def _bars(title: str, unit: str, steps: Sequence[Sequence[tuple[tuple[int, ...],
 
 
 def _bar(pen, left: float, top: float, cell: float, number: int, window: tuple[int, ...], weights: list[float]) -> None:
-    shade, hue = pack("sampling.context_picture").shade, plots.HUES[number % len(plots.HUES)]
+    shade, hue = pack("inspection.windows.picture").shade, plots.HUES[number % len(plots.HUES)]
     for frame, weight in zip(window, weights, strict=True):
         x = left + (frame - 0.5) * cell
         pen.rectangle((x + 1, top + 2, x + cell - 2, top + LANE - 3), shade(weight, hue))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.loader import load_motion_model
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.files.loading import load_motion_model
+from animatediff_loom.motion_modules.files.replacing import MODES, REPLACE, STACK, replace_modules
+from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
-from animatediff_loom.motion_modules.own_files import save_motion_model
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.replacing import MODES, REPLACE, STACK, replace_modules
 from architectures import acting, made
 from host.loom_mini import MOTION_MODEL
 from loom_mini.loader_node import LoomMiniLoader

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.loader import load_motion_model
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.files.loading import load_motion_model
 from host.loom_mini import FOLDER
 from loom_mini.captions import plain_caption
 from loom_mini.diffusion import MOTION_SCHEDULE, Schedule

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.own_files import header_of, save_motion_tensors
+from animatediff_loom.motion_modules.files.saving import header_of, save_motion_tensors
 from architectures import OTHER_PACKS, import_pack, made
 from filming import mini_prompt
 from host.server import PromptError, Server

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.loader import motion_model_from_tensors
-from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import animate
 from clips import noise, prompt, sample
 from comfy.cli_args import args

@@ -5,8 +5,8 @@ import inspect
 import pytest
 import torch
 from animatediff_loom.motion_modules.contract import frames_per_chunk
-from animatediff_loom.motion_modules.loader import motion_model_from_tensors
-from animatediff_loom.motion_modules.placement import MotionSettings, applied_motion
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.unet.placement import MotionSettings, applied_motion
 from animatediff_loom.sampling.animate import animate
 from clips import prompt, sample, watched
 from comfy.ldm.modules.attention import SpatialTransformer

@@ -6,8 +6,8 @@ import comfy.model_management
 import host_snapshot
 import pytest
 import torch
-from animatediff_loom.motion_modules.loader import motion_model_from_tensors
-from animatediff_loom.motion_modules.placement import MotionSettings
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import BETA_SCHEDULE_CHOICES, animate
 from clips import sample
 from comfy.patcher_extension import WrappersMP

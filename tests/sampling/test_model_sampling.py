@@ -5,8 +5,8 @@ import math
 import comfy.samplers
 import pytest
 import torch
+from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES, BetaSchedule
 from animatediff_loom.motion_modules.errors import MotionModelError
-from animatediff_loom.sampling.beta_schedules import BETA_SCHEDULES, BetaSchedule
 from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, with_beta_schedule
 from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from comfy_extras.nodes_model_advanced import LCM, ModelSamplingDiscreteDistilled

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from animatediff_loom.motion_modules.registry import PARTS_OF_DIFFUSERS
+from animatediff_loom.motion_modules.architectures.architecture import PARTS_OF_DIFFUSERS
 from host.checkout import HOSTS, ROOT, VENV
 from host.data_folder import link_folder
 from new_module import LONGEST, MADE
@@ -16,9 +16,9 @@ SHORT, LONG = "my_mixer", LONGEST * "m"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "artefacts")
 TESTS = [
     *(MADE["test.py.txt"].format(name) for name in (SHORT, LONG)),
-    "tests/motion_modules/test_architectures.py",
-    "tests/motion_modules/test_gradients.py",
-    "tests/motion_modules/test_new_motion_model.py::test_every_registered_architecture_is_offered_with_what_it_needs",
+    "tests/motion_modules/architectures/test_architectures.py",
+    "tests/training/test_gradients.py",
+    "tests/motion_modules/files/test_untrained.py::test_every_registered_architecture_is_offered_with_what_it_needs",
     "tests/test_architecture_pages.py",
     "tests/test_docs.py",
     "tests/host/test_published_names.py",
@@ -31,8 +31,8 @@ REFUSED = {
     "long": ((LONGEST + 1) * "m", f"{LONGEST + 1} letters", f"{LONGEST}"),
     "class": ("motion_inputs", "MotionInputs", "something else"),
     "builtin": ("none", "None", "something else"),
-    "file": (SHORT, f"motion_modules/examples/{SHORT}.py is there already"),
-    "test": ("architectures", "tests/motion_modules/test_architectures.py is there already"),
+    "file": (SHORT, f"motion_modules/architectures/{SHORT}.py is there already"),
+    "test": ("architectures", "tests/motion_modules/architectures/test_architectures.py is there already"),
     "guide": ("drift", "'drift'", "use already"),
     "tests": ("wobble", "'wobble'", "use already"),
     **{f"diffusers {key}": (key, f"'{key}'", "cannot be a key") for key in PARTS_OF_DIFFUSERS},

@@ -4,7 +4,7 @@ import sys
 import pytest
 from host.checkout import PACK, ROOT
 
-FOLDERS = ("nodes", "motion_modules", "sampling", "scripts", "tests", "demo")
+FOLDERS = ("nodes", "motion_modules", "sampling", "training", "inspection", "scripts", "tests", "demo")
 SOURCES = [ROOT / "__init__.py", *(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))]
 
 

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs, NewSite
-from animatediff_loom.motion_modules.fresh import Clip, new_motion_model
+from animatediff_loom.motion_modules.files.untrained import Clip, new_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
 from clips import SIZE
 from torch import nn
 

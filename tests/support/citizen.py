@@ -5,7 +5,7 @@ import importlib
 import comfy.sd
 import pytest
 import torch
-from animatediff_loom.motion_modules.loader import motion_model_from_tensors
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.nodes.motion_model import ApplyMotionModel
 from clips import noise, prompt
 from comfy_api.latest import io

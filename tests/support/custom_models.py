@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import torch
 from animatediff_loom.motion_modules.contract import UNLIMITED
-from animatediff_loom.motion_modules.placement import MotionSettings
-from animatediff_loom.motion_modules.unet_sites import unet_sites
-from animatediff_loom.nodes.custom_modules import NewMotionModel
+from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.sites import unet_sites
+from animatediff_loom.nodes.build_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from architectures import list_modules
 from clips import sample

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 HOST_MODULES = {"comfy", "comfy_api", "comfyui_version", "folder_paths", "server"}
-SOURCES = ("__init__.py", "nodes", "sampling", "motion_modules")
+SOURCES = ("__init__.py", "nodes", "sampling", "motion_modules", "training", "inspection")
 
 
 def sources(root: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from animatediff_loom.motion_modules.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 
 
 def code_lines(text: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Reports on sampling, metrics of finished videos, pictures of both."""

@@ -1,0 +1,1 @@
+"""Video Metrics: how steady a finished clip is."""

@@ -1,0 +1,1 @@
+"""Sampling Report: numbers, attention and time of motion modules during a run."""

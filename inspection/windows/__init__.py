@@ -1,0 +1,1 @@
+"""Preview of context windows, before anything is sampled."""

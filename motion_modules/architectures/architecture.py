@@ -1,0 +1,93 @@
+"""One kind of motion module: its class, its config, and what it promises."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import nn
+
+from ..contract import ClipShape, MotionConfigs, Tensors
+from ..errors import MotionModelError
+
+OUR_NAME = "AnimateDiff Loom"
+PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")  # what stands in place of a key there
+_key = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def unchanged(tensors: Tensors, config: Any) -> Tensors:
+    return tensors
+
+
+def no_objection(config: Any, clip: ClipShape) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of motion module: its class, its config, and what it promises.
+
+    `key`: a word of lower-case letters, digits and underscores. In a checkpoint the tensors of a module stand under
+    `<site>.<key>.`, which is how it is recognised.
+    `module`, `config`: see contract.py, `MotionConfig` and `MotionConfigs` above all.
+    `identity_at_start`: a fresh module returns its input bit for bit.
+    `attends`: it attends along frames, and obeys `inputs.attention_scale`.
+    `joint_unet_norm`, `joint_module_norm`: the UNet's group norms, or those of its own, see all frames of a clip.
+    `complete(tensors, config)` adds the buffers that a file may leave out.
+    `objection(config, clip)` says why a site of this size cannot have it, as half a sentence, or nothing.
+    `origin` is the name of the pack that brings it.
+    """
+
+    key: str
+    module: type[nn.Module]
+    config: MotionConfigs
+    identity_at_start: bool = True
+    attends: bool = True
+    joint_unet_norm: bool = False
+    joint_module_norm: bool = False
+    complete: Callable[[Tensors, Any], Tensors] = unchanged
+    objection: Callable[[Any, ClipShape], str] = no_objection
+    origin: str = OUR_NAME
+
+
+def architecture_of(entry: Any, origin: str) -> Architecture:
+    """What `entry`, a dictionary of the fields of Architecture, describes; MotionModelError when it lacks a part."""
+    of = f"of '{origin}'"
+    if not isinstance(entry, Mapping):
+        raise _incomplete(f"A motion module {of}", f"is listed as a {type(entry).__name__}", "list it as a dictionary")
+    named = f"The motion module '{entry.get('key', 'without a key')}' {of}"
+    for part in ("key", "module", "config"):
+        if part not in entry:
+            raise _incomplete(named, f"has no '{part}'", f"give its {part} where it is registered")
+    unknown = sorted(set(entry) - {field.name for field in fields(Architecture)} | {"origin"} & set(entry))
+    if unknown:
+        raise _incomplete(named, f"has the part '{unknown[0]}', which is unknown", "take that part out")
+    _check_parts(named, entry)
+    architecture = Architecture(**entry, origin=origin)
+    try:
+        hash(architecture)
+    except TypeError as error:
+        raise _incomplete(
+            named, f"has a part that can change ({error})", "give the config class itself, and plain True or False"
+        ) from error
+    return architecture
+
+
+def _check_parts(named: str, entry: Mapping) -> None:
+    key, module, config = entry["key"], entry["module"], entry["config"]
+    if not (isinstance(key, str) and _key.fullmatch(key)) or key in PARTS_OF_DIFFUSERS:
+        raise _incomplete(
+            named, "has a key that cannot stand in a file", "use a word of lower-case letters such as my_mixer"
+        )
+    if not (isinstance(module, type) and issubclass(module, nn.Module)):
+        raise _incomplete(named, "has a module that is no nn.Module class", "give the class itself")
+    for part in ("complete", "objection"):
+        if not callable(entry.get(part, unchanged)):
+            raise _incomplete(named, f"has a part '{part}' that is no function", "give a function or leave it out")
+    for method in ("from_shapes", "for_site"):
+        if not callable(getattr(config, method, None)):
+            raise _incomplete(named, f"has a config without '{method}'", f"add the class method {method}")
+
+
+def _incomplete(named: str, fault: str, advice: str) -> MotionModelError:
+    return MotionModelError(f"{named} {fault}: {advice}.")

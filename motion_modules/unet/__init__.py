@@ -1,0 +1,1 @@
+"""Where motion modules go in the host's UNet, and how they run there."""

@@ -1,0 +1,41 @@
+"""GroupNorm over all frames of a clip, as the UNets of AnimateDiff v1 and Hotshot-XL were trained, and some modules."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class JointFrameNorm(TorchFunctionMode):
+    """Inside `with JointFrameNorm(frames):` every group norm of this thread takes its statistics over a clip.
+
+    A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`: the host's layers,
+    their weights and the way these are cast stay as they are. What has five dimensions is joined already, as in a graph
+    that torch.compile recorded here and runs here again. `paused()` is for layers trained frame by frame.
+    """
+
+    def __init__(self, frames: int):
+        super().__init__()
+        self.frames = frames
+        self.active = True
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.group_norm and self.active:
+            return self._over_frames(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        active, self.active = self.active, False
+        try:
+            yield
+        finally:
+            self.active = active
+
+    def _over_frames(self, input: torch.Tensor, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
+        if input.ndim != 4:
+            return F.group_norm(input, num_groups, weight, bias, eps)
+        clips = input.unflatten(0, (-1, self.frames)).transpose(1, 2)
+        return F.group_norm(clips, num_groups, weight, bias, eps).transpose(1, 2).reshape(input.shape)

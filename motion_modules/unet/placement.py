@@ -1,0 +1,270 @@
+"""Motion modules in the host's UNet, through its own extension points and without a change to the shared model.
+
+The settings travel in `transformer_options`, the weights as additional models of the patcher. A wrapper around each
+evaluation picks what is active, and handlers for two layer classes run the modules behind the layers.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import nn
+
+from ..contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
+from ..errors import MotionModelError
+from ..motion_model import MotionModel, Site
+from ..watching.observer import OBSERVER, Observer
+from .frame_norm import JointFrameNorm
+from .sites import Block, UNetSite, require_fit
+
+APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
+WINDOWING = "loom_windowing"
+LAYER_PATCHES = "forward_timestep_embed_patch"
+ATTENTION_OVERRIDE = "optimized_attention_override"
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """How strongly and when, in percent of the sampling schedule, a motion model acts."""
+
+    strength: float = 1.0
+    attention_scale: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+
+@dataclass(frozen=True)
+class AppliedMotion:
+    """One motion model on a patcher; `key` finds its weights among the patcher's additional models.
+
+    `modules` are the shapes of its modules, by the names of their `sites`.
+    """
+
+    key: str
+    name: str
+    positions: int
+    joint_unet_norm: bool
+    settings: MotionSettings
+    sites: Mapping[str, UNetSite]
+    modules: Mapping[str, Site]
+
+    def acts_at(self, sigma: float, model_sampling) -> bool:
+        start = model_sampling.percent_to_sigma(self.settings.start_percent)
+        return model_sampling.percent_to_sigma(self.settings.end_percent) < sigma <= start
+
+    @property
+    def acts_always(self) -> bool:
+        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
+
+
+class ActiveModule(NamedTuple):
+    """A module of the applied motion with the key `owner`, at a site by its name in motion model files."""
+
+    owner: str
+    site: str
+    module: nn.Module
+    inputs: MotionInputs
+
+
+@dataclass(frozen=True)
+class ActiveMotion:
+    """What one evaluation of the UNet needs: for every block the modules to run and their inputs, in order."""
+
+    after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
+    after_residual: Mapping[Block, tuple[ActiveModule, ...]]
+    joint_norm: JointFrameNorm | None
+
+
+class MotionRun:
+    """One run of a guider: the patcher that it samples with, and whether any motion module has run."""
+
+    def __init__(self, patcher: ModelPatcher):
+        self.patcher = patcher
+        self.executed = False
+
+
+def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
+    """A clone of `model` in whose UNet `motion_model` runs, behind the motion models that it already has."""
+    sites = require_fit(model, motion_model)
+    clone = model.clone()
+    applied = applied_motion(clone.model_options)
+    motion = AppliedMotion(
+        key=f"loom_motion_{len(applied)}_{motion_model.name}",
+        name=motion_model.name,
+        positions=motion_model.positions,
+        joint_unet_norm=motion_model.family.joint_unet_norm,
+        settings=settings,
+        sites=sites,
+        modules=motion_model.sites,
+    )
+    clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
+    clone.model_options["transformer_options"][APPLIED] = (*applied, motion)
+    if not applied:
+        _register(clone)
+    return clone
+
+
+def module_options(sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
+    """Return `transformer_options` that run `modules`, by the names of their `sites`, in a UNet without a patcher."""
+    by_layer: tuple[dict, dict] = ({}, {})
+    _add(by_layer, "", sites, modules, inputs)
+    return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
+
+
+def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
+    return model_options.get("transformer_options", {}).get(APPLIED, ())
+
+
+def hidden_by(model_options: dict) -> str | None:
+    """The module of a layer patch that takes the UNet's layers before ours can, else None."""
+    patches = model_options.get("transformer_options", {}).get("patches", {}).get(LAYER_PATCHES, [])
+    for layer_class, handler in patches:
+        if handler in (after_transformer, after_residual):
+            return None
+        if issubclass(SpatialTransformer, layer_class) or issubclass(ResBlock, layer_class):
+            return handler.__module__
+    return None
+
+
+def _register(model: ModelPatcher) -> None:
+    """The first patch of a class wins, so ours go to the front and hand over to whatever stood there."""
+    patches = model.model_options["transformer_options"].setdefault("patches", {})
+    patches[LAYER_PATCHES] = _layer_patches() + patches.get(LAYER_PATCHES, [])
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
+
+
+def _layer_patches() -> list:
+    return [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
+
+
+def evaluate_with_motion(
+    executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs
+):
+    """Wrapper of the host's `apply_model`: decides which motion models act in this evaluation."""
+    options = transformer_options or {}
+    acting = _acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
+    if not acting:
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    windowing: Windowing = options.get(WINDOWING, WHOLE)
+    frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
+    active = _active(acting, _patchers(executor.class_obj, options.get(RUN)), frames, windowing)
+    with active.joint_norm or nullcontext():
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
+
+
+@torch.compiler.disable(recursive=False)
+def hand_over_motion(
+    executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **kwargs
+):
+    """Wrapper of the UNet's `forward`: puts what this evaluation needs where the layer patches find it.
+
+    It arrives as an argument of its own, since torch.compile in the host watches every argument for changes except
+    `transformer_options`. For the same reason nothing that reads those is compiled here: residual blocks and motion
+    modules are, each on its own.
+    """
+    active = kwargs.pop(ACTIVE, None)
+    options = {**(transformer_options or {}), ACTIVE: active}
+    return executor(x, timesteps, context, y, control, options, **kwargs)
+
+
+def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
+    return [motion for motion in applied if motion.acts_always or motion.acts_at(float(t.max()), model_sampling)]
+
+
+def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
+    """Where to look for weights: DualModelGuider gives its second model the options of the first, not its weights."""
+    return [base_model.current_patcher, *([run.patcher] if run else [])]
+
+
+def _active(
+    acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int, windowing: Windowing
+) -> ActiveMotion:
+    by_layer: tuple[dict, dict] = ({}, {})
+    for motion in acting:
+        modules = _modules(motion, patchers)
+        settings = motion.settings
+        inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
+        _add(by_layer, motion.key, motion.sites, modules, inputs)
+    joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
+    return ActiveMotion(*by_layer, joint)
+
+
+def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, UNetSite], modules, inputs: MotionInputs) -> None:
+    for name, site in sites.items():
+        blocks = by_layer[0] if site.after_transformer else by_layer[1]
+        blocks[site.block] = (*blocks.get(site.block, ()), ActiveModule(owner, name, modules[name], inputs))
+
+
+def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
+    for patcher in patchers:
+        for weights in patcher.get_additional_models_with_key(motion.key):
+            return weights.model.by_site
+    raise MotionModelError(
+        f"Motion model '{motion.name}' was applied to this model, which does not carry its weights any more: "
+        "apply the motion model behind the node that took them away."
+    )
+
+
+@torch.compiler.disable(recursive=False)
+def after_transformer(layer, x, emb, context, transformer_options, *rest):
+    """Layer patch: the spatial transformer as the host runs it, then the motion modules of its block."""
+    active: ActiveMotion | None = transformer_options.get(ACTIVE)
+    if active is None:
+        return _host_layer(layer, x, emb, context, transformer_options, *rest)
+    with active.joint_norm.paused() if active.joint_norm else nullcontext():
+        x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+        return _move(x, emb, active.after_transformer, transformer_options)
+
+
+@torch.compiler.disable(recursive=False)
+def after_residual(layer, x, emb, context, transformer_options, *rest):
+    """Layer patch: the residual block as the host runs it, then the motion modules of a block without attention."""
+    x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+    active: ActiveMotion | None = transformer_options.get(ACTIVE)
+    if active is None or layer.updown:
+        return x
+    with active.joint_norm.paused() if active.joint_norm else nullcontext():
+        return _move(x, emb, active.after_residual, transformer_options)
+
+
+@torch.compiler.disable(recursive=False)
+def _move(x, emb, modules, transformer_options):
+    options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
+    observer: Observer | None = transformer_options.get(OBSERVER)
+    for owner, site, module, inputs in modules.get(transformer_options["block"], ()):
+        throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
+        inputs = replace(inputs, host_options=options, time_embedding=emb)
+        if observer is None:
+            x = module(x, inputs)
+        else:
+            x = observer.watch(owner, site, module, x, inputs, transformer_options)
+        if RUN in transformer_options:
+            transformer_options[RUN].executed = True
+    return x
+
+
+@torch.compiler.disable(recursive=False)
+def _host_layer(layer, x, emb, context, transformer_options, *rest):
+    """What the host does with `layer` when our patches are not there."""
+    for layer_class, handler in transformer_options["patches"][LAYER_PATCHES]:
+        if isinstance(layer, layer_class) and handler not in (after_transformer, after_residual):
+            return _uncompiled(handler, layer, x, emb, context, transformer_options, *rest)
+    if isinstance(layer, ResBlock):
+        return layer(x, emb)
+    x = _uncompiled(layer, x, context, transformer_options)
+    if "transformer_index" in transformer_options:
+        transformer_options["transformer_index"] += 1
+    return x
+
+
+@torch.compiler.disable()
+def _uncompiled(function, *arguments):
+    return function(*arguments)

@@ -1,0 +1,112 @@
+"""Where the host's UNet has room for motion modules, and whether a motion model belongs there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import comfy.supported_models
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, UNetModel, Upsample
+from comfy.model_patcher import ModelPatcher
+
+from ..contract import ClipShape
+from ..errors import MotionModelError
+from ..families import SD15, SDXL
+from ..motion_model import MotionModel
+
+Block = tuple[str, int]  # as in the host's transformer_options["block"]
+
+
+@dataclass(frozen=True)
+class UNetSite:
+    """A place for a motion module: in `block`, after the spatial transformer, or after the residual block.
+
+    `time_channels`: width of the timestep embedding there. `shrinking`: the picture's latent is so many times larger.
+    """
+
+    block: Block
+    channels: int
+    after_transformer: bool
+    time_channels: int
+    shrinking: int
+
+    def clip(self, frames: int, height: int, width: int) -> ClipShape:
+        """The size of the feature map here, for a latent of `height` and `width`."""
+        return ClipShape(frames, -(-height // self.shrinking), -(-width // self.shrinking))
+
+
+def unet_sites(unet: UNetModel) -> dict[str, UNetSite]:
+    """The sites of `unet` by their names in motion model files (reference layout: down, mid, up)."""
+    time = 4 * unet.model_channels
+    down, smallest = _sites_of("down_blocks", "input", unet.input_blocks, Downsample, time)
+    up, _ = _sites_of("up_blocks", "output", unet.output_blocks, Upsample, time, smallest)
+    sites = down | up
+    if unet.middle_block is not None and any(isinstance(layer, SpatialTransformer) for layer in unet.middle_block):
+        middle = UNetSite(("middle", 0), _channels(unet.middle_block), True, time, 2**smallest)
+        sites["mid_block.motion_modules.0"] = middle
+    return sites
+
+
+def _sites_of(
+    prefix: str, kind: str, blocks, resampler: type, time: int, smallest: int = 0
+) -> tuple[dict[str, UNetSite], int]:
+    """The sites of one half of the UNet, and its number of resamplings; `smallest` is that of the other half."""
+    sites: dict[str, UNetSite] = {}
+    level = index = 0
+    for number, layers in enumerate(blocks):
+        if any(isinstance(layer, ResBlock) and not layer.updown for layer in layers):
+            attends = any(isinstance(layer, SpatialTransformer) for layer in layers)
+            shrinking = 2 ** abs(smallest - level)
+            site = UNetSite((kind, number), _channels(layers), attends, time, shrinking)
+            sites[f"{prefix}.{level}.motion_modules.{index}"] = site
+            index += 1
+        if any(isinstance(layer, resampler) or getattr(layer, "updown", False) for layer in layers):
+            level, index = level + 1, 0
+    return sites, level
+
+
+def _channels(layers) -> int:
+    return [layer.out_channels for layer in layers if isinstance(layer, ResBlock)][-1]
+
+
+def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, UNetSite]:
+    """The sites of `model` that `motion_model` fills, or an error that says why it was made for another model."""
+    unet = model.get_model_object("diffusion_model")
+    base = base_model(model)
+    if base and motion_model.family.base not in ("", base):
+        raise _misfit(motion_model, base)
+    if not isinstance(unet, UNetModel):
+        raise _misfit(motion_model, f"another kind of model ({type(unet).__name__})")
+    sites = unet_sites(unet)
+    for name, site in motion_model.sites.items():
+        if name not in sites:
+            raise _misfit(motion_model, f"a UNet without a place for '{name}'")
+        if site.channels != sites[name].channels:
+            raise _misfit(motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {site.channels}")
+        time = sites[name].time_channels
+        if site.time_channels not in (None, time):
+            raise _misfit(motion_model, f"a UNet with {time} channels of time at '{name}', not {site.time_channels}")
+    return {name: sites[name] for name in motion_model.sites}
+
+
+def base_model(model: ModelPatcher) -> str | None:
+    """The name of a base model that the host knows and AnimateDiff users meet, else None."""
+    known = comfy.supported_models
+    config = model.model.model_config
+    if isinstance(config, known.SD20):
+        return "SD2"
+    if isinstance(config, known.SDXLRefiner):
+        return "the SDXL refiner"
+    if isinstance(config, known.SDXL):
+        return SDXL
+    if isinstance(config, known.SVD_img2vid):
+        return "Stable Video Diffusion"
+    return SD15 if isinstance(config, known.SD15) else None
+
+
+def _misfit(motion_model: MotionModel, found: str) -> MotionModelError:
+    base = motion_model.family.base or "another model"
+    advice = f"load a checkpoint of {base}" if motion_model.family.base else "load the checkpoint of that one"
+    return MotionModelError(
+        f"Motion model '{motion_model.name}' ({motion_model.family.name}) is made for {base}, but `model` is {found}: "
+        f"{advice}, or a motion model that was made for this one."
+    )

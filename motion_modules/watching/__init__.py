@@ -1,0 +1,1 @@
+"""What a report sees of motion modules while they run."""

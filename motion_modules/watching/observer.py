@@ -1,0 +1,146 @@
+"""What happens in motion modules while a clip is sampled: numbers are taken beside them, and fetched all at once."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from ..architectures.attention import WATCHER
+from ..contract import MotionInputs
+from .attention_maps import AttentionMap, AttentionMaps
+from .live_memory import LiveMemory
+
+OBSERVER = "loom_observer"
+CPU_VALUES = 2**18  # a mebibyte of float32
+IMAGE = (1, 2, 3)
+MEAN_IN, NORM_IN, LARGEST_IN, MEAN_OUT, NORM_OUT, LARGEST_OUT, CHANGE = range(7)  # rows of a reading
+
+Elapsed = Callable[[], float | None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One run of one motion module on a batch of feature maps `[batch, channels, height, width]`.
+
+    `frames` are the numbers in the clip of what lay in the batch, `values` how many each has. `numbers` are `[7,
+    batch]`: mean, Euclidean norm and largest absolute value of the input, the same of the output, and the norm of
+    their difference; a NaN in a frame makes its largest value NaN. `peak_bytes` is None where it was not measured.
+    """
+
+    owner: str
+    site: str
+    frames: Sequence[int]
+    values: int
+    numbers: torch.Tensor
+    clock: Elapsed
+    peak_bytes: int | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the module took, once the device has finished; None where it has no clock."""
+        return self.clock()
+
+
+class Observer:
+    """Belongs to one run of a sampler, which puts it into `transformer_options` and takes it out again."""
+
+    def __init__(self, draws: Callable[[str], bool] = lambda site: False):
+        """Attention is drawn at the sites that `draws` is true of."""
+        self.measures_memory = True
+        self._draws = draws
+        self._maps = AttentionMaps()
+        self._pending: list[Reading] = []
+
+    @torch.compiler.disable(recursive=False)
+    def watch(
+        self, owner: str, site: str, module: nn.Module, x: torch.Tensor, inputs: MotionInputs, options: dict
+    ) -> torch.Tensor:
+        """`module(x, inputs)`, with `options` those of the host."""
+        if self._draws(site):
+            watcher = self._maps.watcher(owner, site, module, inputs.frames_together, x[0, 0].numel())
+            inputs = replace(inputs, host_options={**inputs.host_options, WATCHER: watcher})
+        memory = LiveMemory() if self.measures_memory else None
+        stop = _start_clock(x.device)
+        with memory or nullcontext():
+            moved = module(x, inputs)
+        elapsed = stop()
+        frames, numbers = frame_numbers(options, len(x)), _numbers(x, moved)
+        peak = memory.peak if memory else None
+        self._pending.append(Reading(owner, site, frames, x[0].numel(), numbers, elapsed, peak))
+        return moved
+
+    def collect(self) -> list[Reading]:
+        """The readings since the last call, in the order in which the modules ran; waits for each device once."""
+        pending, self._pending = self._pending, []
+        fetched: dict[int, torch.Tensor] = {}
+        for device in {reading.numbers.device for reading in pending}:
+            own = [number for number, reading in enumerate(pending) if reading.numbers.device == device]
+            together = torch.cat([pending[number].numbers for number in own], dim=1).cpu()
+            parts = together.split([pending[number].numbers.shape[1] for number in own], dim=1)
+            fetched.update(zip(own, parts, strict=True))
+        return [replace(reading, numbers=fetched[number]) for number, reading in enumerate(pending)]
+
+    def attention_maps(self) -> list[AttentionMap]:
+        return self._maps.maps()
+
+
+def frame_numbers(options: dict, batch: int) -> list[int]:
+    """For every place in a batch of the UNet which frame of the clip lies there, in windows of ours or of the host."""
+    period = batch // max(1, len(options.get("cond_or_uncond", (0,))))
+    window = getattr(options.get("context_window"), "index_list", None) or range(period)
+    anchor = [max(0, window[0] - 1)] * (period - len(window))  # the host may put a frame before a window
+    frames = [*anchor, *window][:period]
+    return [frames[place % period] for place in range(batch)]
+
+
+def _numbers(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    return torch.stack([*_of(x), *_of(moved), _norm_of_change(x, moved)]).float()
+
+
+def _of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The largest value by both its ends, a third of the time of the norm for it on the CPU; NaN goes through."""
+    largest = torch.maximum(x.amax(IMAGE), -x.amin(IMAGE))
+    return x.mean(IMAGE, dtype=_precision(x)), _norm(x), largest
+
+
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 2, IMAGE, dtype=_precision(x))
+
+
+def _precision(x: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _norm_of_change(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    """On the CPU a few frames at a time, which stay in the cache."""
+    together = max(1, CPU_VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
+    parts = zip(x.split(together), moved.split(together), strict=True)
+    return torch.cat([_norm(after - before) for before, after in parts])
+
+
+def _start_clock(device: torch.device) -> Callable[[], Elapsed]:
+    """What stops the clock, and then tells the seconds, to be asked for when the device has finished."""
+    if device.type == "cuda":
+        return _start_events(device)
+    began = time.perf_counter()
+
+    def stop() -> Elapsed:
+        seconds = time.perf_counter() - began if device.type == "cpu" else None
+        return lambda: seconds
+
+    return stop
+
+
+def _start_events(device: torch.device) -> Callable[[], Elapsed]:
+    """By CUDA's own clock, so that nothing waits."""
+    stream, began, ended = torch.cuda.current_stream(device), *(torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record(stream)
+
+    def stop() -> Elapsed:
+        ended.record(stream)
+        return lambda: began.elapsed_time(ended) / 1000
+
+    return stop

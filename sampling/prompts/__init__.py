@@ -1,0 +1,1 @@
+"""Prompts that change from frame to frame."""

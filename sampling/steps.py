@@ -1,0 +1,11 @@
+"""Steps of a sampler."""
+
+import torch
+
+SIGMA_TOLERANCE = 1e-4
+
+
+def step_number(sigma: float, sample_sigmas: torch.Tensor) -> int:
+    """The step in which a sampler evaluates at `sigma`; what lies between two sigmas belongs to the earlier step."""
+    started = int((sample_sigmas >= sigma * (1 - SIGMA_TOLERANCE)).sum())
+    return max(0, started - 1)

@@ -1,0 +1,1 @@
+"""Context windows: clips longer than a motion model can see at once."""

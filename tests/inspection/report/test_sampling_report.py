@@ -1,0 +1,433 @@
+"""The report says what motion modules really got and gave, changes nothing, and belongs to one run of one model."""
+
+import json
+import math
+
+import folder_paths
+import pytest
+import torch
+from animatediff_loom.inspection.report.on_model import ReportSettings, SamplingReport, with_sampling_report
+from animatediff_loom.inspection.report.picture import draw, draw_attention
+from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, BadValue, RunFacts, Sums
+from animatediff_loom.inspection.report.text import describe, short_site, to_json
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.contract import MotionInputs
+from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.watching.attention_maps import attention_weights
+from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
+from animatediff_loom.motion_modules.watching.observer import OBSERVER, Observer, frame_numbers
+from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
+from animatediff_loom.sampling.animate import animate
+from architectures import KEYS, acting
+from citizen import animated, ksampler, motion
+from clips import sample, watched
+from comfy.model_management import InterruptProcessingException, unload_all_models
+from comfy.patcher_extension import WrappersMP
+from host_models import tiny_model
+from interruptions import failing, interrupted
+from motion_files import motion_file
+from refusals import check_sentence
+from windows import in_windows, windowed_by_host
+
+FRAMES, STEPS = 4, 3
+BROKEN_SITE = "up_blocks.1.motion_modules.1"
+PLAIN, MAPS = ReportSettings(), ReportSettings(attention_maps=True)
+
+
+@pytest.fixture(scope="module")
+def model():
+    yield tiny_model()
+    unload_all_models()
+
+
+@pytest.fixture(scope="module")
+def moving(model):
+    return animated(model)
+
+
+class Clamp(torch.nn.Module):
+    def forward(self, x, inputs):
+        return x.clamp(-800, 800)
+
+
+def reported(model, settings: ReportSettings = PLAIN):
+    return with_sampling_report(model, settings)
+
+
+def report_of(model, settings: ReportSettings = PLAIN, **inputs):
+    """The report of one run, and its latents."""
+    clone, report = reported(model, settings)
+    samples = sample(clone, **({"frames": FRAMES, "steps": STEPS} | inputs))
+    return report.run_of({"samples": samples}), samples
+
+
+def broken(model, value: float = math.nan, site: str = BROKEN_SITE, start_percent: float = 0.0):
+    """`model` with a motion model that makes `value` at `site`; set behind the check of weights, as a merge would."""
+    loaded = motion_model_from_tensors(motion_file(), "broken.safetensors")
+    clone = animate(model, loaded, MotionSettings(start_percent=start_percent))
+    for weights in clone.additional_models.values():
+        weights[0].model.by_site[site].proj_out.bias.data[3] = value
+    return clone
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde", "lcm", "dpm_2", "uni_pc"])
+def test_the_clip_stays_the_same_with_every_sampler(moving, sampler):
+    run, samples = report_of(moving, MAPS, sampler=sampler)
+    assert torch.equal(samples, sample(moving, FRAMES, STEPS, sampler=sampler))
+    assert run.state == COMPLETE and run.bad is None
+    assert {tuple(record.steps) for record in run.records.values()} == {tuple(range(STEPS))}
+    per_evaluation = {"heun": 2 * STEPS - 1, "dpmpp_sde": 2 * STEPS - 1, "dpm_2": 2 * STEPS - 1}
+    assert run.evaluations == per_evaluation.get(sampler, STEPS)
+
+
+def captured(model):
+    """A clone whose modules keep what they get and give, by hooks of torch that have nothing to do with ours."""
+    clone, seen = model.clone(), {}
+    (weights,) = [patchers[0] for key, patchers in clone.additional_models.items() if key.startswith("loom_motion")]
+
+    def keep(name):
+        return lambda module, inputs, output: seen.setdefault(name, []).append((inputs[0].clone(), output.clone()))
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in weights.model.by_site.items()]
+    return clone, seen, handles
+
+
+def test_numbers_are_those_of_the_tensors(model):
+    clone, seen, handles = captured(animated(model))
+    run, _ = report_of(clone, cfg=1.0)
+    for handle in handles:
+        handle.remove()
+    assert len(run.records) == len(seen) == 20
+    for record in run.records.values():
+        for step, (before, after) in enumerate(seen[record.site]):
+            found = record.steps[step].numbers()
+            expected = {
+                "mean_in": before.mean(),
+                "deviation_in": before.std(correction=0),
+                "largest_in": before.abs().max(),
+                "mean_out": after.mean(),
+                "deviation_out": after.std(correction=0),
+                "largest_out": after.abs().max(),
+                "change": (after - before).norm() / before.norm(),
+            }
+            assert {name: found[name] for name in expected} == pytest.approx(
+                {name: float(value) for name, value in expected.items()}, rel=1e-3, abs=1e-4
+            )
+            assert found["seconds"] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_in_every_precision(dtype):
+    """Large feature maps too, which are compared a part at a time; values whose squares are too large for fp16."""
+    x = (1000 * torch.randn(6, 8, 100, 200, generator=torch.Generator().manual_seed(0))).to(dtype)
+    observer = Observer()
+    moved = observer.watch("owner", "site", Clamp(), x, MotionInputs(6), {})
+    observer.watch("owner", "site", Clamp(), moved, MotionInputs(6), {})
+    first, second = observer.collect()
+    expected = [x.double(), moved.double()]
+    norms = [own.flatten(1).norm(dim=1) for own in (*expected, expected[1] - expected[0])]
+    largest = [own.flatten(1).abs().amax(dim=1) for own in expected]
+    means = [own.flatten(1).mean(dim=1) for own in expected]
+    rows = [means[0], norms[0], largest[0], means[1], norms[1], largest[1], norms[2]]
+    assert first.numbers.double() == pytest.approx(torch.stack(rows), rel=1e-3, abs=0.05)
+    assert second.numbers[6].tolist() == [0.0] * 6
+    assert observer.collect() == []
+
+
+def test_a_module_that_does_nothing_changes_nothing(model):
+    run, _ = report_of(animated(model, motion(scale=0.0)), steps=1)
+    totals = [record.total().numbers() for record in run.records.values()]
+    assert [total["change"] for total in totals] == [0.0] * len(totals)
+    assert all(total["mean_in"] == total["mean_out"] for total in totals)
+
+
+def test_several_motion_models_are_told_apart(moving):
+    twice = animated(animated(moving), motion(seed=2, name="other"))
+    run, _ = report_of(twice, MAPS, steps=1)
+    names = ["motion.safetensors", "motion.safetensors #2", "other.safetensors"]
+    assert list(run.facts.motions.values()) == names
+    assert [record.motion for record in run.records.values()][:3] == names
+    assert len(run.records) == len(run.maps) / 2 == 60
+    assert draw(run).shape[0] == 3
+
+
+def test_without_motion_models_it_says_so(model):
+    run, samples = report_of(model)
+    assert torch.equal(samples, sample(model, FRAMES, STEPS))
+    assert "No motion module ran" in describe(run)
+    assert draw(run).shape[0] == draw_attention(run).shape[0] == 1
+    assert json.loads(to_json(run))["sites"] == []
+
+
+def test_a_part_of_the_schedule(model):
+    run, _ = report_of(animated(model, start_percent=0.5), steps=4)
+    ran = {tuple(record.steps) for record in run.records.values()}
+    assert len(ran) == 1 and 0 not in next(iter(ran)) and 3 in next(iter(ran))
+    assert draw(run).shape[0] == 1
+
+
+@pytest.mark.parametrize("schedule", ["static", "uniform", "looped", "batched", "view"])
+def test_windows(moving, schedule):
+    windowed = in_windows(moving, schedule)
+    run, samples = report_of(windowed, MAPS, frames=7)
+    assert torch.equal(samples, sample(windowed, 7, STEPS))
+    assert all(sorted(record.steps) == [0, 1, 2] for record in run.records.values())
+    assert {own.weights.shape for own in run.maps} == {(8, 4, 4)}
+
+
+@pytest.mark.parametrize("schedule", ["static", "view"])
+@pytest.mark.parametrize("key", KEYS)
+def test_every_architecture_in_windows_is_reported(model, key, schedule):
+    windowed = in_windows(animate(model, acting(model, key), MotionSettings()), schedule)
+    run, samples = report_of(windowed, MAPS, frames=7, steps=1)
+    assert torch.equal(samples, sample(windowed, 7, 1))
+    assert run.state == COMPLETE and len(run.records) == 21
+    assert all(record.total().numbers()["change"] > 0 for record in run.records.values())
+    assert {own.weights.shape[1:] for own in run.maps} == ({(4, 4)} if ARCHITECTURES[key].attends else set())
+    assert len({own.site for own in run.maps}) == (21 if ARCHITECTURES[key].attends else 0)
+
+
+@pytest.mark.parametrize("windows", [{}, {"windows_at_once": 1}, {"schedule": "view"}, {"host": True}])
+@pytest.mark.parametrize("frame", [0, 5])
+def test_the_frame_of_a_nan_is_that_of_the_clip(moving, frame, windows):
+    """A NaN that comes in with one frame of the latent, before any motion module."""
+    clone = windowed_by_host(moving) if windows else moving
+    if "host" not in windows:
+        clone = in_windows(moving, **windows)
+    noise = torch.randn(7, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise[frame, 0, 2, 2] = math.nan
+    run, _ = report_of(clone, frames=7, noise=noise)
+    assert (run.bad.step, run.bad.site, run.bad.made_here) == (0, "down_blocks.0.motion_modules.0", False)
+    assert run.bad.kind == "NaN" and run.bad.frame == frame
+
+
+@pytest.mark.parametrize(("value", "kind"), [(math.nan, "NaN"), (math.inf, "Inf"), (-math.inf, "Inf")])
+def test_a_nan_in_a_weight_is_found(model, value, kind):
+    run, _ = report_of(broken(model, value))
+    assert run.bad == BadValue(kind, "broken.safetensors", BROKEN_SITE, 0, 0, made_here=True)
+    check_sentence(
+        run.bad.sentence(), f"'{BROKEN_SITE}'", "'broken.safetensors'", f"the first {kind}", "step 0", "frame 0"
+    )
+    assert run.bad.sentence() in describe(run)
+    site = next(site for site in json.loads(to_json(run))["sites"] if site["site"] == BROKEN_SITE)
+    first = site["steps"][0]
+    assert first["largest_out"] is None and first["largest_in"] is not None
+    assert draw(run).isfinite().all()
+
+
+def test_the_step_of_a_nan(model):
+    run, _ = report_of(broken(model, start_percent=0.6), steps=6)
+    first = min(step for record in run.records.values() for step in record.steps)
+    assert run.bad.step == first > 0
+
+
+def test_a_nan_behind_the_last_module(moving):
+    def spoil(executor, *arguments, **more):
+        predicted = executor(*arguments, **more)
+        predicted[2, 0, 0, 0] = math.nan
+        return predicted
+
+    clone = moving.clone()
+    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", spoil)
+    run, _ = report_of(clone, steps=1)
+    assert run.bad == BadValue("NaN", "", "", 0, 2, made_here=False)
+    check_sentence(run.bad.sentence(), "step 0", "frame 2", "behind its last motion module")
+
+
+def test_it_stops_on_request(model):
+    spoiled, seen = watched(broken(model, start_percent=0.6))
+    clone, report = reported(spoiled, ReportSettings(stop_at_nan=True))
+    with pytest.raises(MotionModelError, match=r"first NaN of step \d at frame 0") as caught:
+        sample(clone, FRAMES, steps=6)
+    check_sentence(str(caught.value), f"'{BROKEN_SITE}'")
+    assert report.unfinished.problem == str(caught.value)
+    assert len(seen.calls) == report.unfinished.bad.step + 1 < 6
+    sound, _ = report_of(animated(model), ReportSettings(stop_at_nan=True))
+    assert sound.state == COMPLETE
+
+
+def test_runs_that_do_not_end_are_no_reports(moving):
+    clone, report = reported(interrupted(moving))
+    with pytest.raises(InterruptProcessingException):
+        sample(clone, FRAMES, STEPS)
+    assert report.unfinished.state == INTERRUPTED and not report.complete
+    with pytest.raises(MotionModelError) as caught:
+        report.run_of(None)
+    check_sentence(str(caught.value), "`report`", "interrupted")
+
+
+def test_the_report_of_the_last_good_run_stays(moving):
+    good, report = reported(moving)
+    samples = sample(good, FRAMES, STEPS)
+    before = report.run_of({"samples": samples})
+    with pytest.raises(ZeroDivisionError):
+        sample(failing(good), FRAMES, STEPS)
+    assert report.run_of({"samples": samples}) is report.run_of(None) is before
+    again = sample(good, FRAMES, STEPS, seed=2, sampler="euler_ancestral")
+    assert report.run_of(None).number == 3
+    assert report.run_of({"samples": again}).number == 3
+    assert report.run_of({"samples": samples}) is before
+    assert report.unfinished is None
+
+
+def test_an_empty_report_says_why():
+    with pytest.raises(MotionModelError) as caught:
+        SamplingReport(ReportSettings()).run_of(None)
+    check_sentence(str(caught.value), "`report`", "no sampler has run", "connect")
+
+
+def test_clones_never_see_each_other(moving):
+    (first, one), (second, two) = reported(moving), reported(moving)
+    sample(first, FRAMES, STEPS)
+    assert len(one.complete) == 1 and not two.complete
+    sample(second, FRAMES, steps=2)
+    assert (one.run_of(None).facts.steps, two.run_of(None).facts.steps) == (STEPS, 2)
+    behind, three = reported(first)
+    sample(behind, FRAMES, steps=1)
+    assert len(three.complete) == len(one.complete) == 1
+
+
+@pytest.mark.parametrize("ends", [None, failing, interrupted])
+def test_nothing_is_left_behind(moving, ends):
+    clone, _ = reported(ends(moving) if ends else moving)
+    before = set(clone.model_options["transformer_options"])
+    try:
+        sample(clone, FRAMES, STEPS)
+    except (ZeroDivisionError, InterruptProcessingException):
+        assert ends
+    assert set(clone.model_options["transformer_options"]) == before
+    assert OBSERVER not in moving.model_options["transformer_options"]
+
+
+def test_attention_maps_are_those_of_the_attention(model):
+    """One position of one site, with the logits written out."""
+    clone = animated(model, motion(), attention_scale=1.3)
+    site, inputs = "mid_block", []
+    site = "down_blocks.3.motion_modules.1"
+    module = next(iter(clone.additional_models.values()))[0].model.by_site[site]
+    attention = module.transformer_blocks[0].attention_blocks[1]
+    handle = attention.register_forward_hook(lambda own, given, output: inputs.append(given[0].clone()))
+    run, _ = report_of(clone, ReportSettings(attention_maps=True, attention_sites=("down_blocks.3",)), steps=1, cfg=1.0)
+    handle.remove()
+    (own,) = [found for found in run.maps if found.site == site and found.attention.endswith("attention_blocks.1")]
+    tokens = attention.pos_encoder(torch.cat(inputs))
+    q, k = (part(tokens).unflatten(2, (8, -1)) for part in (attention.to_q, attention.to_k))
+    logits = torch.einsum("pihd,pjhd->phij", q, k) * 1.3 / q.shape[3] ** 0.5
+    expected = (logits.exp() / logits.exp().sum(dim=3, keepdim=True)).mean(dim=0)
+    assert own.weights == pytest.approx(expected.detach(), abs=1e-5)
+    assert {found.site for found in run.maps} == {"down_blocks.3.motion_modules.0", site}
+    distances = [[abs(i - j) for j in range(FRAMES)] for i in range(FRAMES)]
+    assert own.reach == pytest.approx((expected * torch.tensor(distances)).sum(2).mean(1).tolist(), abs=1e-5)
+
+
+def test_large_attention_is_drawn_from_an_even_selection():
+    q, k = torch.randn(2, 4000, 16, 32, generator=torch.Generator().manual_seed(0)).unbind(0)
+    selected = attention_weights(q, k, 8, 1.0)
+    assert len(selected) == 2000
+    assert selected.numel() <= 2**22
+    assert selected.sum(dim=3) == pytest.approx(torch.ones(selected.shape[:3]), abs=1e-4)
+    assert torch.equal(selected[1], attention_weights(q[2:3], k[2:3], 8, 1.0)[0])
+
+
+@pytest.mark.parametrize("places", [6, 800])
+def test_attention_over_space_too_is_drawn_between_frames(places):
+    """The mean over places of a frame of what they take from all places of another; of many, some count."""
+    noise = 0.5 * torch.randn(2, 5, places, 8, generator=torch.Generator().manual_seed(0))
+    of_frame = 3 * torch.randn(2, 5, 1, 8, generator=torch.Generator().manual_seed(1))
+    of_place = torch.linspace(0, 2, places)[:, None]
+    q, k = noise + of_frame + of_place
+    weights = (q.flatten(0, 1) @ k.flatten(0, 1).T / 8**0.5).softmax(1).view(5, places, 5, places)
+    expected = weights.sum(3).mean(1)
+    found = attention_weights(q.flatten(0, 1)[None], k.flatten(0, 1)[None], heads=1, scale=1.0, frames=5)
+    assert expected.max() - expected.min() > 0.3
+    assert found[0, 0] == pytest.approx(expected, abs=1e-5 if places == 6 else 0.05)
+    assert found.sum(dim=3) == pytest.approx(torch.ones(1, 1, 5), abs=1e-5)
+
+
+def test_memory_is_what_lives_at_once():
+    x = torch.zeros(1000)
+    with LiveMemory() as memory:
+        y = x + 1
+        view = y.view(10, 100)
+        z = torch.cat((view, view))
+        del y, view
+        w = z * 2
+        del z
+        v = w + 1
+    assert v.shape == (20, 100)
+    assert memory.peak == 4 * (2000 + 2000)
+    with LiveMemory() as memory:
+        x.add_(1).view(10, 100).mul_(2)
+    assert memory.peak == 0
+
+
+def test_memory_and_time_of_every_site(moving):
+    run, _ = report_of(moving)
+    for record in run.records.values():
+        assert record.peak_bytes > 0 and record.total().seconds > 0
+    largest = max(run.records.values(), key=lambda record: record.peak_bytes)
+    feature_map = 2 * FRAMES * 8 * 8 * 32 * 4
+    assert largest.site.startswith(("down_blocks.0", "up_blocks.3"))
+    assert feature_map <= largest.peak_bytes <= 40 * feature_map
+
+
+def test_frames_of_a_batch():
+    class Window:
+        index_list = [5, 6, 7]
+
+    assert frame_numbers({"cond_or_uncond": [0, 1]}, 6) == [0, 1, 2, 0, 1, 2]
+    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 6) == [5, 6, 7] * 2
+    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 8) == [4, 5, 6, 7] * 2
+
+
+def test_sums_add_up_like_one():
+    facts = RunFacts(4, 8, 8, torch.tensor([1.0, 0.0]), None, {})
+    assert facts.steps == 1
+    one = Sums(rows=2, mean_in=1.0, square_in=3.0, square_change=1.0, largest_in=4.0, seconds=1.0, calls=1)
+    two = Sums(rows=2, mean_in=3.0, square_in=5.0, square_change=7.0, largest_in=2.0, seconds=None, calls=1)
+    both = one.plus(two)
+    assert both.numbers()["mean_in"] == 1.0 and both.numbers()["change"] == 1.0
+    assert both.numbers()["deviation_in"] == 1.0
+    assert both.largest_in == 4.0 and both.seconds is None
+
+
+def test_json_holds_every_step(moving):
+    run, _ = report_of(moving, MAPS, seed=77)
+    read = json.loads(to_json(run))
+    assert (read["frames"], read["latent"], read["seed"], read["evaluations"]) == (FRAMES, [8, 8], 77, STEPS)
+    assert len(read["sites"]) == 20 and all(len(site["steps"]) == STEPS for site in read["sites"])
+    assert len(read["attention_maps"]) == 40
+    assert sum(read["attention_maps"][0]["weights"][0][0]) == pytest.approx(1, abs=1e-3)
+
+
+def test_text_has_a_line_for_every_site(moving):
+    run, _ = report_of(moving)
+    lines = describe(run).splitlines()
+    assert lines[0].startswith("Run 1, complete: 4 frames, latent 8 x 8, 3 steps, 3 evaluations, seed 1, ")
+    assert sum("MiB" in line for line in lines) == 20
+    assert short_site("up_blocks.3.motion_modules.2") == "up 3.2"
+    assert short_site("mid_block.motion_modules.0") == "mid"
+
+
+def test_pictures_have_a_page_for_everything(moving):
+    run, _ = report_of(moving, MAPS)
+    pages, attention = draw(run), draw_attention(run)
+    assert pages.shape[0] == 1 and attention.shape[0] == 20
+    assert pages.shape[2] == attention.shape[2] == 1280
+    assert len({tuple(page.flatten()[::97].tolist()) for page in attention}) == 20
+    without, _ = report_of(moving, steps=1)
+    assert draw_attention(without).shape[0] == 1
+
+
+def test_the_nodes(moving, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    clone, report = WatchSampling.execute(moving, attention_maps=True, attention_sites="up_blocks.0, mid").result
+    latent = {"samples": ksampler(clone)}
+    output = ShowReport.execute(report, latent)
+    text, plots, attention, numbers = output.result
+    assert text.startswith("Run 1, complete: 4 frames") and output.ui["text"] == (text,)
+    assert plots.shape[0] == 1 and attention.shape[0] == 3
+    assert {own["site"][:11] for own in json.loads(numbers)["attention_maps"]} == {"up_blocks.0"}
+    assert (tmp_path / output.ui["images"][0]["filename"]).is_file()

@@ -1,0 +1,138 @@
+"""The picture of context windows shows every frame of every step, in brightness what it counts, in bounded size."""
+
+from itertools import pairwise
+
+import folder_paths
+import numpy
+import pytest
+import torch
+from animatediff_loom.inspection.windows.picture import HEIGHT, HUES, MOST_ROWS, WIDTH, draw, shade
+from animatediff_loom.inspection.windows.preview import Preview, preview, remarks, summary
+from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.nodes.context_preview import PreviewContextWindows
+from animatediff_loom.sampling.windows.fusion import FUSIONS
+from animatediff_loom.sampling.windows.schedules import WindowSettings
+from animatediff_loom.sampling.windows.settings import SCHEDULE_NAMES, ContextSettings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@st.composite
+def context_settings(draw):
+    length = draw(st.integers(1, 24))
+    stride, closed = draw(st.integers(1, 4)), draw(st.booleans())
+    windows = WindowSettings(length, draw(st.integers(0, length - 1)), stride, closed)
+    start = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    return ContextSettings(draw(st.sampled_from(SCHEDULE_NAMES)), windows, draw(st.sampled_from(FUSIONS)), start)
+
+
+def shown(schedule: str = "static", frames: int = 64, steps: int = 20, start: float = 0.0, **windows) -> Preview:
+    own = ContextSettings(schedule, WindowSettings(**windows), "pyramid", start)
+    return preview(own, frames, steps, MOST_ROWS)
+
+
+def pixels(image: torch.Tensor) -> set[tuple[int, ...]]:
+    return set(map(tuple, (image[0] * 255).round().int().reshape(-1, 3).tolist()))
+
+
+@given(context_settings(), st.integers(3, 60), st.integers(1, 6))
+def test_every_frame_of_every_step_is_shown(own, frames, steps):
+    plan = preview(own, frames, steps, 10**6)
+    drawn = [step for band in plan.bands for step in range(band.first_step, band.last_step + 1)]
+    assert drawn == list(range(steps))
+    for band in plan.bands:
+        counts = numpy.zeros(frames)
+        for bar in band.bars:
+            numpy.add.at(counts, list(bar.frames), bar.weights)
+        assert counts == pytest.approx(1)
+        assert band.hidden == 0
+
+
+@given(context_settings(), st.integers(3, 40))
+def test_no_bar_lies_on_another(own, frames):
+    for band in preview(own, frames, 2, 10**6).bands:
+        lanes = [[] for _ in range(band.lanes)]
+        for bar in band.bars:
+            lanes[bar.lane] += bar.spans
+        for spans in map(sorted, lanes):
+            assert all(last < first for (_, last), (first, _) in pairwise(spans))
+
+
+@settings(max_examples=8)
+@given(context_settings(), st.integers(3, 150), st.integers(1, 200))
+def test_the_picture_is_bounded(own, frames, steps):
+    image = draw(preview(own, frames, steps, MOST_ROWS))
+    assert image.shape[1] <= HEIGHT
+    assert WIDTH[0] <= image.shape[2] <= WIDTH[1]
+    assert 0 <= float(image.min()) < float(image.max()) <= 1
+
+
+@given(st.integers(0, 90), st.sampled_from(HUES))
+def test_what_counts_more_is_brighter(percent, hue):
+    assert sum(shade(percent / 100, hue)) < sum(shade(percent / 100 + 0.1, hue))
+
+
+def test_cells_have_the_brightness_of_their_weights():
+    plan = shown(frames=28)
+    first = plan.bands[0].bars[0]
+    found = pixels(draw(plan))
+    assert first.weights[0] == 1 and 0 < first.weights[-1] < 1
+    assert {shade(weight, HUES[0]) for weight in first.weights} <= found
+
+
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        (shown(), "Each step evaluates 5 windows, 80 frames in all: 1.25 times the clip's 64."),
+        (shown("batched"), "Each step evaluates 4 windows, 64 frames in all: as many as the clip has."),
+        (shown("view"), "The model sees all 64 frames at once; only the attention between them is divided: 5 windows."),
+        (shown("looped", 16, closed_loop=True), "only the attention between them is divided: 2 windows."),
+        (shown(frames=16), "Nothing is divided: the clip is not longer than a window (16 of 16 frames)."),
+        (shown(start=1.0), "Nothing is divided: no step begins at start_percent 1 or later."),
+    ],
+)
+def test_the_summary_says_what_it_costs(plan, sentence):
+    assert sentence in summary(plan)
+
+
+def test_what_has_no_room_is_said():
+    assert remarks(shown()) == []
+    assert remarks(shown("uniform", steps=1000))[0].endswith(" of 1000.")
+    crowded = shown(frames=300, length=200, overlap=199)
+    assert crowded.rows <= MOST_ROWS
+    assert remarks(crowded) == [f"Windows drawn: {len(crowded.bands[0].bars)} of 101."]
+
+
+def test_steps_before_the_start_are_undivided():
+    before, after = shown(start=0.3).bands
+    assert (before.first_step, before.last_step, before.divided) == (0, 5, False)
+    assert (after.first_step, after.last_step, after.divided) == (6, 19, True)
+    assert remarks(shown(start=0.3))
+
+
+def test_a_window_over_the_end_goes_on_at_the_beginning():
+    bars = shown("looped", closed_loop=True).bands[0].bars
+    assert [bar.spans for bar in bars if len(bar.spans) > 1] == [[(60, 63), (0, 11)]]
+
+
+@pytest.mark.parametrize(
+    ("own", "frames", "words"),
+    [
+        (ContextSettings(windows=WindowSettings(8, 8)), 64, "set context_overlap below context_length"),
+        (ContextSettings("looped"), 2, "at least 3"),
+    ],
+)
+def test_impossible_settings_are_refused(own, frames, words):
+    with pytest.raises(MotionModelError, match=words):
+        preview(own, frames, 4, MOST_ROWS)
+
+
+def test_the_node_shows_its_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    schedule = {"schedule": "looped", "context_stride": 2, "closed_loop": True}
+    output = PreviewContextWindows.execute(16, 4, schedule, "pyramid", frames=24, steps=3)
+    image, text = output.result
+    assert image.dtype == torch.float32 and image.shape[0] == 1 and image.shape[3] == 3
+    assert text.startswith("Each step evaluates ")
+    (saved,) = output.ui.as_dict()["images"]
+    assert (tmp_path / saved["filename"]).is_file()

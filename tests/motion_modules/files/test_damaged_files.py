@@ -1,0 +1,147 @@
+"""Files that are damaged, cut short or dangerous: one sentence each, and nothing in them is run or allocated."""
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+from animatediff_loom.motion_modules.files.loading import load_motion_model
+from families_expected import V3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from motion_files import as_training_checkpoint
+from refusals import refused
+
+SITE = "down_blocks.0.motion_modules.0.temporal_transformer."
+
+
+@pytest.fixture
+def good_file(tmp_path):
+    """A motion model file, which must still load after whatever the test has tried to load."""
+    path = tmp_path / "good.safetensors"
+    safetensors.torch.save_file(V3.file(), path)
+    yield path
+    assert load_motion_model(str(path)).family.name == "AnimateDiff v3"
+
+
+def assert_damaged(path, content: bytes) -> None:
+    path.write_bytes(content)
+    with refused(f"'{path.name}'", "could not be read", "download it again"):
+        load_motion_model(str(path))
+
+
+@pytest.mark.parametrize("suffix", (".safetensors", ".ckpt", ".pt", ".pth"))
+@pytest.mark.parametrize(
+    "content",
+    (b"", b"\0", b"<!DOCTYPE html><html>Not found</html>", b"version https://git-lfs", bytes(range(256)) * 64),
+)
+def test_garbage(good_file, suffix, content):
+    assert_damaged(good_file.with_name(f"garbage{suffix}"), content)
+
+
+@given(st.binary(max_size=200), st.sampled_from((".safetensors", ".ckpt")))
+@settings(max_examples=100)
+def test_any_garbage(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.getbasetemp() / f"garbage{suffix}"
+    path.write_bytes(content)
+    with refused(f"'garbage{suffix}'"):
+        load_motion_model(str(path))
+
+
+@pytest.mark.parametrize("kept", (0.0, 0.01, 0.5, 0.999))
+def test_truncated_safetensors(good_file, kept):
+    whole = good_file.read_bytes()
+    assert_damaged(good_file.with_name("cut.safetensors"), whole[: int(len(whole) * kept)])
+
+
+@pytest.mark.parametrize("kept", (0.0, 0.01, 0.5, 0.999))
+@pytest.mark.parametrize("new_format", (True, False))
+def test_truncated_pickle(good_file, kept, new_format):
+    path = good_file.with_name("cut.ckpt")
+    torch.save(as_training_checkpoint(V3.file()), path, _use_new_zipfile_serialization=new_format)
+    whole = path.read_bytes()
+    assert_damaged(path, whole[: int(len(whole) * kept)])
+
+
+@pytest.mark.parametrize("content", (3, "text", None, [], [1], [1, 2], torch.zeros(3), {"a": 1}, {1: 2, 3: 4}))
+def test_pickles_of_other_things(good_file, content):
+    path = good_file.with_name("thing.ckpt")
+    torch.save(content, path)
+    with refused("'thing.ckpt'"):
+        load_motion_model(str(path))
+
+
+def test_a_missing_file(good_file):
+    with refused("'gone.safetensors'", "could not be opened", "No such file", "check that the file is there"):
+        load_motion_model(str(good_file.with_name("gone.safetensors")))
+
+
+def test_a_dictionary_that_holds_itself(good_file):
+    path, endless = good_file.with_name("endless.ckpt"), {}
+    endless["state_dict"] = endless
+    torch.save(endless, path)
+    with refused("'endless.ckpt'", "could not be read", "download it again"):
+        load_motion_model(str(path))
+
+
+class RunsCode:
+    """An object whose unpickling makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("suffix", (".ckpt", ".pt", ".pth"))
+@pytest.mark.parametrize("new_format", (True, False))
+def test_code_in_a_pickle_never_runs(good_file, suffix, new_format):
+    trace, path = good_file.with_name("trace"), good_file.with_name(f"code{suffix}")
+    checkpoint = {"state_dict": V3.file(), "extra": RunsCode(trace)}
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=new_format)
+    with refused(f"'{path.name}'", "contains Python code", "get a .safetensors version"):
+        load_motion_model(str(path))
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_code_in_a_bare_pickle_never_runs(good_file):
+    trace, path = good_file.with_name("trace"), good_file.with_name("bare.ckpt")
+    path.write_bytes(pickle.dumps(RunsCode(trace)))
+    with refused("'bare.ckpt'"):
+        load_motion_model(str(path))
+    assert not trace.exists()
+
+
+def test_code_behind_a_harmless_name_never_runs(good_file):
+    trace, path = good_file.with_name("trace"), good_file.with_name("sheep.safetensors")
+    torch.save({"state_dict": RunsCode(trace)}, path)
+    with refused("'sheep.safetensors'", "could not be read"):
+        load_motion_model(str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("shape", ([2**40, 2**40], [2**62, 4], [-1, 32]))
+def test_header_that_claims_an_absurd_shape(good_file, shape):
+    """The header says far more than the few bytes behind it."""
+    header = {f"{SITE}proj_in.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4096]}}
+    text = json.dumps(header).encode()
+    assert_damaged(good_file.with_name("huge.safetensors"), struct.pack("<Q", len(text)) + text + bytes(4096))
+
+
+def test_header_longer_than_the_file(good_file):
+    assert_damaged(good_file.with_name("huge.safetensors"), struct.pack("<Q", 2**60) + b"{}")
+
+
+def test_archive_that_is_no_checkpoint(good_file):
+    path = good_file.with_name("archive.ckpt")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "nothing here")
+    assert_damaged(path, path.read_bytes())

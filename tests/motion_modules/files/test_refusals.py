@@ -1,0 +1,196 @@
+"""Files that are no text-to-video motion model, or none that fits together: one sentence each."""
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.sampling.animate import animate
+from families_expected import V2, V3
+from host_models import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from motion_files import as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
+from refusals import refused
+
+BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
+ADVICE = ("'other.ckpt'", "choose a text-to-video motion model")
+SITE = "down_blocks.0.motion_modules.0.temporal_transformer."
+
+
+def zeros(**shapes: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    return {name.replace("__", "."): torch.zeros(shape) for name, shape in shapes.items()}
+
+
+def lora(name: str) -> dict[str, torch.Tensor]:
+    return {BLOCK + name: torch.zeros(4, 32)}
+
+
+OTHER_FILES = {
+    "PIA": V3.file() | {"conv_in.weight": torch.zeros(32, 9, 3, 3), "conv_in.bias": torch.zeros(32)},
+    "PIA in diffusers' names": as_diffusers(V3.file()) | {"conv_in.weight": torch.zeros(32, 9, 3, 3)},
+    "PIA with the whole UNet": as_training_checkpoint(V3.file() | {"conv_in.weight": torch.zeros(32, 9, 3, 3)}),
+    "AnimateLCM-I2V": V2.file() | zeros(img_encoder__conv_in__weight=(32, 4, 3, 3)),
+    "CameraCtrl, pruned": {f"{BLOCK}attention_blocks.0.processor.qkv_merge.weight": torch.zeros(32, 32)}
+    | zeros(encoder_conv_in__weight=(32, 384, 3, 3)),
+    "CameraCtrl as trained": {
+        "pose_encoder_state_dict": zeros(encoder_conv_in__weight=(32, 384, 3, 3)),
+        "attention_processor_state_dict": {f"{BLOCK}attention_blocks.0.processor.qkv_merge.bias": torch.zeros(32)},
+    },
+    "SparseCtrl": V3.file() | zeros(controlnet_cond_embedding__weight=(32, 5, 3, 3)),
+    "SparseCtrl as trained": {"controlnet": zeros(module__controlnet_cond_embedding__conv_in__weight=(16, 4, 3, 3))},
+    "FancyVideo by its marker": V3.file() | zeros(FancyVideo=(1,), conv_in__weight=(32, 9, 3, 3)),
+    "FancyVideo by its embeddings": V3.file()
+    | zeros(fps_embedding__linear__weight=(128, 32), motion_embedding__linear__weight=(128, 32))
+    | zeros(conv_in__weight=(32, 9, 3, 3)),
+    "HelloMeme": as_diffusers(V3.file()) | zeros(reference_modules_down__0__norm__weight=(32,)),
+    "MotionCtrl": {f"module.{name}": tensor for name, tensor in V2.file().items()}
+    | {f"module.{BLOCK}cc_projection.weight": torch.zeros(32, 44)},
+    "motion LoRA of AnimateDiff v2": lora("attention_blocks.0.processor.to_q_lora.down.weight"),
+    "motion LoRA of MotionDirector": lora("ff.net.0.processor.proj_lora.up.weight"),
+    "motion LoRA in PEFT's names": {
+        "unet.down_blocks.0.motion_modules.0.transformer_blocks.0.attn1.to_q.lora_A.weight": torch.zeros(4, 32)
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_other_kinds_of_file(kind):
+    named = " ".join(word for word in kind.replace(",", "").split(" ") if word[0].isupper() or kind[0] == "m")
+    name = "motion LoRA" if kind.startswith("motion LoRA") else named.split(" ")[0]
+    with refused(f"is a {name} file", *ADVICE):
+        motion_model_from_tensors(OTHER_FILES[kind], "other.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "found"),
+    (
+        ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(3)}, "input_blocks.0.0.weight"),
+        ({}, "missing"),
+        ({"state_dict": {}}, "missing"),
+        ({"global_step": 3}, "missing"),
+    ),
+)
+def test_files_without_motion_modules(tensors, found):
+    with refused("'other.ckpt'", "no motion modules", found, "choose an AnimateDiff or Hotshot-XL motion model"):
+        motion_model_from_tensors(tensors, "other.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "missing", "found"),
+    (
+        ("up_blocks", "up_blocks.0.motion_modules.0", "unlike the 20 of AnimateDiff v3"),
+        ("down_blocks.3", "up_blocks.3.motion_modules.0", "a motion module at"),
+        ("up_blocks.1.motion_modules.2", "up_blocks.1.motion_modules.2", "no motion module at"),
+    ),
+)
+def test_a_part_of_a_motion_model(left_out, missing, found):
+    tensors = {name: tensor for name, tensor in V3.file().items() if not name.startswith(left_out)}
+    with refused("'half.ckpt'", f"motion module at '{missing}'", found, "choose a whole motion model"):
+        motion_model_from_tensors(tensors, "half.ckpt")
+
+
+@pytest.mark.parametrize("levels", (1, 2, 5))
+def test_unknown_layouts(levels):
+    tensors = weightless(file_shapes((32,) * levels, mid=False, positions=32))
+    with refused("'odd.ckpt'", f"{levels} levels", "expected 4 levels (SD1.5) or 3"):
+        motion_model_from_tensors(tensors, "odd.ckpt")
+
+
+def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]:
+    tensors = V3.file()
+    tensors.pop(name)
+    return tensors if shape is None else tensors | {name: torch.zeros(()).expand(shape)}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shape", "found"),
+    (
+        ("transformer_blocks.0.attention_blocks.1.to_k.weight", (32, 48), "[32, 48]"),
+        ("transformer_blocks.0.ff.net.0.proj.weight", (128, 32), "[128, 32]"),
+        ("norm.bias", (64,), "[64]"),
+        ("proj_out.weight", None, "nothing"),
+        ("transformer_blocks.0.norms.1.weight", None, "nothing"),
+        ("proj_in.weight", (64, 64), "[32]"),
+        ("proj_in.weight", (48, 48), "48 channels"),
+        ("proj_in.weight", (32, 32, 1, 1), "make no temporal_transformer"),
+        ("proj_in.weight", None, "make no temporal_transformer"),
+        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (1, 24, 32), "[1, 32, 32]"),
+        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (1, 32, 64), "[1, 32, 64]"),
+        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (32,), "make no temporal_transformer"),
+    ),
+)
+def test_shapes_that_contradict_each_other(parameter, shape, found):
+    with refused("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "download it again"):
+        motion_model_from_tensors(changed(SITE + parameter, shape), "odd.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "found"),
+    (
+        ("transformer_blocks.0.extra.weight", "extra.weight"),
+        ("transformer_blocks.1.norms.0.weight", "transformer_blocks.1"),
+        ("transformer_blocks.0.attention_blocks.2.to_q.weight", "attention_blocks.2"),
+        ("transformer_blocks.99999999.norms.0.weight", "100000000 blocks"),
+        ("transformer_blocks.0.attention_blocks.99999999.to_q.weight", "100000000 attentions"),
+        ("transformer_blocks.x.norms.0.weight", "make no temporal_transformer"),
+    ),
+)
+def test_tensors_too_many(parameter, found):
+    tensors = V3.file() | {SITE + parameter: torch.zeros(32)}
+    with refused("'odd.ckpt'", found):
+        motion_model_from_tensors(tensors, "odd.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shape"),
+    (
+        ("proj_in.weight", (2**40, 2**20)),
+        ("transformer_blocks.0.ff.net.0.proj.weight", (2**31, 32)),
+        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (1, 2**30, 32)),
+    ),
+)
+def test_absurd_shapes_allocate_nothing(parameter, shape):
+    """No machine could allocate these: that the sentence comes shows that nothing was."""
+    with refused("'huge.ckpt'", str(max(shape)), "download it again"):
+        motion_model_from_tensors(changed(SITE + parameter, shape), "huge.ckpt")
+
+
+def test_absurd_shapes_everywhere():
+    tensors = weightless(file_shapes((2**21,) * 4, mid=False, positions=32))
+    with refused("'huge.ckpt'", "download it again"):
+        motion_model_from_tensors(tensors, "huge.ckpt")
+
+
+def test_absurdly_many_positions():
+    tensors = weightless(file_shapes((32,) * 4, mid=False, positions=131072))
+    with refused("'huge.ckpt'", "131072"):
+        motion_model_from_tensors(tensors, "huge.ckpt")
+
+
+@pytest.mark.parametrize("value", (float("nan"), float("inf"), float("-inf")))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float16))
+def test_broken_weights(value, dtype):
+    name = "up_blocks.3.motion_modules.2.temporal_transformer.proj_out.weight"
+    broken, good = cast(V3.file(), dtype), cast(V3.file(), dtype)
+    broken[name] = broken[name].clone()
+    broken[name][3, 5] = value
+    model = tiny_model()
+    with refused("'broken.ckpt'", "NaN or Inf", name, "download it again"):
+        animate(model, motion_model_from_tensors(broken, "broken.ckpt"), MotionSettings())
+    assert animate(model, motion_model_from_tensors(good, "good.ckpt"), MotionSettings()) is not model
+
+
+fragments = st.sampled_from(("transformer_blocks", "attention_blocks", "proj_in", "pos_encoder", "motion_modules", "0"))
+
+
+@given(st.sampled_from(sorted(V2.file())), fragments, st.text("0123.abz_", max_size=6), st.integers(0, 3))
+@settings(max_examples=60)
+def test_any_misspelt_key_loads_or_is_refused(key, fragment, replacement, dimensions):
+    tensors = V2.file()
+    tensors.pop(key)
+    tensors[key.replace(fragment, replacement)] = torch.zeros((32,) * dimensions)
+    try:
+        assert motion_model_from_tensors(tensors, "odd.ckpt").sites
+    except MotionModelError as error:
+        assert "'odd.ckpt'" in str(error)

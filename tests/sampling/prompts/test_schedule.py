@@ -1,0 +1,210 @@
+"""What a prompt schedule means, and what is said about a mistake in it."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from animatediff_loom.sampling.prompts.schedule import (
+    EASINGS,
+    Blend,
+    Key,
+    PromptScheduleError,
+    blends,
+    joined,
+    parse_schedule,
+    table,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refused
+
+TRAVEL = """
+# from the sea to the hills
+0: a boat: at sea, (waves:1.2)
+...
+12-20: a beach, embedding:summer
+100%: green hills
+"""
+
+
+def test_lines_ranges_percentages_and_comments():
+    assert parse_schedule(TRAVEL, 33) == [
+        Key(0, 0, "a boat: at sea, (waves:1.2)", blends=True),
+        Key(12, 20, "a beach, embedding:summer"),
+        Key(32, 32, "green hills"),
+    ]
+
+
+def test_a_prompt_is_held_over_its_range_and_blended_between():
+    between = blends(parse_schedule(TRAVEL, 33), 33)
+    assert between[0] == Blend(0, 0, 0.0)
+    assert between[3] == Blend(0, 1, 0.25)
+    assert between[12:21] == [Blend(1, 1, 0.0)] * 9
+    assert between[26] == Blend(1, 2, 0.5)
+    assert between[32] == Blend(2, 2, 0.0)
+
+
+def test_the_signs_of_a_chinese_keyboard():
+    text = "\uff030\n\uff10\uff1a\u5c0f\u8239\n\u2026\u2026\n4\uff5e8\uff1a\u6d77\uff1a\u6ee9\n100\uff05\uff1a\u5c71"
+    assert parse_schedule(text, 17) == [
+        Key(0, 0, "\u5c0f\u8239", blends=True),
+        Key(4, 8, "\u6d77\uff1a\u6ee9"),
+        Key(16, 16, "\u5c71"),
+    ]
+
+
+@pytest.mark.parametrize("end", ("\n", "\r\n", "\r"))
+def test_line_ends_blanks_and_comments(end):
+    lines = ("", "// one", "\t# two", "\t0 :\tone \t", "   ", "3 - 5: two")
+    assert parse_schedule(end.join(lines), 6) == [Key(0, 0, "one"), Key(3, 5, "two")]
+    with refused("in line 6, column 7: expected a prompt"):
+        parse_schedule(end.join(lines).removesuffix(" two"), 6)
+
+
+def test_only_line_ends_separate_lines():
+    assert parse_schedule("0: one\x0b\x0c\x85\u2028two", 2) == [Key(0, 0, "one\x0b\x0c\x85\u2028two")]
+
+
+@given(st.integers(1, 4096), st.integers(0, 10000))
+def test_percentages_count_from_the_first_frame_to_the_last(frames, hundredths):
+    (key,) = parse_schedule(f"{hundredths / 100}%: one", frames)
+    assert abs(key.first - hundredths / 10000 * (frames - 1)) <= 0.5 + 1e-6
+
+
+def test_half_a_frame_is_rounded_up():
+    assert [parse_schedule("50%: one", frames)[0].first for frames in (1, 2, 4, 6, 16)] == [0, 1, 2, 3, 8]
+
+
+def test_a_clip_of_one_frame():
+    assert blends(parse_schedule("0: one", 1), 1) == [Blend(0, 0, 0.0)]
+    with refused("has 100% (frame 0) in line 2", "expected a frame after 0"):
+        parse_schedule("0: one\n100%: two", 1)
+
+
+def test_frames_before_the_first_prompt_and_behind_the_last_have_these():
+    between = blends(parse_schedule("4: one\n8: two", 16), 16)
+    assert between[:5] == [Blend(0, 0, 0.0)] * 5
+    assert between[8:] == [Blend(1, 1, 0.0)] * 8
+
+
+def test_hold_changes_at_once_except_where_dots_blend():
+    between = blends(parse_schedule(TRAVEL, 33), 33, "hold")
+    assert between[6] == Blend(0, 1, 0.5)
+    assert between[21:32] == [Blend(1, 1, 0.0)] * 11
+    assert between[32] == Blend(2, 2, 0.0)
+
+
+@given(st.sampled_from(sorted(set(EASINGS) - {"hold"})), st.integers(2, 200))
+def test_every_easing_rises_from_one_prompt_to_the_other(easing, frames):
+    between = blends(parse_schedule("0: one\n100%: two", frames), frames, easing)
+    shares = [blend.t if blend.before != blend.after else float(blend.after) for blend in between]
+    assert shares[0] == 0 and shares[-1] == 1
+    assert shares == sorted(shares)
+
+
+def test_on_the_way_to_the_same_prompt_nothing_changes():
+    keys = parse_schedule("0: one\n...\n4: one\n8: two", 9)
+    assert all(blends(keys, 9, easing)[2] == Blend(0, 0, 0.0) for easing in EASINGS)
+    assert blends(keys, 9)[6] == Blend(1, 2, 0.5)
+    assert table(keys, 9).splitlines()[:5] == [f"{frame}: one" for frame in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    (
+        ("", "", "a cat,"),
+        (" \n", ",", "a cat,"),
+        ("best quality", "", "best quality, a cat"),
+        ("best quality,\n", " , sharp", "best quality, a cat, sharp"),
+        ("", "embedding:soft", "a cat, embedding:soft"),
+    ),
+)
+def test_prefix_and_suffix_are_joined_by_one_comma(prefix, suffix, expected):
+    assert joined(prefix, "a cat,", suffix) == expected
+
+
+def test_the_table_shows_prefix_and_suffix_once():
+    lines = table(parse_schedule("0: one", 2), 2, prefix="best\nquality,", suffix="sharp").splitlines()
+    assert lines == ["prefix: best quality", "suffix: sharp", "0: one", "1: one"]
+
+
+def test_shares_in_the_table_are_of_two_decimals():
+    line = table(parse_schedule("0: one\n3: two", 4), 4).splitlines()[1]
+    assert line == "1: 66.67% one | 33.33% two"
+
+
+def test_the_table_names_every_frame():
+    lines = table(parse_schedule("0: one\n4: two", 6), 6).splitlines()
+    assert lines[0] == "0: one" and lines[1] == "1: 75% one | 25% two" and lines[5] == "5: two"
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "place", "expected"),
+    (
+        ("", "nothing", "line 1, column 1", "a line such as '0: a red circle'"),
+        ("# only this", "nothing", "line 1, column 1", "a line such as"),
+        ("0: one\nthen: two", "'then: two'", "line 2, column 1", "a frame number or a percentage"),
+        ("0 one", "'one'", "line 1, column 3", "a dash or a colon"),
+        ("0-4-8: one", "'-8: one'", "line 1, column 4", "a colon"),
+        ("0-: one", "': one'", "line 1, column 3", "a frame number or a percentage"),
+        ("0:", "nothing", "line 1, column 3", "a prompt"),
+        ("0", "the end of the line", "line 1, column 2", "a dash or a colon"),
+        ("8-4: one", "4", "line 1, column 3", "a range that ends at 8 or later"),
+        ("0-4: one\n 4: two", "4", "line 2, column 2", "a frame after 4"),
+        ("4: one\n4: two", "4", "line 2, column 1", "a frame after 4"),
+        ("4: one\n0: two", "0", "line 2, column 1", "a frame after 4"),
+        ("0: one\n3.1%: two", "3.1% (frame 0)", "line 2, column 1", "a frame after 0"),
+        ("16: one", "16", "line 1, column 1", "a frame below 16"),
+        ("0-16: one", "16", "line 1, column 3", "a frame below 16"),
+        ("-4: one", "'-4: one'", "line 1, column 1", "a frame number or a percentage"),
+        ("  a cat", "'a cat'", "line 1, column 3", "a frame number or a percentage, as in '0: a red circle'"),
+        ('"0": "one",', '\'"0": "one",\'', "line 1, column 1", "a frame number"),
+        ("0: one\n 101%: two", "101%", "line 2, column 2", "at most 100%"),
+        (f"{'9' * 400}%: one", f"{'9' * 400}%", "line 1, column 1", "at most 100%"),
+        ("1.5: one", "1.5", "line 1, column 1", "a whole frame number"),
+        ("...\n0: one", "dots", "line 1, column 1", "a prompt before the dots"),
+        ("0: one\n ...\n# end", "dots", "line 2, column 2", "another prompt after the dots"),
+        ("0: one\n..\n4: two", "'..'", "line 2, column 1", "a frame number"),
+    ),
+)
+def test_mistakes(text, found, place, expected):
+    with refused(f"has {found} in {place}", f"expected {expected}"):
+        parse_schedule(text, 16)
+
+
+@pytest.mark.parametrize("frames", (-1, 0, 4097))
+def test_impossible_lengths(frames):
+    with refused(f"frames is {frames}", "1 to 4096", "set frames"):
+        parse_schedule("0: one", frames)
+
+
+LINES = st.lists(
+    st.from_regex(r"[ \t]?(\d{1,2}%?(-\d{1,2}%?)?: ?[ab:.#%\-]{0,3}|\.{3}|#a|[0-9a:%. \-]{0,6})", fullmatch=True),
+    max_size=6,
+)
+
+
+@given(LINES, st.integers(1, 40), st.sampled_from(sorted(EASINGS)))
+def test_any_text_is_understood_or_refused_at_its_place(lines, frames, easing):
+    try:
+        keys = parse_schedule("\n".join(lines), frames)
+    except PromptScheduleError as error:
+        line, column = map(int, re.search(r"in line (\d+), column (\d+): expected ", str(error)).groups())
+        assert 1 <= line <= max(len(lines), 1) and 1 <= column <= len([*lines, ""][line - 1]) + 1
+        return
+    assert all(0 <= key.first <= key.last < frames and key.prompt for key in keys)
+    assert all(one.last < other.first for one, other in pairwise(keys))
+    between = blends(keys, frames, easing)
+    assert len(between) == frames and all(0 <= blend.t < 1 for blend in between)
+    held = [(frame, number) for number, key in enumerate(keys) for frame in range(key.first, key.last + 1)]
+    assert all(keys[between[frame].before].prompt == keys[number].prompt for frame, number in held)
+    assert all(between[frame].t == 0 for frame, _ in held)
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True).map(sorted), st.data())
+def test_what_is_written_is_what_is_read(firsts, data):
+    prompts = [data.draw(st.from_regex(r"[a-z(#/:][a-z(:1.2) ,#/-]{0,8}[a-z)]", fullmatch=True)) for _ in firsts]
+    text = "\n".join(f"{first}: {prompt}" for first, prompt in zip(firsts, prompts, strict=True))
+    assert [(key.first, key.last, key.prompt) for key in parse_schedule(text, 100)] == [
+        (first, first, prompt) for first, prompt in zip(firsts, prompts, strict=True)
+    ]

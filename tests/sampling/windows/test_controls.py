@@ -1,0 +1,132 @@
+"""ControlNets, adapters and Control-LoRAs of the host in windows: every window sees the hints of its own frames."""
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.errors import MotionModelError
+from citizen import animated, distance, ksampler
+from clips import prompt, watched
+from comfy.controlnet import ControlNet
+from controls import control_net, controlled, pictures, t2i_adapter
+from host_models import CPU, tiny_model
+from windows import DIVIDING, LENGTH, in_windows, published
+
+import nodes
+
+FRAMES, STEPS = 10, 2
+
+
+class FrameNumber(torch.nn.Module):
+    """In the place of a ControlNet's network: its answer for every frame is the mean of the hint that it was given."""
+
+    dtype = torch.float32
+
+    def forward(self, x, hint, timesteps, context, **extra):
+        return {"middle": [hint.mean((1, 2, 3)).view(-1, 1, 1, 1).expand(len(x), 128, 1, 1).clone()]}
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return animated(tiny_model())
+
+
+def frame_number_net(encoded: list[int]) -> ControlNet:
+    """The host's own ControlNet; `encoded` fills with the number of hints in each call that makes them ready."""
+
+    def count(hints):
+        encoded.append(len(hints))
+        return hints
+
+    return ControlNet(FrameNumber(), load_device=CPU, preprocess_image=count)
+
+
+def numbered(frames: int = FRAMES) -> torch.Tensor:
+    """Pictures as the host has them, `[frames, height, width, 3]`, as bright as their number."""
+    return torch.arange(frames).view(-1, 1, 1, 1).expand(frames, 64, 64, 3) / 16
+
+
+@pytest.mark.parametrize("schedule", DIVIDING)
+@pytest.mark.parametrize("windows_at_once", [1, 3])
+def test_every_window_sees_its_own_frames(moving, schedule, windows_at_once):
+    encoded = []
+    model, seen = published(in_windows(moving, schedule, windows_at_once=windows_at_once))
+    ksampler(model, FRAMES, **controlled(frame_number_net(encoded), numbered()))
+    assert seen
+    for evaluation in seen:
+        chunks = len(evaluation["options"]["cond_or_uncond"])
+        expected = torch.tensor(evaluation["options"]["ad_params"]["sub_idxs"] * chunks) / 16
+        assert torch.allclose(evaluation["control"]["middle"][0][:, 0, 0, 0], expected)
+    assert sum(encoded) == FRAMES
+
+
+def test_a_chain_of_two_with_strengths_and_ranges(moving):
+    node, encoded = nodes.ControlNetApplyAdvanced(), []
+    first, second = frame_number_net(encoded), frame_number_net(encoded)
+    positive, negative = node.apply_controlnet(prompt(2), prompt(3), first, numbered(), 0.5, 0.0, 1.0)
+    positive, negative = node.apply_controlnet(positive, negative, second, numbered().flip(0), 2.0, 0.0, 0.5)
+    model, seen = published(in_windows(moving, windows_at_once=2))
+    ksampler(model, FRAMES, positive=positive, negative=negative, steps=4)
+    both, alone = seen[0], seen[-1]
+    for evaluation, added in ((both, 2.0), (alone, 0.0)):
+        frames = torch.tensor(evaluation["options"]["ad_params"]["sub_idxs"] * 2)
+        expected = 0.5 * frames / 16 + added * (FRAMES - 1 - frames) / 16
+        assert torch.allclose(evaluation["control"]["middle"][0][:, 0, 0, 0], expected)
+    assert sum(encoded) == 2 * FRAMES
+
+
+@pytest.mark.parametrize("make", [control_net, t2i_adapter])
+def test_a_window_knows_nothing_of_the_pictures_of_another(moving, make):
+    net, images, model = make(), pictures(2 * LENGTH), in_windows(moving, "batched")
+    clip, changed = (
+        ksampler(model, 2 * LENGTH, **controlled(net, hints))
+        for hints in (images, torch.cat([images[:LENGTH], images[:LENGTH]]))
+    )
+    assert distance(clip[:LENGTH], changed[:LENGTH]) < 1e-5
+    assert distance(clip[LENGTH:], changed[LENGTH:]) > 1e-4
+
+
+@pytest.mark.parametrize("make", [control_net, t2i_adapter])
+def test_several_windows_at_once(moving, make):
+    net, images = make(), pictures(FRAMES)
+    together, apart = (
+        ksampler(in_windows(moving, windows_at_once=count), FRAMES, **controlled(net, images)) for count in (3, 1)
+    )
+    assert distance(together, apart) < 2e-5
+    assert distance(together, ksampler(in_windows(moving), FRAMES, **controlled(net, images.flip(0)))) > 1e-4
+
+
+@pytest.mark.parametrize("make", [control_net, t2i_adapter])
+def test_one_picture_for_all_frames(moving, make):
+    net, image, model = make(), pictures(1), in_windows(moving)
+    clip = ksampler(model, FRAMES, **controlled(net, image))
+    assert distance(clip, ksampler(model, FRAMES, **controlled(net, image.repeat(FRAMES, 1, 1, 1)))) < 1e-5
+
+
+def test_one_picture_is_encoded_once(moving):
+    encoded = []
+    model = in_windows(moving, windows_at_once=1)
+    ksampler(model, FRAMES, **controlled(frame_number_net(encoded), numbered(1)))
+    assert encoded == [1]
+
+
+def test_pictures_for_another_number_of_frames(moving):
+    model, seen = watched(in_windows(moving))
+    with pytest.raises(MotionModelError, match=f"The image of ControlNet has 7 frames, but the clip has {FRAMES}"):
+        ksampler(model, FRAMES, **controlled(control_net(), pictures(7)))
+    assert not seen.calls
+    assert ksampler(model, FRAMES).isfinite().all()
+
+
+def test_the_nets_are_as_they_were(moving):
+    net = frame_number_net([])
+    before = dict(vars(net))
+    ksampler(in_windows(moving), FRAMES, **controlled(net, numbered()))
+    assert vars(net) == before
+
+
+def test_an_object_that_slices_itself_is_left_alone():
+    from animatediff_loom.sampling.windows.conds import FrameSlice
+    from animatediff_loom.sampling.windows.controls import WindowControls
+
+    net = frame_number_net([])
+    net.sub_idxs = None
+    assert WindowControls(FrameSlice((0, 1), 4), {})(net) is net

@@ -1,0 +1,37 @@
+"""The memory of a step in windows is that of its windows, however long the clip."""
+
+import torch
+from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
+from citizen import animated
+from clips import prompt
+from comfy.sample import sample_custom
+from comfy.samplers import KSAMPLER
+from host_models import tiny_model
+from windows import in_windows
+
+SHORT, LONG, SIDE = 64, 2000, 8
+
+
+def peak_of_a_step(model, frames: int) -> int:
+    """Bytes at the peak of one evaluation with CFG, beyond the latents that come in."""
+    peaks: list[int] = []
+
+    def step(model, x, sigmas, extra_args, callback, disable):
+        sigma = x.new_full((len(x),), float(sigmas[0]))
+        with LiveMemory() as memory:
+            model(x, sigma, **extra_args)
+        peaks.append(memory.peak)
+        return x
+
+    latents = torch.randn(frames, 4, SIDE, SIDE)
+    sigmas = torch.tensor([10.0, 0.0])
+    sample_custom(
+        model, torch.randn_like(latents), 5.0, KSAMPLER(step), sigmas, prompt(1), prompt(2), latents, disable_pbar=True
+    )
+    return peaks[0]
+
+
+def test_a_long_clip_needs_little_more_than_a_short_one():
+    model = in_windows(animated(tiny_model()), length=16, overlap=4)
+    short, long = (peak_of_a_step(model, frames) for frames in (SHORT, LONG))
+    assert long <= 1.1 * short

@@ -1,0 +1,79 @@
+"""Settings of Context Windows: weights that add up, refusals, and what is divided."""
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.sampling.steps import step_number
+from animatediff_loom.sampling.windows.fusion import FUSIONS
+from animatediff_loom.sampling.windows.run import ContextRun
+from animatediff_loom.sampling.windows.schedules import WindowSettings
+from animatediff_loom.sampling.windows.settings import (
+    SCHEDULE_NAMES,
+    ContextSettings,
+    normalised_weights,
+    require_loop,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@st.composite
+def settings(draw) -> ContextSettings:
+    length = draw(st.integers(1, 24))
+    windows = WindowSettings(length, draw(st.integers(0, length - 1)), draw(st.integers(1, 4)), draw(st.booleans()))
+    return ContextSettings(draw(st.sampled_from(SCHEDULE_NAMES)), windows, draw(st.sampled_from(FUSIONS)))
+
+
+@given(settings(), st.integers(1, 100), st.integers(0, 1000))
+def test_what_a_frame_counts_adds_up_to_one(settings, frames, step):
+    total = torch.zeros(frames, dtype=torch.float64)
+    windows = settings.windows_of(frames, step)
+    for window, weights in zip(windows, normalised_weights(windows, settings, frames), strict=True):
+        assert len(set(window)) == len(window) and min(weights) > 0
+        total[list(window)] += torch.tensor(weights, dtype=torch.float64)
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-12)
+
+
+@given(settings(), st.integers(1, 100))
+def test_no_more_frames_together_than_a_window_has(settings, frames):
+    if settings.divides_clip(frames) or settings.divides_attention(frames):
+        longest = max(len(window) for window in settings.windows_of(frames, 0))
+        assert longest == settings.frames_together(frames)
+    else:
+        assert settings.frames_together(frames) == frames
+
+
+def test_a_short_loop_is_divided_in_attention_alone():
+    loop = ContextSettings("looped", WindowSettings(16, 4, 1, closed_loop=True))
+    assert loop.divides_attention(16) and not loop.divides_clip(16)
+    assert loop.divides_clip(17) and not loop.divides_attention(17)
+    assert [window[0] for window in loop.windows_of(8, 0)] == [0, 4]
+
+
+@pytest.mark.parametrize("overlap", [8, 9])
+def test_an_overlap_as_long_as_the_window(overlap):
+    with pytest.raises(MotionModelError, match=f"context_overlap is {overlap} and context_length 8"):
+        ContextSettings(windows=WindowSettings(8, overlap)).check()
+
+
+def test_a_loop_needs_frames():
+    loop = ContextSettings("looped", WindowSettings(8, 2))
+    with pytest.raises(MotionModelError, match="2 frames, but the looped schedule needs at least 3"):
+        require_loop(loop, 2)
+    require_loop(loop, 3)
+    require_loop(ContextSettings("static"), 1)
+
+
+def test_weights_are_made_once():
+    run, latents, plan = ContextRun(), torch.zeros(40, 4, 2, 2), ContextSettings("uniform")
+    assert run.windows(plan, latents, 1) is run.windows(plan, latents, 1)
+    assert run.windows(plan, latents, 1) is not run.windows(plan, latents, 2)
+    static = ContextSettings("static")
+    assert run.windows(static, latents, 1) is run.windows(static, latents, 7)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "step"), [(10.0, 0), (9.9999, 0), (20.0, 0), (7.0, 0), (5.0, 1), (3.0, 1), (1.0, 2), (0.5, 2), (0.0, 3)]
+)
+def test_the_step_of_a_sigma(sigma, step):
+    assert step_number(sigma, torch.tensor([10.0, 5.0, 1.0, 0.0])) == step

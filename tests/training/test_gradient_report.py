@@ -1,0 +1,172 @@
+"""What the gradient report says of layers that gradients reach, and of those that they do not."""
+
+import json
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
+from animatediff_loom.motion_modules.contract import NewSite
+from animatediff_loom.motion_modules.files.untrained import fresh_modules
+from animatediff_loom.motion_modules.motion_model import MotionModules, Site
+from animatediff_loom.training.gradient_report import GradientLimits, gradient_report
+from architectures import CHANNELS, KEYS, TIME, clip, inputs
+from refusals import refused
+from torch import nn
+
+SITES = ("down_blocks.0.motion_modules.0", "mid_block.motion_modules.0", "up_blocks.3.motion_modules.2")
+GRADIENTS = {"fine": 0.1, "loud": 1e4, "quiet": 1e-9, "nan": math.nan, "inf": math.inf, "unused": None}
+
+
+class Layers(nn.Module):
+    """One linear layer of 6 numbers for each name, with the gradient that it is given in every place."""
+
+    def __init__(self, gradients: dict[str, float | None]):
+        super().__init__()
+        for name, gradient in gradients.items():
+            layer = nn.Linear(2, 2)
+            self.add_module(name, layer)
+            for value in layer.parameters():
+                value.grad = None if gradient is None else torch.full_like(value, gradient)
+
+
+def fresh(key: str) -> MotionModules:
+    kind = ARCHITECTURES[key]
+    return fresh_modules(dict.fromkeys(SITES, Site(kind, kind.config.for_site(NewSite(CHANNELS, TIME, 8)))))
+
+
+def error_of(modules: MotionModules, sites: Sequence[str]) -> torch.Tensor:
+    """Of the modules at `sites` one behind the other."""
+    x = moved = clip()
+    for site in sites:
+        moved = modules.by_site[site](moved, inputs())
+    return (moved - x.flip(0)).square().mean()
+
+
+def test_every_layer_has_a_verdict():
+    report = gradient_report(Layers(GRADIENTS))
+    assert {group.name: group.verdict for group in report.groups} == {
+        "fine": "ok",
+        "loud": "exploding",
+        "quiet": "vanishing",
+        "nan": "NaN or Inf",
+        "inf": "NaN or Inf",
+        "unused": "never reached",
+    }
+    assert report.faulty
+    fine, *_, unused = report.groups
+    assert (fine.count, fine.norm, fine.largest) == (6, pytest.approx(0.1 * 6**0.5), pytest.approx(0.1))
+    assert (unused.norm, unused.largest) == (None, None)
+
+
+def test_the_text_begins_with_what_is_wrong_and_says_what_to_do():
+    lines = gradient_report(Layers(GRADIENTS)).text().splitlines()
+    assert lines[0] == "gradients of 6 layers: 2 NaN or Inf, 1 exploding, 1 never reached, 1 vanishing, 1 ok"
+    assert [line.split("  ")[0] for line in lines[1:7]] == [
+        *["NaN or Inf"] * 2,
+        "exploding",
+        "never reached",
+        "vanishing",
+        "ok",
+    ]
+    advice = dict(line.split(": ", 1) for line in lines[7:])
+    assert list(advice) == [
+        "NaN or Inf",
+        "exploding (norm above 1000)",
+        "never reached",
+        "vanishing (norm below 1e-07)",
+    ]
+    assert "set_detect_anomaly" in advice["NaN or Inf"] and "detach()" in advice["never reached"]
+
+
+def test_a_healthy_report_is_one_line():
+    text = gradient_report(Layers({"one": 0.1, "two": 0.2})).text()
+    assert text == "gradients of 2 layers: 2 ok, norm 0.24 to 0.49, largest value 0.2"
+
+
+def test_limits_are_adjustable():
+    limits = GradientLimits(vanishing=0.3, exploding=0.4)
+    report = gradient_report(Layers({"one": 0.1, "two": 0.14, "three": 0.2}), limits)
+    assert [group.verdict for group in report.groups] == ["vanishing", "ok", "exploding"]
+    off = GradientLimits(vanishing=0, exploding=math.inf)
+    assert gradient_report(Layers({"loud": 1e30, "quiet": 1e-30, "zero": 0.0}), off).counts == {"ok": 3}
+
+
+@pytest.mark.parametrize("limits", ((1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan), ("1e-7", 1e3)))
+def test_limits_that_make_no_sense_are_refused(limits):
+    with refused(str(limits[0]), str(limits[1]), "at least 0 and below the second"):
+        GradientLimits(*limits)
+
+
+def test_frozen_parameters_are_not_looked_at():
+    layers = Layers({"trained": 0.1, "frozen": None})
+    layers.frozen.requires_grad_(False)
+    assert gradient_report(layers).counts == {"ok": 1}
+    with refused("Layers", "requires_grad_(True)"):
+        gradient_report(layers.requires_grad_(False))
+
+
+def test_norms_of_extreme_gradients_are_exact():
+    """Squares of these overflow, or vanish, in float32."""
+    loud, quiet = gradient_report(Layers({"loud": 1e30, "quiet": 1e-30})).groups
+    assert (loud.norm, quiet.norm) == (pytest.approx(1e30 * 6**0.5), pytest.approx(1e-30 * 6**0.5))
+
+
+def test_of_a_layer_that_is_reached_in_part_each_parameter_is_named():
+    layers = Layers({"part": 0.1, "whole": 0.1})
+    layers.part.bias.grad = None
+    assert {group.name: group.verdict for group in gradient_report(layers).groups} == {
+        "part.weight": "ok",
+        "part.bias": "never reached",
+        "whole": "ok",
+    }
+
+
+def test_data_is_json_without_nan():
+    data = json.loads(json.dumps(gradient_report(Layers(GRADIENTS)).data(), allow_nan=False))
+    assert data["limits"] == {"vanishing": 1e-7, "exploding": 1e3}
+    assert data["counts"] == {"NaN or Inf": 2, "exploding": 1, "never reached": 1, "vanishing": 1, "ok": 1}
+    assert data["groups"][3] == {
+        "name": "nan",
+        "site": "",
+        "layer": "nan",
+        "count": 6,
+        "norm": None,
+        "largest": None,
+        "verdict": "NaN or Inf",
+    }
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_fresh_module_waits_for_its_last_layer_which_is_no_fault(key):
+    modules = fresh(key)
+    optimiser = torch.optim.SGD(modules.parameters(), lr=0.1)
+    reports = []
+    for _ in range(2):
+        optimiser.zero_grad()
+        error_of(modules, SITES).backward()
+        reports.append(gradient_report(modules))
+        optimiser.step()
+    first, second = reports
+    assert first.counts == {"waiting": len(first.groups) - len(SITES), "ok": len(SITES)} and not first.faulty
+    assert "no fault and ends with the optimiser's first step" in first.text()
+    assert second.counts == {"ok": len(second.groups)}
+
+
+def test_layers_of_several_sites_share_a_line():
+    modules = fresh("scale_shift")
+    error_of(modules, SITES[:1]).backward()
+    report = gradient_report(modules)
+    assert {group.site for group in report.of("never reached")} == set(SITES[1:])
+    lines = [line.split("  ") for line in report.text().splitlines() if line.startswith("never reached  ")]
+    layers = ["mixing", "norm", "modulation.0", "modulation.2", "proj_in", "proj_out"]
+    assert sorted(line[1].strip() for line in lines) == sorted(f"scale_shift.{layer}" for layer in layers)
+    assert all(line[-1].strip() == f"{SITES[1]} and 1 more" for line in lines)
+
+
+def test_a_gradient_of_zero_that_no_layer_of_zeros_explains_has_vanished():
+    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    nn.init.constant_(module[0].bias, -100)
+    module(torch.rand(3, 2)).sum().backward()
+    assert [group.verdict for group in gradient_report(module).groups] == ["vanishing", "ok"]
