@@ -25,7 +25,7 @@ UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of fr
 
 
 @dataclass(frozen=True)
-class NewSite:
+class SiteShape:
     """What a fresh module is built for: widths of feature map and timestep embedding, and most frames at once."""
 
     channels: int
@@ -76,7 +76,7 @@ class MotionConfigs(Protocol):
     """
 
     def from_shapes(self, shapes: Shapes, training: Training) -> Any: ...
-    def for_site(self, site: NewSite) -> Any: ...
+    def for_site(self, site: SiteShape) -> Any: ...
 
 
 @dataclass(frozen=True)

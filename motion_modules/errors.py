@@ -1,5 +1,12 @@
-class MotionModelError(ValueError):
-    """A motion model that cannot be used: one sentence with the input, its value, and what to do."""
+"""Errors that users read, and words for errors of other code."""
+
+
+class LoomError(ValueError):
+    """Bad input: names the input, its value and a remedy, in one or two sentences."""
+
+
+class MotionModelError(LoomError):
+    """A motion model, or a module of one, that cannot be used."""
 
 
 def cause_of(error: Exception) -> str:

@@ -36,7 +36,7 @@ class MotionModules(nn.Module):
 
 
 @dataclass(frozen=True)
-class Site:
+class ModuleSpec:
     """One motion module of a checkpoint: its architecture and the shape that was read from its tensors."""
 
     architecture: Architecture
@@ -72,7 +72,7 @@ class MotionModel:
     family: Family
     reason: str
     file_dtype: torch.dtype
-    sites: Mapping[str, Site]
+    sites: Mapping[str, ModuleSpec]
 
     @property
     def positions(self) -> int:

@@ -10,7 +10,7 @@ from ..motion_modules.architectures.registry import architectures, log_refused
 from ..motion_modules.architectures.trial import SITE
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.contract import UNLIMITED
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 from ..motion_modules.families import USUAL_BETA_SCHEDULE
 from ..motion_modules.files.replacing import MODES, REPLACE, replace_modules
 from ..motion_modules.files.saving import save_motion_model
@@ -201,13 +201,13 @@ def _new_file(prefix: str) -> Path:
     """A file in the output folder that is not there yet, named and numbered as the host does."""
     stem = prefix.removesuffix(".safetensors")
     if not stem.strip(" ./\\") or "\0" in stem or Path(stem).name.startswith("."):
-        raise MotionModelError(
+        raise LoomError(
             f"`filename_prefix` is {prefix!r}, which is no name of a file: enter how it begins, such as my_motion."
         )
     try:
         folder, name, number, _, _ = folder_paths.get_save_image_path(stem, folder_paths.get_output_directory())
     except Exception as error:  # the host raises Exception itself for a folder outside
-        raise MotionModelError(
+        raise LoomError(
             f"`filename_prefix` is '{prefix}', which is no place in the output folder that can be written: "
             "enter a name such as my_motion, or a folder and a name with / between."
         ) from error

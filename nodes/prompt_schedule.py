@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 from ..sampling.prompts.blending import INTERPOLATIONS
 from ..sampling.prompts.encoding import conditioning_per_frame
 from ..sampling.prompts.schedule import EASINGS, MOST_FRAMES, blends, joined, parse_schedule, table
@@ -80,7 +80,7 @@ class PromptSchedule(io.ComfyNode):
             return True
         try:
             parse_schedule(text, frames)
-        except MotionModelError as error:
+        except LoomError as error:
             return str(error)
         return True
 

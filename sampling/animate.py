@@ -3,7 +3,7 @@
 from comfy.model_patcher import ModelPatcher
 
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
 from ..motion_modules.unet.placement import MotionSettings, place
@@ -33,7 +33,7 @@ def animate(
     if beta_schedule == AS_THE_MODEL:
         return model.clone()
     if beta_schedule not in BETA_SCHEDULES:
-        raise MotionModelError(
+        raise LoomError(
             f"beta_schedule is '{beta_schedule}', which this version does not know: choose one of "
             f"{', '.join(BETA_SCHEDULES)} on Apply Motion Model."
         )
@@ -42,16 +42,16 @@ def animate(
 
 def _check(motion_model: MotionModel, settings: MotionSettings) -> None:
     if settings.start_percent >= settings.end_percent:
-        raise MotionModelError(
+        raise LoomError(
             f"start_percent is {settings.start_percent} and end_percent {settings.end_percent}: "
             "set start_percent below end_percent."
         )
     if settings.attention_scale != 1 and not motion_model.attends:
-        raise MotionModelError(
+        raise LoomError(
             f"attention_scale is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "
             "between frames: set attention_scale to 1."
         )
     if motion_model.broken_weight:
-        raise MotionModelError(
+        raise LoomError(
             f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}': download it again."
         )

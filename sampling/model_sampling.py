@@ -5,7 +5,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import EPS, ModelSamplingDiscrete, reshape_sigma
 
 from ..motion_modules.beta_schedules import TIMESTEPS, BetaSchedule
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 
 
 class DistilledTimesteps(ModelSamplingDiscrete):
@@ -38,7 +38,7 @@ def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatc
     clone = model.clone()
     current = _without_ours(clone)
     if not isinstance(current, ModelSamplingDiscrete):
-        raise MotionModelError(
+        raise LoomError(
             f"`model` is sampled with {type(current).__mro__[1].__name__}, which has no beta schedule: "
             "set beta_schedule to 'as the model'."
         )

@@ -3,7 +3,7 @@
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 from ..motion_modules.unet.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
 from .windows.conds import prompt_lengths, require_clip_lengths
 from .windows.handler import LoomContextHandler
@@ -29,7 +29,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     guider.model_options["transformer_options"][RUN] = run
     samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     if len(sigmas) > 1 and not run.executed:
-        raise MotionModelError(
+        raise LoomError(
             f"Motion model '{motions[0].name}' never ran while sampling, so the clip would be still: "
             "take away the nodes on this model that replace the UNet's forward pass."
         )
@@ -39,7 +39,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
 def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> None:
     other = hidden_by(model_options)
     if other:
-        raise MotionModelError(
+        raise LoomError(
             f"Motion model '{motions[0].name}' cannot run, since a node of '{other}' takes the UNet's layers first: "
             "move Apply Motion Model behind that node."
         )
@@ -48,13 +48,13 @@ def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> No
 def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> int:
     """The number of frames that the motion model sees at once."""
     if frames < 2:
-        raise MotionModelError(
+        raise LoomError(
             f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2 (16 is usual): "
             "raise batch_size of the Empty Latent Image node."
         )
     at_once = _frames_at_once(frames, context_handler)
     if at_once > motion.positions:
-        raise MotionModelError(
+        raise LoomError(
             f"The model would see {at_once} frames at once, but motion model '{motion.name}' has positions for "
             f"{motion.positions}: put a Context Windows (AnimateDiff) node on the model with a context_length of at "
             f"most {motion.positions}, from start_percent 0 on, or lower the latent's batch_size."
@@ -66,7 +66,7 @@ def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) ->
     for name, site in motion.sites.items():
         objection = motion.modules[name].objection(site.clip(frames, height, width))
         if objection:
-            raise MotionModelError(
+            raise LoomError(
                 f"Motion model '{motion.name}' cannot work at '{name}' in this latent, since {objection}: "
                 "make the latent smaller, or use a motion model without a module there."
             )
@@ -86,7 +86,7 @@ def _check_percents(motions: tuple[AppliedMotion, ...], sigmas, model_sampling) 
     steps = [float(sigma) for sigma in sigmas[:-1]]
     if steps and not any(motion.acts_at(sigma, model_sampling) for motion in motions for sigma in steps):
         settings = motions[0].settings
-        raise MotionModelError(
+        raise LoomError(
             f"Motion model '{motions[0].name}' acts from {settings.start_percent:.0%} to {settings.end_percent:.0%} of "
             "the schedule, where this sampler has no step: widen start_percent and end_percent, or raise denoise."
         )

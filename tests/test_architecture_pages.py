@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.contract import NewSite
+from animatediff_loom.motion_modules.contract import SiteShape
 from architectures import KEYS
 from host.checkout import ROOT
 from markdown_pages import code_lines, english_links, headings, local_links
 
 FOLDER = ROOT / "docs" / "architectures"
-SITE = NewSite(channels=320, time_channels=1280, positions=32)
+SITE = SiteShape(channels=320, time_channels=1280, positions=32)
 every = pytest.mark.parametrize("key", KEYS)
 ENDINGS = (".md", ".zh.md")
 languages = pytest.mark.parametrize("ending", ENDINGS)

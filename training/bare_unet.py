@@ -6,12 +6,12 @@ from torch import nn
 
 from ..motion_modules.contract import MotionInputs
 from ..motion_modules.unet.placement import module_options
-from ..motion_modules.unet.sites import UNetSite
+from ..motion_modules.unet.sites import Site
 from .checkpointing import GradientCheckpointing
 
 
 def bare_options(
-    sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs, checkpointing: bool = False
+    sites: Mapping[str, Site], modules: Mapping[str, nn.Module], inputs: MotionInputs, checkpointing: bool = False
 ) -> dict:
     """Return the `transformer_options` with which a bare UNet of the host runs `modules`.
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..motion_modules.errors import MotionModelError
+from ..motion_modules.errors import LoomError
 from ..motion_modules.motion_model import MotionModules
 
 BROKEN, EXPLODING, NEVER, VANISHING = "NaN or Inf", "exploding", "never reached", "vanishing"
@@ -39,7 +39,7 @@ class GradientLimits:
     def __post_init__(self):
         given = (self.vanishing, self.exploding)
         if not all(isinstance(limit, (int, float)) for limit in given) or not 0 <= self.vanishing < self.exploding:
-            raise MotionModelError(
+            raise LoomError(
                 f"The limits of a gradient report are {self.vanishing} for vanishing and {self.exploding} for "
                 "exploding: give two numbers, of which the first is at least 0 and below the second."
             )
@@ -128,11 +128,11 @@ def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) 
     With a GradScaler, call its `unscale_` first. `module` may be one motion module, those of a motion model, or
     anything that holds them. A group is what one layer owns. A gradient of exactly zero is "waiting" where the motion
     module has a layer whose weights are all zero, and which a gradient does reach; else it has vanished.
-    Raises MotionModelError when no parameter needs a gradient.
+    Raises LoomError when no parameter needs a gradient.
     """
     layers = _layers(module)
     if not layers:
-        raise MotionModelError(
+        raise LoomError(
             f"No parameter of the {type(module).__name__} needs a gradient: call requires_grad_(True) on what is to be "
             "trained."
         )

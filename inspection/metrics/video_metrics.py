@@ -9,7 +9,7 @@ from statistics import fmean, median
 import torch
 import torch.nn.functional as F
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from ...sampling.windows.schedules import WindowSettings, static_windows
 from .colour import lab
 from .optical_flow import leads_inside, optical_flow, warped
@@ -122,7 +122,7 @@ def video_metrics(images: torch.Tensor, context_length: int = 0, context_overlap
     """The metrics of `images` `[frames, height, width, 3 or more]`, RGB from 0 to 1.
 
     Seams are looked for at the borders of static windows of `context_length` frames, of which neighbours share
-    `context_overlap`; 0 frames look for none. Raises MotionModelError for a single frame, NaN, and impossible windows.
+    `context_overlap`; 0 frames look for none. Raises LoomError for a single frame, NaN, and impossible windows.
     """
     _check(images, context_length, context_overlap)
     steps = [measured for part in _parts(images) for measured in _steps(part)]
@@ -152,18 +152,18 @@ def window_borders(frames: int, context_length: int, context_overlap: int) -> tu
 
 def _check(images: torch.Tensor, context_length: int, context_overlap: int) -> None:
     if images.ndim != 4 or len(images) < 2 or images.shape[3] < 3:
-        raise MotionModelError(
+        raise LoomError(
             f"`images` has the shape {list(images.shape)}, but metrics need [frames, height, width, 3] with at least 2 "
             "frames: connect all frames of a clip, for instance from VAE Decode."
         )
     if context_length and context_overlap >= context_length:
-        raise MotionModelError(
+        raise LoomError(
             f"context_overlap is {context_overlap} and context_length {context_length}: "
             "set context_overlap below context_length."
         )
     for number, frame in enumerate(images):
         if not frame.sum().isfinite():
-            raise MotionModelError(
+            raise LoomError(
                 f"Frame {number} of `images` has a NaN or Inf, which has no metrics: "
                 "look for its origin with Sampling Report on the model."
             )

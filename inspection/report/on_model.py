@@ -9,7 +9,7 @@ from comfy.model_management import InterruptProcessingException
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from ...motion_modules.unet.placement import applied_motion
 from ...motion_modules.watching.observer import OBSERVER, Observer
 from .run import COMPLETE, FAILED, INTERRUPTED, ReportRun, RunFacts
@@ -59,7 +59,7 @@ class SamplingReport:
     def run_of(self, after: Any) -> ReportRun:
         """The run that made the LATENT `after`, or the last complete one when `after` is something else."""
         if not self.complete:
-            raise MotionModelError(f"`report` is empty, since {self._why_empty()}.")
+            raise LoomError(f"`report` is empty, since {self._why_empty()}.")
         samples = after.get("samples") if isinstance(after, dict) else None
         wanted = fingerprint(samples) if samples is not None else ()
         made = (run for run in reversed(self.complete) if wanted and _close(run.fingerprint, wanted))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from ...motion_modules.watching.attention_maps import AttentionMap
 from ...motion_modules.watching.observer import (
     CHANGE,
@@ -187,7 +187,7 @@ class ReportRun:
 
     def stop_if_bad(self) -> None:
         if self.bad:
-            raise MotionModelError(self.bad.sentence())
+            raise LoomError(self.bad.sentence())
 
     def end(self, state: str, problem: str = "") -> None:
         self.state, self.problem = state, problem

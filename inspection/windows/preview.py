@@ -74,7 +74,7 @@ class Preview:
 
 
 def preview(settings: ContextSettings, frames: int, steps: int, most_rows: int) -> Preview:
-    """At most `most_rows` lanes of windows, gaps included. Raises MotionModelError for impossible settings."""
+    """At most `most_rows` lanes of windows, gaps included. Raises LoomError for impossible settings."""
     settings.check()
     require_loop(settings, frames)
     bands: list[Band] = []

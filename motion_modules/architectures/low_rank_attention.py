@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..contract import MotionInputs, NewSite, Shapes, Training, zero
+from ..contract import MotionInputs, Shapes, SiteShape, Training, zero
 from .attention import temporal_attention
 from .positional_encoding import sinusoidal_positions
 from .registry import motion_module
@@ -31,7 +31,7 @@ class LowRankAttentionConfig:
     rank: int
 
     @classmethod
-    def for_site(cls, site: NewSite) -> "LowRankAttentionConfig":
+    def for_site(cls, site: SiteShape) -> "LowRankAttentionConfig":
         return cls(site.channels, site.positions, rank=site.channels // 4)
 
     @classmethod

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..contract import MotionInputs, NewSite, Shapes, Training, zero
+from ..contract import MotionInputs, Shapes, SiteShape, Training, zero
 from .positional_encoding import sinusoidal_positions
 from .registry import motion_module
 
@@ -35,7 +35,7 @@ class ScaleShiftConfig:
     inner: int = INNER
 
     @classmethod
-    def for_site(cls, site: NewSite) -> "ScaleShiftConfig":
+    def for_site(cls, site: SiteShape) -> "ScaleShiftConfig":
         return cls(site.channels, site.positions, site.time_channels)
 
     @classmethod

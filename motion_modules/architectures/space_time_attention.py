@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..contract import ClipShape, MotionInputs, NewSite, Shapes, Training, zero
+from ..contract import ClipShape, MotionInputs, Shapes, SiteShape, Training, zero
 from .attention import temporal_attention
 from .registry import motion_module
 
@@ -36,7 +36,7 @@ class SpaceTimeAttentionConfig:
     positions: int
 
     @classmethod
-    def for_site(cls, site: NewSite) -> "SpaceTimeAttentionConfig":
+    def for_site(cls, site: SiteShape) -> "SpaceTimeAttentionConfig":
         return cls(site.channels, site.positions)
 
     @classmethod

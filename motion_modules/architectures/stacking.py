@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ..contract import ClipShape, MotionInputs, NewSite, Shapes, Tensors, Training
+from ..contract import ClipShape, MotionInputs, Shapes, SiteShape, Tensors, Training
 from .architecture import Architecture
 from .registry import Architectures
 
@@ -52,7 +52,7 @@ class StackConfigs:
         of_members = zip(self.kinds, by_member(shapes, len(self.kinds)), strict=True)
         return StackConfig(self.kinds, tuple(kind.config.from_shapes(own, training) for kind, own in of_members))
 
-    def for_site(self, site: NewSite) -> StackConfig:
+    def for_site(self, site: SiteShape) -> StackConfig:
         return StackConfig(self.kinds, tuple(kind.config.for_site(site) for kind in self.kinds))
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..contract import UNLIMITED, MotionInputs, NewSite, Shapes, Training, zero
+from ..contract import UNLIMITED, MotionInputs, Shapes, SiteShape, Training, zero
 from .registry import motion_module
 
 KERNEL = 5
@@ -32,7 +32,7 @@ class TemporalConvolutionConfig:
     kernel: int = KERNEL
 
     @classmethod
-    def for_site(cls, site: NewSite) -> "TemporalConvolutionConfig":
+    def for_site(cls, site: SiteShape) -> "TemporalConvolutionConfig":
         return cls(site.channels)
 
     @classmethod

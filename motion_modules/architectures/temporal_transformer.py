@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..contract import MotionInputs, NewSite, Shapes, Tensors, Training, zero
+from ..contract import MotionInputs, Shapes, SiteShape, Tensors, Training, zero
 from .attention import temporal_attention
 from .positional_encoding import PositionalEncoding, trusted_positions
 from .registry import motion_module
@@ -39,7 +39,7 @@ class TemporalTransformerConfig:
     norm_over_frames: bool = False
 
     @classmethod
-    def for_site(cls, site: NewSite) -> "TemporalTransformerConfig":
+    def for_site(cls, site: SiteShape) -> "TemporalTransformerConfig":
         return cls(site.channels, site.positions)
 
     @classmethod

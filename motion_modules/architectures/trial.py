@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..contract import MotionInputs, NewSite
+from ..contract import MotionInputs, SiteShape
 from ..errors import MotionModelError, cause_of, kind_and_cause_of
 from .architecture import Architecture
 
-SITE = NewSite(channels=64, time_channels=32, positions=4)
+SITE = SiteShape(channels=64, time_channels=32, positions=4)
 CHUNKS, FRAMES, HEIGHT, WIDTH = 2, 3, 2, 4
 TOLERANCE = 1e-3  # float32 on values near 1, with room for attention in another order
 

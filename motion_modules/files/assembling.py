@@ -11,7 +11,7 @@ from comfy.model_patcher import CoreModelPatcher, ModelPatcher
 from torch import nn
 
 from ..contract import Tensors
-from ..motion_model import MotionModules, Site
+from ..motion_model import ModuleSpec, MotionModules
 
 Value = TypeVar("Value")
 
@@ -37,7 +37,7 @@ def main_dtype(motion: Tensors) -> torch.dtype:
 
 
 def patcher_of(
-    motion: Tensors, sites: Mapping[str, Site], disable_dynamic: bool = False, dtype: torch.dtype | None = None
+    motion: Tensors, sites: Mapping[str, ModuleSpec], disable_dynamic: bool = False, dtype: torch.dtype | None = None
 ) -> ModelPatcher:
     """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them.
 
@@ -65,7 +65,7 @@ def unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensor
 def _copied_patcher(
     model: MotionModules,
     backup: Mapping[str, Any],
-    sites: Mapping[str, Site],
+    sites: Mapping[str, ModuleSpec],
     dtype: torch.dtype,
     disable_dynamic: bool = False,
 ) -> ModelPatcher:
@@ -73,11 +73,13 @@ def _copied_patcher(
     return patcher_of(copies, sites, disable_dynamic, dtype)
 
 
-def _module(site: Site, dtype: torch.dtype) -> nn.Module:
+def _module(site: ModuleSpec, dtype: torch.dtype) -> nn.Module:
     return site.architecture.module(site.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
 
 
-def _complete_tensors(motion: Tensors, sites: Mapping[str, Site], modules: Mapping[str, nn.Module], dtype) -> Tensors:
+def _complete_tensors(
+    motion: Tensors, sites: Mapping[str, ModuleSpec], modules: Mapping[str, nn.Module], dtype
+) -> Tensors:
     own, complete = by_path(motion), Tensors()
     for (path, module), site in zip(modules.items(), sites.values(), strict=True):
         exact = {name for name, _ in module.named_buffers()}

@@ -15,7 +15,7 @@ from ..architectures.stacking import keys_in, kind_named
 from ..contract import Shapes, Tensors
 from ..errors import MotionModelError, cause_of
 from ..families import AUTO, CheckpointFacts, Family, recognise
-from ..motion_model import MotionModel, Site, custom_family
+from ..motion_model import ModuleSpec, MotionModel, custom_family
 from .assembling import by_path, main_dtype, patcher_of, split_key
 from .checkpoint_keys import flat_tensors, foreign_architecture, motion_tensors, spelling_of
 from .saving import Header, read_header
@@ -157,8 +157,8 @@ def _facts(tensors: Tensors, motion: Tensors) -> CheckpointFacts:
     )
 
 
-def _sites(motion: Tensors, family: Family, known: Architectures, name: str) -> dict[str, Site]:
-    sites: dict[str, Site] = {}
+def _sites(motion: Tensors, family: Family, known: Architectures, name: str) -> dict[str, ModuleSpec]:
+    sites: dict[str, ModuleSpec] = {}
     for path, shapes in by_path({key: tuple(tensor.shape) for key, tensor in motion.items()}).items():
         site, _, architecture = path.rpartition(".")
         if site in sites:
@@ -170,7 +170,7 @@ def _sites(motion: Tensors, family: Family, known: Architectures, name: str) -> 
     return sites
 
 
-def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> None:
+def _require_layout(sites: Mapping[str, ModuleSpec], family: Family, name: str) -> None:
     expected = family.site_names
     odd = [site for site in expected if site not in sites] + [site for site in sites if site not in expected]
     if odd:
@@ -180,7 +180,7 @@ def _require_layout(sites: Mapping[str, Site], family: Family, name: str) -> Non
         )
 
 
-def _site(path: str, shapes: Shapes, family: Family, known: Architectures, name: str) -> Site:
+def _site(path: str, shapes: Shapes, family: Family, known: Architectures, name: str) -> ModuleSpec:
     architecture = kind_named(path.rpartition(".")[2], known)
     largest = max((size for shape in shapes.values() for size in shape), default=0)
     if largest > 8 * LARGEST_DIMENSION:
@@ -197,7 +197,7 @@ def _site(path: str, shapes: Shapes, family: Family, known: Architectures, name:
             "download it again."
         ) from error
     _compare(shapes, expected, path, name)
-    return Site(architecture, config)
+    return ModuleSpec(architecture, config)
 
 
 @lru_cache(maxsize=16)

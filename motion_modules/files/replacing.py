@@ -12,7 +12,7 @@ from ..architectures.stacking import StackConfig, by_member, keys_in, stack_of, 
 from ..contract import Tensors
 from ..errors import MotionModelError
 from ..families import Family
-from ..motion_model import MotionModel, Site
+from ..motion_model import ModuleSpec, MotionModel
 from ..unet.site_patterns import ALL, sites_like
 from .assembling import by_path, patcher_of, unpatched_weights
 
@@ -73,15 +73,15 @@ def _put_together(
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, sites)
 
 
-def _site(members: list[_Member]) -> Site:
+def _site(members: list[_Member]) -> ModuleSpec:
     kind = stack_of([member.kind for member in members])
     if len(members) == 1:
-        return Site(kind, members[0].config)
+        return ModuleSpec(kind, members[0].config)
     kinds, configs = zip(*((member.kind, member.config) for member in members), strict=True)
-    return Site(kind, StackConfig(kinds, configs))
+    return ModuleSpec(kind, StackConfig(kinds, configs))
 
 
-def _members(name: str, site: Site, weights: Mapping[str, Tensors]) -> Iterator[_Member]:
+def _members(name: str, site: ModuleSpec, weights: Mapping[str, Tensors]) -> Iterator[_Member]:
     own = weights.get(f"{name}.{site.architecture.key}", {})
     tensors = {key: tensor.to("cpu", copy=True) for key, tensor in own.items()}
     if not isinstance(site.config, StackConfig):

@@ -20,7 +20,7 @@ from ..architectures.stacking import members_of
 from ..contract import Tensors
 from ..errors import MotionModelError, cause_of
 from ..families import FAMILIES, Family
-from ..motion_model import MotionModel, Site
+from ..motion_model import ModuleSpec, MotionModel
 from .assembling import unpatched_weights
 
 ENTRY, VERSION = "loom_motion_model", 1
@@ -51,7 +51,7 @@ def save_motion_model(motion_model: MotionModel, path: Path) -> None:
     save_motion_tensors(weights, motion_model.family, motion_model.sites, path)
 
 
-def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Site], path: Path) -> None:
+def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, ModuleSpec], path: Path) -> None:
     """Write `tensors`, named `<site>.<architecture>.<parameter>`, with the header of this pack."""
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -65,7 +65,7 @@ def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Si
         ) from error
 
 
-def header_of(family: Family, sites: Mapping[str, Site]) -> dict[str, str]:
+def header_of(family: Family, sites: Mapping[str, ModuleSpec]) -> dict[str, str]:
     """The metadata of a file of ours."""
     kinds = {kind for site in sites.values() for kind in members_of(site.architecture)}
     brought_by = {kind.key: kind.origin for kind in sorted(kinds, key=lambda kind: kind.key)}

@@ -9,12 +9,12 @@ from comfy.model_patcher import ModelPatcher
 
 from ..architectures.architecture import Architecture
 from ..architectures.registry import architectures
-from ..contract import NewSite
+from ..contract import SiteShape
 from ..errors import MotionModelError, kind_and_cause_of
 from ..families import SDXL, USUAL_BETA_SCHEDULE
-from ..motion_model import MotionModel, MotionModules, Site, custom_family
+from ..motion_model import ModuleSpec, MotionModel, MotionModules, custom_family
 from ..unet.site_patterns import ALL, patterns_in, sites_like
-from ..unet.sites import UNetSite, base_model, unet_sites
+from ..unet.sites import Site, base_model, unet_sites
 from .assembling import main_dtype, patcher_of
 
 LATENT = 8  # pixels of a picture for one of its latent
@@ -76,7 +76,7 @@ def new_motion_model(
 
 def new_sites(
     unet: UNetModel, architecture: Architecture, clip: Clip, sites: Collection[str] | str | None = None
-) -> dict[str, Site]:
+) -> dict[str, ModuleSpec]:
     """The modules that fresh weights are made for, by the names of their sites; see new_motion_model."""
     found = unet_sites(unet)
     if isinstance(sites, str):
@@ -93,7 +93,7 @@ def new_sites(
     return {name: site for name, site in made.items() if not objections[name]}
 
 
-def fresh_modules(sites: Mapping[str, Site], seed: int = 0) -> MotionModules:
+def fresh_modules(sites: Mapping[str, ModuleSpec], seed: int = 0) -> MotionModules:
     """Plain modules of torch with fresh weights in float32, decided by `seed`, on torch's default device.
 
     For training: they need gradients.
@@ -107,24 +107,24 @@ def fresh_modules(sites: Mapping[str, Site], seed: int = 0) -> MotionModules:
     return MotionModules(modules)
 
 
-def _new_site(architecture: Architecture, name: str, site: UNetSite, clip: Clip) -> Site:
+def _new_site(architecture: Architecture, name: str, site: Site, clip: Clip) -> ModuleSpec:
     """The site, once the code of the architecture, which may be another's, has built a module of this width."""
     try:
-        config = architecture.config.for_site(NewSite(site.channels, site.time_channels, _positions(clip)))
+        config = architecture.config.for_site(SiteShape(site.channels, site.time_channels, _positions(clip)))
         architecture.module(config, device="meta")
     except Exception as error:
         raise MotionModelError(
             f"There can be no {architecture.key} at '{name}', since its code fails for {site.channels} channels with "
             f"{kind_and_cause_of(error)}: choose other sites, or correct its code."
         ) from error
-    return Site(architecture, config)
+    return ModuleSpec(architecture, config)
 
 
 def _positions(clip: Clip) -> int:
     return max(clip.positions, clip.frames)
 
 
-def _size(site: UNetSite, clip: Clip):
+def _size(site: Site, clip: Clip):
     return site.clip(clip.frames, -(-clip.height // LATENT), -(-clip.width // LATENT))
 
 

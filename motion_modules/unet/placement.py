@@ -19,10 +19,10 @@ from torch import nn
 
 from ..contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from ..errors import MotionModelError
-from ..motion_model import MotionModel, Site
+from ..motion_model import ModuleSpec, MotionModel
 from ..watching.observer import OBSERVER, Observer
 from .frame_norm import JointFrameNorm
-from .sites import Block, UNetSite, require_fit
+from .sites import Block, Site, require_fit
 
 APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
 WINDOWING = "loom_windowing"
@@ -52,8 +52,8 @@ class AppliedMotion:
     positions: int
     joint_unet_norm: bool
     settings: MotionSettings
-    sites: Mapping[str, UNetSite]
-    modules: Mapping[str, Site]
+    sites: Mapping[str, Site]
+    modules: Mapping[str, ModuleSpec]
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start = model_sampling.percent_to_sigma(self.settings.start_percent)
@@ -111,7 +111,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     return clone
 
 
-def module_options(sites: Mapping[str, UNetSite], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
+def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
     """Return `transformer_options` that run `modules`, by the names of their `sites`, in a UNet without a patcher."""
     by_layer: tuple[dict, dict] = ({}, {})
     _add(by_layer, "", sites, modules, inputs)
@@ -197,7 +197,7 @@ def _active(
     return ActiveMotion(*by_layer, joint)
 
 
-def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, UNetSite], modules, inputs: MotionInputs) -> None:
+def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, Site], modules, inputs: MotionInputs) -> None:
     for name, site in sites.items():
         blocks = by_layer[0] if site.after_transformer else by_layer[1]
         blocks[site.block] = (*blocks.get(site.block, ()), ActiveModule(owner, name, modules[name], inputs))

@@ -17,7 +17,7 @@ Block = tuple[str, int]  # as in the host's transformer_options["block"]
 
 
 @dataclass(frozen=True)
-class UNetSite:
+class Site:
     """A place for a motion module: in `block`, after the spatial transformer, or after the residual block.
 
     `time_channels`: width of the timestep embedding there. `shrinking`: the picture's latent is so many times larger.
@@ -34,29 +34,29 @@ class UNetSite:
         return ClipShape(frames, -(-height // self.shrinking), -(-width // self.shrinking))
 
 
-def unet_sites(unet: UNetModel) -> dict[str, UNetSite]:
+def unet_sites(unet: UNetModel) -> dict[str, Site]:
     """The sites of `unet` by their names in motion model files (reference layout: down, mid, up)."""
     time = 4 * unet.model_channels
     down, smallest = _sites_of("down_blocks", "input", unet.input_blocks, Downsample, time)
     up, _ = _sites_of("up_blocks", "output", unet.output_blocks, Upsample, time, smallest)
     sites = down | up
     if unet.middle_block is not None and any(isinstance(layer, SpatialTransformer) for layer in unet.middle_block):
-        middle = UNetSite(("middle", 0), _channels(unet.middle_block), True, time, 2**smallest)
+        middle = Site(("middle", 0), _channels(unet.middle_block), True, time, 2**smallest)
         sites["mid_block.motion_modules.0"] = middle
     return sites
 
 
 def _sites_of(
     prefix: str, kind: str, blocks, resampler: type, time: int, smallest: int = 0
-) -> tuple[dict[str, UNetSite], int]:
+) -> tuple[dict[str, Site], int]:
     """The sites of one half of the UNet, and its number of resamplings; `smallest` is that of the other half."""
-    sites: dict[str, UNetSite] = {}
+    sites: dict[str, Site] = {}
     level = index = 0
     for number, layers in enumerate(blocks):
         if any(isinstance(layer, ResBlock) and not layer.updown for layer in layers):
             attends = any(isinstance(layer, SpatialTransformer) for layer in layers)
             shrinking = 2 ** abs(smallest - level)
-            site = UNetSite((kind, number), _channels(layers), attends, time, shrinking)
+            site = Site((kind, number), _channels(layers), attends, time, shrinking)
             sites[f"{prefix}.{level}.motion_modules.{index}"] = site
             index += 1
         if any(isinstance(layer, resampler) or getattr(layer, "updown", False) for layer in layers):
@@ -68,7 +68,7 @@ def _channels(layers) -> int:
     return [layer.out_channels for layer in layers if isinstance(layer, ResBlock)][-1]
 
 
-def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, UNetSite]:
+def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, Site]:
     """The sites of `model` that `motion_model` fills, or an error that says why it was made for another model."""
     unet = model.get_model_object("diffusion_model")
     base = base_model(model)

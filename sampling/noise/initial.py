@@ -10,7 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 
 VIDEO_NOISE = "loom_video_noise"
 
@@ -60,7 +60,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = 
 def with_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
     """A clone of `model` that samples from such noise; one that it had before is replaced."""
     if settings.overlap >= settings.length:
-        raise MotionModelError(
+        raise LoomError(
             f"context_overlap is {settings.overlap} and context_length {settings.length}: "
             "set context_overlap below context_length."
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from .schedule import Blend
 
 PARALLEL = 1e-4  # of the sine between two vectors, below which the way between them is a straight line
@@ -46,12 +46,12 @@ INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Te
 def same_length(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference.
 
-    Raises MotionModelError where lengths without a small common multiple would need more than MOST_TOKENS.
+    Raises LoomError where lengths without a small common multiple would need more than MOST_TOKENS.
     """
     lengths = sorted({context.shape[1] for context in contexts})
     tokens = math.lcm(*lengths)
     if len(lengths) > 1 and tokens > MOST_TOKENS:
-        raise MotionModelError(
+        raise LoomError(
             f"The prompts in text have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
             f"{MOST_TOKENS}: shorten the long prompts, or make them as long as one another."
         )

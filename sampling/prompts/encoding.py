@@ -7,7 +7,7 @@ import torch
 from comfy.conds import is_equal
 from comfy.sd import CLIP
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from .blending import per_frame, same_length
 from .schedule import Blend
 
@@ -22,7 +22,7 @@ def conditioning_per_frame(clip: CLIP, prompts: Sequence[str], between: Sequence
     It has one entry, or where hooks change the text encoder while sampling, one for each of their ranges of steps.
     """
     if clip is None:
-        raise MotionModelError("clip is empty: connect a checkpoint with a text encoder, or a Load CLIP node.")
+        raise LoomError("clip is empty: connect a checkpoint with a text encoder, or a Load CLIP node.")
     encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
     two_encoders = set(clip.tokenize("")) == SDXL_ENCODERS
     ranges = zip(*(encoded[prompt] for prompt in prompts), strict=True)
@@ -51,7 +51,7 @@ def _shared(extras: Sequence[Extras]) -> dict[str, Any]:
     names = {name for extra in extras for name in extra} - {POOLED}
     for name in sorted(names):
         if not all(name in extra and is_equal(extra[name], extras[0].get(name)) for extra in extras):
-            raise MotionModelError(
+            raise LoomError(
                 f"clip gives each prompt a '{name}' of its own, which cannot change from frame to frame: "
                 "connect the CLIP of an SD1.5 or SDXL checkpoint."
             )

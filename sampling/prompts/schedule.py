@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 
 HOLD = "hold"
 EASINGS: dict[str, Callable[[float], float]] = {
@@ -30,7 +30,7 @@ _position = re.compile(r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*")
 _dots = re.compile(r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*")
 
 
-class PromptScheduleError(MotionModelError):
+class PromptScheduleError(LoomError):
     """A mistake in a prompt schedule: one sentence with line, column and what was expected there."""
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 import torch
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 
 MODEL_CONDS, CONTROL, MASK, UUID_KEY = "model_conds", "control", "mask", "uuid"
 PROMPTS = ("cross_attn", "pooled_output")
@@ -22,7 +22,7 @@ class FrameSlice:
     clip: int
 
     def of(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        """`[clip, ...]` cut to `[frames, ...]`; `[1, ...]` holds for all frames. Raises MotionModelError."""
+        """`[clip, ...]` cut to `[frames, ...]`; `[1, ...]` holds for all frames. Raises LoomError."""
         if tensor.ndim == 0 or tensor.shape[0] == 1:
             return tensor
         require_clip_length(name, tensor.shape[0], self.clip)
@@ -31,7 +31,7 @@ class FrameSlice:
 
 def require_clip_length(name: str, length: int, clip: int) -> None:
     if length not in (1, clip):
-        raise MotionModelError(
+        raise LoomError(
             f"{name} has {length} frames, but the clip has {clip}: give it {clip} frames, or one for all of them."
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from .conds import per_frame_lengths, require_clip_lengths
 from .handler import LoomContextHandler
 from .run import CONTEXT_RUN, ContextRun
@@ -45,7 +45,7 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
 
 def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> None:
     if noise.ndim != 4:
-        raise MotionModelError(
+        raise LoomError(
             f"The latent has the shape {list(noise.shape)}, but Context Windows (AnimateDiff) needs a batch of images "
             "[frames, channels, height, width]: for a video model, use the host's own Context Windows node."
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...motion_modules.errors import MotionModelError
+from ...motion_modules.errors import LoomError
 from .fusion import FUSIONS, fusion_weights
 from .schedules import SCHEDULES, Window, WindowSettings, cyclic_windows, static_windows
 
@@ -29,10 +29,10 @@ class ContextSettings:
     reference_until: float = 0.0
 
     def check(self) -> None:
-        """Raises MotionModelError for settings that no clip can be sampled with."""
+        """Raises LoomError for settings that no clip can be sampled with."""
         length, overlap = self.windows.length, self.windows.overlap
         if overlap >= length:
-            raise MotionModelError(
+            raise LoomError(
                 f"context_overlap is {overlap} and context_length {length}: set context_overlap below context_length."
             )
 
@@ -84,7 +84,7 @@ def normalised_weights(windows: Sequence[Window], settings: ContextSettings, fra
 
 def require_loop(settings: ContextSettings, frames: int) -> None:
     if settings.loops and frames < LEAST_LOOP:
-        raise MotionModelError(
+        raise LoomError(
             f"The latent has {frames} frames, but the looped schedule needs at least {LEAST_LOOP} to make a loop: "
             "raise batch_size of the Empty Latent Image node, or choose another schedule."
         )

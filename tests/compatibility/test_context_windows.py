@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from citizen import animated, distance, host_node, motion
 from clips import noise, sample, watched
 from windows import HOST_LENGTH as LENGTH
@@ -52,7 +52,7 @@ def test_every_schedule(moving, schedule, freenoise):
 
 def test_more_frames_than_positions(model):
     few = animated(model, motion(LENGTH, family="AnimateDiff v3"))
-    with pytest.raises(MotionModelError, match=r"6 frames at once.*positions for 3.*context_length of at most 3"):
+    with pytest.raises(LoomError, match=r"6 frames at once.*positions for 3.*context_length of at most 3"):
         sample(few, FRAMES)
     assert sample(windowed_by_host(few), FRAMES).isfinite().all()
 
@@ -61,7 +61,7 @@ def test_the_frame_that_the_host_puts_before_a_window_counts(model):
     if not has_causal_fix():
         pytest.skip("this host adds no frame to a window")
     exact, watching = watched(animated(model, motion(LENGTH, family="AnimateDiff v3")))
-    with pytest.raises(MotionModelError, match="4 frames at once"):
+    with pytest.raises(LoomError, match="4 frames at once"):
         sample(windowed_by_host(exact, causal_window_fix=True), FRAMES)
     assert not watching.calls
     roomy, seen = watched(animated(model, motion(LENGTH + 1, family="AnimateDiff v3")))
@@ -71,5 +71,5 @@ def test_the_frame_that_the_host_puts_before_a_window_counts(model):
 
 
 def test_windows_along_another_dimension_do_not_split_the_clip(model):
-    with pytest.raises(MotionModelError, match="6 frames at once"):
+    with pytest.raises(LoomError, match="6 frames at once"):
         sample(windowed_by_host(animated(model, motion(LENGTH, family="AnimateDiff v3")), dim=2), FRAMES)

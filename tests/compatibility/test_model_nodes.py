@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from citizen import animated, call, distance, host_node, ksampler, motion
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepBlock, VideoResBlock
 
@@ -111,7 +111,7 @@ def test_a_node_that_takes_every_layer_first_is_named(model, moves, unchanged):
     patches.insert(0, (VideoResBlock, _as_the_host))
     assert torch.equal(_clip(clone), unchanged)
     patches.insert(0, (TimestepBlock, _as_the_host))
-    with pytest.raises(MotionModelError, match=r"takes the UNet's layers first: move Apply Motion Model"):
+    with pytest.raises(LoomError, match=r"takes the UNet's layers first: move Apply Motion Model"):
         _clip(clone)
 
 

@@ -6,7 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES, BetaSchedule
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, with_beta_schedule
 from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from comfy_extras.nodes_model_advanced import LCM, ModelSamplingDiscreteDistilled
@@ -143,7 +143,7 @@ def test_a_model_without_betas_is_refused():
 
     model = tiny_model()
     model.add_object_patch("model_sampling", Continuous(model.model.model_config))
-    with pytest.raises(MotionModelError, match=r"ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
+    with pytest.raises(LoomError, match=r"ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
         with_beta_schedule(model, BETA_SCHEDULES[LINEAR])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.contract import MotionInputs, NewSite
+from animatediff_loom.motion_modules.contract import MotionInputs, SiteShape
 from animatediff_loom.motion_modules.files.untrained import Clip, new_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
 from clips import SIZE
@@ -37,7 +37,7 @@ def module_of(key: str, positions: int = 8, seed: int = 0) -> nn.Module:
     """One module with random weights, for feature maps of CHANNELS."""
     architecture = ARCHITECTURES[key]
     torch.manual_seed(seed)
-    config = architecture.config.for_site(NewSite(CHANNELS, TIME, positions))
+    config = architecture.config.for_site(SiteShape(CHANNELS, TIME, positions))
     module = architecture.module(config, dtype=torch.float32).requires_grad_(False).eval()
     for weight in module.parameters():
         weight.add_(0.1 * torch.randn_like(weight))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.contract import NewSite
+from animatediff_loom.motion_modules.contract import SiteShape
 from animatediff_loom.motion_modules.files.untrained import fresh_modules
-from animatediff_loom.motion_modules.motion_model import MotionModules, Site
+from animatediff_loom.motion_modules.motion_model import ModuleSpec, MotionModules
 from animatediff_loom.training.gradient_report import GradientLimits, gradient_report
 from architectures import CHANNELS, KEYS, TIME, clip, inputs
 from refusals import refused
@@ -33,7 +33,7 @@ class Layers(nn.Module):
 
 def fresh(key: str) -> MotionModules:
     kind = ARCHITECTURES[key]
-    return fresh_modules(dict.fromkeys(SITES, Site(kind, kind.config.for_site(NewSite(CHANNELS, TIME, 8)))))
+    return fresh_modules(dict.fromkeys(SITES, ModuleSpec(kind, kind.config.for_site(SiteShape(CHANNELS, TIME, 8)))))
 
 
 def error_of(modules: MotionModules, sites: Sequence[str]) -> torch.Tensor:

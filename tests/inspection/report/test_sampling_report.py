@@ -12,7 +12,7 @@ from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, BadVal
 from animatediff_loom.inspection.report.text import describe, short_site, to_json
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.motion_modules.watching.attention_maps import attention_weights
@@ -239,7 +239,7 @@ def test_a_nan_behind_the_last_module(moving):
 def test_it_stops_on_request(model):
     spoiled, seen = watched(broken(model, start_percent=0.6))
     clone, report = reported(spoiled, ReportSettings(stop_at_nan=True))
-    with pytest.raises(MotionModelError, match=r"first NaN of step \d at frame 0") as caught:
+    with pytest.raises(LoomError, match=r"first NaN of step \d at frame 0") as caught:
         sample(clone, FRAMES, steps=6)
     check_sentence(str(caught.value), f"'{BROKEN_SITE}'")
     assert report.unfinished.problem == str(caught.value)
@@ -253,7 +253,7 @@ def test_runs_that_do_not_end_are_no_reports(moving):
     with pytest.raises(InterruptProcessingException):
         sample(clone, FRAMES, STEPS)
     assert report.unfinished.state == INTERRUPTED and not report.complete
-    with pytest.raises(MotionModelError) as caught:
+    with pytest.raises(LoomError) as caught:
         report.run_of(None)
     check_sentence(str(caught.value), "`report`", "interrupted")
 
@@ -273,7 +273,7 @@ def test_the_report_of_the_last_good_run_stays(moving):
 
 
 def test_an_empty_report_says_why():
-    with pytest.raises(MotionModelError) as caught:
+    with pytest.raises(LoomError) as caught:
         SamplingReport(ReportSettings()).run_of(None)
     check_sentence(str(caught.value), "`report`", "no sampler has run", "connect")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from animatediff_loom.inspection.windows.picture import HEIGHT, HUES, MOST_ROWS, WIDTH, draw, shade
 from animatediff_loom.inspection.windows.preview import Preview, preview, remarks, summary
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.context_preview import PreviewContextWindows
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.schedules import WindowSettings
@@ -123,7 +123,7 @@ def test_a_window_over_the_end_goes_on_at_the_beginning():
     ],
 )
 def test_impossible_settings_are_refused(own, frames, words):
-    with pytest.raises(MotionModelError, match=words):
+    with pytest.raises(LoomError, match=words):
         preview(own, frames, 4, MOST_ROWS)
 
 

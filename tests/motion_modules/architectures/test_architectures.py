@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from animatediff_loom.motion_modules.architectures.attention import WATCHER
 from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures
-from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, NewSite, Views
+from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, SiteShape, Views
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.saving import save_motion_model
@@ -82,7 +82,7 @@ def test_full_widths(key):
     """The widths of SD1.5 and SDXL, and a file of them, without memory for the weights."""
     architecture = ARCHITECTURES[key]
     for channels in (320, 640, 1280):
-        config = architecture.config.for_site(NewSite(channels, 1280, 32))
+        config = architecture.config.for_site(SiteShape(channels, 1280, 32))
         module = architecture.module(config, device="meta")
         shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         assert architecture.config.from_shapes(shapes, made(tiny_model(), key).family) == config
@@ -235,7 +235,7 @@ def waves(number: int) -> torch.Tensor:
 def test_fresh_space_time_attention_looks_at_the_same_place_in_all_frames():
     architecture = ARCHITECTURES["space_time_attention"]
     torch.manual_seed(0)
-    module = architecture.module(architecture.config.for_site(NewSite(CHANNELS, TIME, 8))).requires_grad_(False)
+    module = architecture.module(architecture.config.for_site(SiteShape(CHANNELS, TIME, 8))).requires_grad_(False)
     maps = []
 
     def watch(query, key, heads, *_):

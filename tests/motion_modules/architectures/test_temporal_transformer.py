@@ -8,7 +8,7 @@ from animatediff_loom.motion_modules.architectures.temporal_transformer import (
     TemporalTransformerConfig,
 )
 from animatediff_loom.motion_modules.contract import MotionInputs
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.families import Family
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from hypothesis import given
@@ -72,7 +72,7 @@ def test_the_two_norms_differ():
 
 
 def test_more_frames_than_positions():
-    with pytest.raises(MotionModelError, match=r"17 frames at once, but has positions for 16: .*context windows"):
+    with pytest.raises(LoomError, match=r"17 frames at once, but has positions for 16: .*context windows"):
         module()(clip(17, chunks=1), MotionInputs(17))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import animate
@@ -192,5 +192,5 @@ def test_any_misspelt_key_loads_or_is_refused(key, fragment, replacement, dimens
     tensors[key.replace(fragment, replacement)] = torch.zeros((32,) * dimensions)
     try:
         assert motion_model_from_tensors(tensors, "odd.ckpt").sites
-    except MotionModelError as error:
+    except LoomError as error:
         assert "'odd.ckpt'" in str(error)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.video_noise import VideoNoise
 from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise
 from citizen import animated, call, ksampler
@@ -76,5 +76,5 @@ def test_the_last_noise_counts(model):
 
 
 def test_an_overlap_as_long_as_a_window(model):
-    with pytest.raises(MotionModelError, match="context_overlap is 4 and context_length 4"):
+    with pytest.raises(LoomError, match="context_overlap is 4 and context_length 4"):
         noisy(model, context_length=4, context_overlap=4)

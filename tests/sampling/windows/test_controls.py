@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from citizen import animated, distance, ksampler
 from clips import prompt, watched
 from comfy.controlnet import ControlNet
@@ -110,7 +110,7 @@ def test_one_picture_is_encoded_once(moving):
 
 def test_pictures_for_another_number_of_frames(moving):
     model, seen = watched(in_windows(moving))
-    with pytest.raises(MotionModelError, match=f"The image of ControlNet has 7 frames, but the clip has {FRAMES}"):
+    with pytest.raises(LoomError, match=f"The image of ControlNet has 7 frames, but the clip has {FRAMES}"):
         ksampler(model, FRAMES, **controlled(control_net(), pictures(7)))
     assert not seen.calls
     assert ksampler(model, FRAMES).isfinite().all()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.unet.placement import APPLIED
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.handler import LoomContextHandler
@@ -208,18 +208,18 @@ def test_a_short_loop_knows_no_first_frame(plain, frames):
 @pytest.mark.parametrize("schedule", [*DIVIDING, "view"])
 def test_positions_limit_a_window_and_not_the_clip(plain, schedule):
     few = animated(plain, motion(LENGTH, family="AnimateDiff v3"))
-    with pytest.raises(MotionModelError, match="10 frames at once"):
+    with pytest.raises(LoomError, match="10 frames at once"):
         sample(few, FRAMES)
     assert sample(in_windows(few, schedule), FRAMES, steps=1).isfinite().all()
     longer, seen = watched(in_windows(few, schedule, length=LENGTH + 1))
-    with pytest.raises(MotionModelError, match=r"5 frames at once.*positions for 4.*context_length of at most 4"):
+    with pytest.raises(LoomError, match=r"5 frames at once.*positions for 4.*context_length of at most 4"):
         sample(longer, FRAMES)
     assert not seen.calls
 
 
 def test_a_late_start_counts_as_the_whole_clip(plain):
     few = animated(plain, motion(LENGTH, family="AnimateDiff v3"))
-    with pytest.raises(MotionModelError, match=r"10 frames at once.*from start_percent 0 on"):
+    with pytest.raises(LoomError, match=r"10 frames at once.*from start_percent 0 on"):
         sample(in_windows(few, start_percent=0.2), FRAMES)
 
 
@@ -231,13 +231,13 @@ def test_a_late_start_counts_as_the_whole_clip(plain):
     ],
 )
 def test_an_overlap_that_is_too_long(moving, change, words):
-    with pytest.raises(MotionModelError, match=words):
+    with pytest.raises(LoomError, match=words):
         in_windows(moving, **change)
 
 
 def test_a_loop_of_two_frames(moving):
     loop, seen = watched(in_windows(moving, "looped"))
-    with pytest.raises(MotionModelError, match="2 frames, but the looped schedule needs at least 3"):
+    with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
         sample(loop, 2)
     assert not seen.calls
     assert sample(moving, 2).isfinite().all()
@@ -260,7 +260,7 @@ def with_seven(name: str) -> list:
 @pytest.mark.parametrize("name", SEVEN)
 def test_a_per_frame_input_of_another_length(moving, name):
     windowed, seen = watched(in_windows(moving))
-    with pytest.raises(MotionModelError, match=f"'{name}' has 7 frames, but the clip has {FRAMES}"):
+    with pytest.raises(LoomError, match=f"'{name}' has 7 frames, but the clip has {FRAMES}"):
         sample(windowed, FRAMES, positive=with_seven(name))
     assert not seen.calls
 
@@ -268,7 +268,7 @@ def test_a_per_frame_input_of_another_length(moving, name):
 def test_a_per_frame_input_of_another_length_for_windows_of_later_steps(plain):
     """The first windows do not divide the clip, so that the host would take any length."""
     both, seen = watched(in_windows(in_windows(plain, length=FRAMES), start_percent=0.5))
-    with pytest.raises(MotionModelError, match=f"'mask' has 7 frames, but the clip has {FRAMES}"):
+    with pytest.raises(LoomError, match=f"'mask' has 7 frames, but the clip has {FRAMES}"):
         sample(both, FRAMES, steps=4, positive=with_seven("mask"))
     assert not seen.calls
 
@@ -352,7 +352,7 @@ def test_the_settings_of_a_clone_are_its_own(moving):
 
 def test_a_latent_of_a_video_model(plain):
     video = torch.randn(1, 4, 5, SIZE, SIZE)
-    with pytest.raises(MotionModelError, match="use the host's own Context Windows node"):
+    with pytest.raises(LoomError, match="use the host's own Context Windows node"):
         sample(in_windows(plain), noise=video)
 
 

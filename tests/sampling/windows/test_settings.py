@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.errors import MotionModelError
+from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.sampling.steps import step_number
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.run import ContextRun
@@ -52,13 +52,13 @@ def test_a_short_loop_is_divided_in_attention_alone():
 
 @pytest.mark.parametrize("overlap", [8, 9])
 def test_an_overlap_as_long_as_the_window(overlap):
-    with pytest.raises(MotionModelError, match=f"context_overlap is {overlap} and context_length 8"):
+    with pytest.raises(LoomError, match=f"context_overlap is {overlap} and context_length 8"):
         ContextSettings(windows=WindowSettings(8, overlap)).check()
 
 
 def test_a_loop_needs_frames():
     loop = ContextSettings("looped", WindowSettings(8, 2))
-    with pytest.raises(MotionModelError, match="2 frames, but the looped schedule needs at least 3"):
+    with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
         require_loop(loop, 2)
     require_loop(loop, 3)
     require_loop(ContextSettings("static"), 1)
