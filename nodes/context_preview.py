@@ -7,7 +7,7 @@ from ..inspection.windows.preview import preview, summary
 from .context_windows import context_settings, window_inputs
 from .motion_model import CATEGORY
 
-MOST_FRAMES, MOST_STEPS = 4096, 10000
+MAX_FRAMES, MAX_STEPS = 4096, 10000
 
 
 class PreviewContextWindows(io.ComfyNode):
@@ -27,14 +27,14 @@ class PreviewContextWindows(io.ComfyNode):
                     "frames",
                     default=64,
                     min=1,
-                    max=MOST_FRAMES,
+                    max=MAX_FRAMES,
                     tooltip="The length of the clip: the batch_size of its latent.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=1,
-                    max=MOST_STEPS,
+                    max=MAX_STEPS,
                     tooltip="The steps of the sampler. As many are drawn as have room.",
                 ),
             ],

@@ -5,7 +5,7 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..sampling.windows.fusion import FUSIONS
-from ..sampling.windows.on_model import with_context_windows
+from ..sampling.windows.on_model import add_context_windows
 from ..sampling.windows.schedules import WindowSettings
 from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
 from .motion_model import CATEGORY
@@ -149,4 +149,4 @@ class ContextWindows(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = context_settings(context_length, context_overlap, schedule, fuse, start_percent)
         settings = replace(settings, windows_at_once=windows_at_once, reference_until=reference_until)
-        return io.NodeOutput(with_context_windows(model, settings))
+        return io.NodeOutput(add_context_windows(model, settings))

@@ -4,8 +4,8 @@ from comfy_api.latest import io
 
 from ..motion_modules.errors import LoomError
 from ..sampling.prompts.blending import INTERPOLATIONS
-from ..sampling.prompts.encoding import conditioning_per_frame
-from ..sampling.prompts.schedule import EASINGS, MOST_FRAMES, blends, joined, parse_schedule, table
+from ..sampling.prompts.encoding import encode_prompts
+from ..sampling.prompts.schedule import EASINGS, MAX_FRAMES, format_table, join_affixes, parse_schedule, plan_blends
 from .motion_model import CATEGORY
 
 EXAMPLE = "0: a red circle\n100%: a blue square"
@@ -46,7 +46,7 @@ class PromptSchedule(io.ComfyNode):
                     "frames",
                     default=16,
                     min=1,
-                    max=MOST_FRAMES,
+                    max=MAX_FRAMES,
                     tooltip="The length of the clip: the batch_size of its latent.",
                 ),
                 io.Combo.Input(
@@ -96,6 +96,6 @@ class PromptSchedule(io.ComfyNode):
         suffix: str = "",
     ) -> io.NodeOutput:
         keys = parse_schedule(text, frames)
-        prompts = [joined(prefix, key.prompt, suffix) for key in keys]
-        conditioning = conditioning_per_frame(clip, prompts, blends(keys, frames, easing), interpolation)
-        return io.NodeOutput(conditioning, table(keys, frames, easing, prefix, suffix))
+        prompts = [join_affixes(prefix, key.prompt, suffix) for key in keys]
+        conditioning = encode_prompts(clip, prompts, plan_blends(keys, frames, easing), interpolation)
+        return io.NodeOutput(conditioning, format_table(keys, frames, easing, prefix, suffix))

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ..inspection.report.on_model import ReportSettings, with_sampling_report
+from ..inspection.report.on_model import ReportSettings, add_sampling_report
 from ..inspection.report.picture import draw, draw_attention
 from ..inspection.report.text import describe, to_json
 from .motion_model import CATEGORY
@@ -53,7 +53,7 @@ class WatchSampling(io.ComfyNode):
         cls, model, stop_at_nan: bool = False, attention_maps: bool = False, attention_sites: str = ""
     ) -> io.NodeOutput:
         sites = tuple(part.strip() for part in attention_sites.split(",") if part.strip())
-        return io.NodeOutput(*with_sampling_report(model, ReportSettings(stop_at_nan, attention_maps, sites)))
+        return io.NodeOutput(*add_sampling_report(model, ReportSettings(stop_at_nan, attention_maps, sites)))
 
 
 class ShowReport(io.ComfyNode):

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..sampling.noise.initial import NoiseSettings, with_video_noise
+from ..sampling.noise.initial import NoiseSettings, add_video_noise
 from .context_windows import LONGEST
 from .motion_model import CATEGORY
 
@@ -52,4 +52,4 @@ class VideoNoise(io.ComfyNode):
     @classmethod
     def execute(cls, model, noise_type: dict) -> io.NodeOutput:
         length, overlap = noise_type.get("context_length", 1), noise_type.get("context_overlap", 0)
-        return io.NodeOutput(with_video_noise(model, NoiseSettings(noise_type["noise_type"], length, overlap)))
+        return io.NodeOutput(add_video_noise(model, NoiseSettings(noise_type["noise_type"], length, overlap)))

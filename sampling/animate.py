@@ -8,8 +8,8 @@ from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
 from ..motion_modules.unet.placement import MotionSettings, place
 from ..motion_modules.unet.sites import require_fit
-from .model_sampling import with_beta_schedule
-from .preflight import add_checks
+from .model_sampling import set_beta_schedule
+from .preflight import register_checks
 
 AS_THE_MODEL = "as the model"
 BETA_SCHEDULE_CHOICES = (AUTO, *BETA_SCHEDULES, AS_THE_MODEL)
@@ -27,7 +27,7 @@ def animate(
         beta_schedule = motion_model.family.beta_schedule if settings.strength else AS_THE_MODEL
     if settings.strength:
         model = place(model, motion_model, settings)
-        add_checks(model)
+        register_checks(model)
     else:
         require_fit(model, motion_model)
     if beta_schedule == AS_THE_MODEL:
@@ -37,7 +37,7 @@ def animate(
             f"beta_schedule is '{beta_schedule}', which this version does not know: choose one of "
             f"{', '.join(BETA_SCHEDULES)} on Apply Motion Model."
         )
-    return with_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
+    return set_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
 
 
 def _check(motion_model: MotionModel, settings: MotionSettings) -> None:

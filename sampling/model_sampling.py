@@ -33,7 +33,7 @@ class LatentConsistencySampling(DistilledTimesteps, EPS):
         return denoised * scaled / variance**0.5 + model_input * self.sigma_data_boundary**2 / variance
 
 
-def with_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:
+def set_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:
     """A clone of `model` that is sampled with `schedule`; what the model predicts (noise or velocity) is kept."""
     clone = model.clone()
     current = _without_ours(clone)

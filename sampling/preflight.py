@@ -4,12 +4,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..motion_modules.errors import LoomError
-from ..motion_modules.unet.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, hidden_by
+from ..motion_modules.unet.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, find_blocking_patch
 from .windows.conds import prompt_lengths, require_clip_lengths
 from .windows.handler import LoomContextHandler
 
 
-def add_checks(model: ModelPatcher) -> None:
+def register_checks(model: ModelPatcher) -> None:
     """Put the checks on `model`, once."""
     if not model.get_wrappers(WrappersMP.OUTER_SAMPLE, APPLIED):
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, APPLIED, check_and_sample)
@@ -37,7 +37,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
 
 
 def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> None:
-    other = hidden_by(model_options)
+    other = find_blocking_patch(model_options)
     if other:
         raise LoomError(
             f"Motion model '{motions[0].name}' cannot run, since a node of '{other}' takes the UNet's layers first: "
@@ -75,7 +75,7 @@ def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) ->
 def _frames_at_once(frames: int, context_handler) -> int:
     """The host's own handler splits along `dim` and may put a frame before a window."""
     if isinstance(context_handler, LoomContextHandler):
-        return context_handler.frames_together(frames)
+        return context_handler.attended_frames(frames)
     length = getattr(context_handler, "context_length", frames)
     if frames <= length or getattr(context_handler, "dim", 0) != 0:
         return frames

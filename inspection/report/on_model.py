@@ -74,7 +74,7 @@ class SamplingReport:
         )
 
 
-def with_sampling_report(model: ModelPatcher, settings: ReportSettings) -> tuple[ModelPatcher, SamplingReport]:
+def add_sampling_report(model: ModelPatcher, settings: ReportSettings) -> tuple[ModelPatcher, SamplingReport]:
     """A clone of `model` and the report that its samplers fill; a report that `model` had before stays as it is."""
     clone, report = model.clone(), SamplingReport(settings)
     clone.model_options["transformer_options"][REPORT] = report

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise
 
 from ...sampling.windows.schedules import Window
-from ...sampling.windows.settings import LOOPED, ContextSettings, normalised_weights, require_loop
+from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights, require_loop
 
 GAP = 1  # lanes left free below the windows of a step
 MOVING = ("uniform", LOOPED)
@@ -106,14 +106,14 @@ def _bands(settings: ContextSettings, frames: int, steps: int, most_lanes: int) 
 
 
 def _last_alike(settings: ContextSettings, frames: int, first: int, steps: int) -> int:
-    windows = set(settings.windows_of(frames, first))
-    others = (step for step in range(first + 1, steps) if set(settings.windows_of(frames, step)) != windows)
+    windows = set(settings.plan_windows(frames, first))
+    others = (step for step in range(first + 1, steps) if set(settings.plan_windows(frames, step)) != windows)
     return next(others, steps) - 1
 
 
 def _band(settings: ContextSettings, frames: int, first: int, last: int, most_lanes: int) -> Band:
-    windows = settings.windows_of(frames, first)
-    weights = normalised_weights(windows, settings, frames)
+    windows = settings.plan_windows(frames, first)
+    weights = normalise_weights(windows, settings, frames)
     bars = [Bar(window, tuple(own), _dilation(window, frames)) for window, own in zip(windows, weights, strict=True)]
     bars.sort(key=lambda bar: (bar.dilation, bar.frames[0]))
     return Band(first, last, tuple(_in_lanes(bars, most_lanes)), len(bars), sum(map(len, windows)))

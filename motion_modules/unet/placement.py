@@ -122,7 +122,7 @@ def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
     return model_options.get("transformer_options", {}).get(APPLIED, ())
 
 
-def hidden_by(model_options: dict) -> str | None:
+def find_blocking_patch(model_options: dict) -> str | None:
     """The module of a layer patch that takes the UNet's layers before ours can, else None."""
     patches = model_options.get("transformer_options", {}).get("patches", {}).get(LAYER_PATCHES, [])
     for layer_class, handler in patches:

@@ -57,7 +57,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = 
 }
 
 
-def with_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
+def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
     """A clone of `model` that samples from such noise; one that it had before is replaced."""
     if settings.overlap >= settings.length:
         raise LoomError(

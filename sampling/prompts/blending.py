@@ -9,7 +9,7 @@ from ...motion_modules.errors import LoomError
 from .schedule import Blend
 
 PARALLEL = 1e-4  # of the sine between two vectors, below which the way between them is a straight line
-MOST_TOKENS = 60 * 77  # prompts of one to six sections of 77 tokens, in any mixture
+MAX_TOKENS = 60 * 77  # prompts of one to six sections of 77 tokens, in any mixture
 
 
 def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
@@ -43,22 +43,22 @@ INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Te
 }
 
 
-def same_length(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def equalise_lengths(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference.
 
-    Raises LoomError where lengths without a small common multiple would need more than MOST_TOKENS.
+    Raises LoomError where lengths without a small common multiple would need more than MAX_TOKENS.
     """
     lengths = sorted({context.shape[1] for context in contexts})
     tokens = math.lcm(*lengths)
-    if len(lengths) > 1 and tokens > MOST_TOKENS:
+    if len(lengths) > 1 and tokens > MAX_TOKENS:
         raise LoomError(
             f"The prompts in text have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
-            f"{MOST_TOKENS}: shorten the long prompts, or make them as long as one another."
+            f"{MAX_TOKENS}: shorten the long prompts, or make them as long as one another."
         )
     return [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
 
 
-def per_frame(
+def blend_features(
     features: Sequence[torch.Tensor], between: Sequence[Blend], interpolation: str, widths: Sequence[int] = ()
 ) -> torch.Tensor:
     """`[1, ..., width]` for each prompt to `[frames, ..., width]`; a frame of one prompt has its very features.

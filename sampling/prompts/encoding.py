@@ -8,7 +8,7 @@ from comfy.conds import is_equal
 from comfy.sd import CLIP
 
 from ...motion_modules.errors import LoomError
-from .blending import per_frame, same_length
+from .blending import blend_features, equalise_lengths
 from .schedule import Blend
 
 POOLED = "pooled_output"
@@ -16,7 +16,7 @@ SDXL_ENCODERS = {"l", "g"}
 Extras = Mapping[str, Any]
 
 
-def conditioning_per_frame(clip: CLIP, prompts: Sequence[str], between: Sequence[Blend], interpolation: str) -> list:
+def encode_prompts(clip: CLIP, prompts: Sequence[str], between: Sequence[Blend], interpolation: str) -> list:
     """A CONDITIONING with features `[frames, tokens, width]` and a pooled output `[frames, width]`.
 
     It has one entry, or where hooks change the text encoder while sampling, one for each of their ranges of steps.
@@ -36,9 +36,9 @@ def _entry(entries: Sequence, between: Sequence[Blend], interpolation: str, two_
     pooled: list[Any] = [extra.get(POOLED) for extra in extras]
     found = {**_shared(extras), POOLED: None}
     if all(vector is not None for vector in pooled):
-        found[POOLED] = per_frame(pooled, between, interpolation)
+        found[POOLED] = blend_features(pooled, between, interpolation)
     widths = _widths(texts[0], pooled[0]) if two_encoders else ()
-    return [per_frame(same_length(texts), between, interpolation, widths), found]
+    return [blend_features(equalise_lengths(texts), between, interpolation, widths), found]
 
 
 def _widths(text: torch.Tensor, pooled: torch.Tensor) -> tuple[int, int]:

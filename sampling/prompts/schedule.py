@@ -20,7 +20,7 @@ EASINGS: dict[str, Callable[[float], float]] = {
     "ease_in_out": lambda t: t * t * (3 - 2 * t),
     HOLD: lambda t: 0.0,
 }
-MOST_FRAMES = 4096
+MAX_FRAMES = 4096
 EXAMPLE = "'0: a red circle'"
 COMMENTS = ("#", "//", "\uff03")
 COLONS = ":\uff1a"
@@ -65,8 +65,8 @@ class _Position:
 
 def parse_schedule(text: str, frames: int) -> list[Key]:
     """The prompts of `text` in order, all of them inside a clip of `frames`. Raises PromptScheduleError."""
-    if not 1 <= frames <= MOST_FRAMES:
-        raise PromptScheduleError(f"frames is {frames}, but a clip has 1 to {MOST_FRAMES}: set frames to its length.")
+    if not 1 <= frames <= MAX_FRAMES:
+        raise PromptScheduleError(f"frames is {frames}, but a clip has 1 to {MAX_FRAMES}: set frames to its length.")
     keys: list[Key] = []
     open_dots: tuple[int, int] | None = None
     for number, line in _lines(text):
@@ -85,7 +85,7 @@ def parse_schedule(text: str, frames: int) -> list[Key]:
     return keys
 
 
-def blends(keys: Sequence[Key], frames: int, easing: str = "linear") -> list[Blend]:
+def plan_blends(keys: Sequence[Key], frames: int, easing: str = "linear") -> list[Blend]:
     """For each of `frames` the two prompts that it lies between, and where."""
     return [_blend(keys, frame, easing) for frame in range(frames)]
 
@@ -100,7 +100,7 @@ def _blend(keys: Sequence[Key], frame: int, easing: str) -> Blend:
     return Blend(after - 1, after, t) if t and before.prompt != behind.prompt else Blend(after - 1, after - 1, 0.0)
 
 
-def joined(prefix: str, prompt: str, suffix: str) -> str:
+def join_affixes(prefix: str, prompt: str, suffix: str) -> str:
     """One prompt of all three, with one comma between those that say something."""
     if not _without_commas(prefix) and not _without_commas(suffix):
         return prompt
@@ -111,11 +111,11 @@ def _without_commas(part: str) -> str:
     return part.strip(" \t\r\n,\u3000\uff0c")
 
 
-def table(keys: Sequence[Key], frames: int, easing: str = "linear", prefix: str = "", suffix: str = "") -> str:
+def format_table(keys: Sequence[Key], frames: int, easing: str = "linear", prefix: str = "", suffix: str = "") -> str:
     """To check by eye: prefix and suffix, then for each frame its prompt, or its two prompts with their shares."""
     affixes = {"prefix": _without_commas(prefix), "suffix": _without_commas(suffix)}
     lines = [f"{name}: {' '.join(text.split())}" for name, text in affixes.items() if text]
-    lines += [f"{frame}: {_shares(keys, blend)}" for frame, blend in enumerate(blends(keys, frames, easing))]
+    lines += [f"{frame}: {_shares(keys, blend)}" for frame, blend in enumerate(plan_blends(keys, frames, easing))]
     return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ def require_clip_length(name: str, length: int, clip: int) -> None:
         )
 
 
-def windowed_conds(conds: list[dict] | None, part: FrameSlice, control: Callable) -> list[dict] | None:
+def slice_conds(conds: list[dict] | None, part: FrameSlice, control: Callable) -> list[dict] | None:
     """The host's conds as a window sees them; `control` finds the window's own ControlNet for the clip's."""
     return None if conds is None else [_windowed(cond, part, control) for cond in conds]
 

@@ -17,7 +17,7 @@ from comfy.context_windows import IndexListContextWindow
 
 from ...motion_modules.contract import Views, Windowing
 from ...motion_modules.unet.placement import WINDOWING
-from .conds import UUID_KEY, FrameSlice, windowed_conds
+from .conds import UUID_KEY, FrameSlice, slice_conds
 from .controls import WindowControls
 from .reference import WindowReference
 from .run import WeightedWindow
@@ -106,7 +106,7 @@ class WindowEvaluation:
     ) -> list[torch.Tensor]:
         part = FrameSlice(tuple(chain.from_iterable(window.frames for window in group)), len(self.x))
         controls = WindowControls(part, hints)
-        conds = [windowed_conds(cond, part, controls) for cond in self.conds]
+        conds = [slice_conds(cond, part, controls) for cond in self.conds]
         options = self.options | _published(part, group)
         if reference is not None:
             ids = _cond_ids(self.conds, conds)

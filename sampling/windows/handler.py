@@ -7,7 +7,7 @@ from typing import Any
 from comfy.context_windows import ContextHandlerABC
 
 from ..steps import step_number
-from .conds import FrameSlice, windowed_conds
+from .conds import FrameSlice, slice_conds
 from .controls import WindowControls
 from .evaluation import WindowEvaluation
 from .reference import WindowReference
@@ -34,36 +34,36 @@ class LoomContextHandler(ContextHandlerABC):
         others = [own for own in self.settings if own.start_percent != settings.start_percent]
         return replace(self, settings=tuple(sorted([*others, settings], key=lambda own: own.start_percent)))
 
-    def frames_together(self, frames: int) -> int:
+    def attended_frames(self, frames: int) -> int:
         """The largest number of frames that a motion module sees at once in a clip of `frames`."""
         if self.settings[0].start_percent > 0:
             return frames
-        return max(settings.frames_together(frames) for settings in self.settings)
+        return max(settings.attended_frames(frames) for settings in self.settings)
 
-    def started_at(self, sigma: float, model_sampling) -> list[ContextSettings]:
+    def started_settings(self, sigma: float, model_sampling) -> list[ContextSettings]:
         """The settings whose start lies behind; the last of them holds."""
         return [own for own in self.settings if sigma <= model_sampling.percent_to_sigma(own.start_percent)]
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
-        started = self.started_at(float(timestep.max()), model.model_sampling)
+        started = self.started_settings(float(timestep.max()), model.model_sampling)
         frames = x_in.shape[0]
         return bool(started) and (started[-1].divides_clip(frames) or started[-1].divides_attention(frames))
 
     def get_resized_cond(self, cond_in, x_in, window: Any, device=None) -> list | None:
         """The host's interface to one window; `execute` does the same with the ControlNets of a run."""
         part = FrameSlice(tuple(window.index_list), x_in.shape[0])
-        return windowed_conds(cond_in, part, WindowControls(part, {}))
+        return slice_conds(cond_in, part, WindowControls(part, {}))
 
     def execute(self, calc_cond_batch: Callable, model, conds: list, x_in, timestep, model_options) -> list:
         """The prediction for each of `conds` over all frames `[frames, channels, height, width]` of `x_in`."""
         options = model_options["transformer_options"]
         sigma = float(timestep.max())
-        settings = self.started_at(sigma, model.model_sampling)[-1]
+        settings = self.started_settings(sigma, model.model_sampling)[-1]
         step = step_number(sigma, options["sample_sigmas"])
         run: ContextRun = options.get(CONTEXT_RUN) or ContextRun()
         evaluation = WindowEvaluation(calc_cond_batch, model, conds, x_in, timestep, model_options)
         if settings.divides_attention(x_in.shape[0]):
             return evaluation.in_views(run.views(settings, x_in, step))
-        at_once = evaluation.fitting(settings.frames_together(x_in.shape[0]), settings.windows_at_once)
+        at_once = evaluation.fitting(settings.attended_frames(x_in.shape[0]), settings.windows_at_once)
         reference = WindowReference() if settings.refers_at(sigma, model.model_sampling) else None
         return evaluation.fused(run.windows(settings, x_in, step), at_once, run.hints, reference)

@@ -14,7 +14,7 @@ from .settings import ContextSettings, require_loop
 HANDLER = "context_handler"
 
 
-def with_context_windows(model: ModelPatcher, settings: ContextSettings) -> ModelPatcher:
+def add_context_windows(model: ModelPatcher, settings: ContextSettings) -> ModelPatcher:
     """A clone of `model` that samples in windows; settings of ours that it has with another start stay."""
     settings.check()
     clone = model.clone()

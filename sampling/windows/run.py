@@ -6,7 +6,7 @@ import torch
 
 from ...motion_modules.contract import Views
 from .schedules import Window
-from .settings import ContextSettings, normalised_weights
+from .settings import ContextSettings, normalise_weights
 
 CONTEXT_RUN = "loom_context_run"
 
@@ -35,10 +35,10 @@ class ContextRun:
     def windows(self, settings: ContextSettings, x: torch.Tensor, step: int) -> tuple[WeightedWindow, ...]:
         """The windows of a step for the latents `x`, made once however often they come again."""
         frames = x.shape[0]
-        windows = settings.windows_of(frames, step)
+        windows = settings.plan_windows(frames, step)
         key = (windows, settings.fusion, x.device)
         if key not in self._windows:
-            weights = normalised_weights(windows, settings, frames)
+            weights = normalise_weights(windows, settings, frames)
             pairs = zip(windows, weights, strict=True)
             self._windows[key] = tuple(WeightedWindow.on(x.device, window, own) for window, own in pairs)
         return self._windows[key]

@@ -9,7 +9,7 @@ from .schedules import SCHEDULES, Window, WindowSettings, cyclic_windows, static
 
 LOOPED, VIEW = "looped", "view"
 SCHEDULE_NAMES = (*SCHEDULES, VIEW)
-LEAST_LOOP = 3
+MIN_LOOP_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class ContextSettings:
         """Whether the model sees the whole clip, and temporal attention windows of it."""
         return frames > self.windows.length if self.schedule == VIEW else self._is_short_loop(frames)
 
-    def frames_together(self, frames: int) -> int:
+    def attended_frames(self, frames: int) -> int:
         """The largest number of frames that attend to each other in a clip of `frames`."""
         return min(frames, self.windows.length)
 
     def refers_at(self, sigma: float, model_sampling) -> bool:
         return self.reference_until > 0 and sigma > model_sampling.percent_to_sigma(self.reference_until)
 
-    def windows_of(self, frames: int, step: int) -> tuple[Window, ...]:
+    def plan_windows(self, frames: int, step: int) -> tuple[Window, ...]:
         if self.schedule == VIEW:
             return tuple(static_windows(frames, self.windows))
         if self._is_short_loop(frames):
@@ -69,7 +69,7 @@ class ContextSettings:
         return self.loops and not self._is_short_loop(frames)
 
 
-def normalised_weights(windows: Sequence[Window], settings: ContextSettings, frames: int) -> list[list[float]]:
+def normalise_weights(windows: Sequence[Window], settings: ContextSettings, frames: int) -> list[list[float]]:
     """For each window what its frames count there; what one frame counts adds up to 1 over all windows."""
     overlap = settings.windows.overlap
     weights = [fusion_weights(settings.fusion, window, frames, overlap, settings.loops) for window in windows]
@@ -83,8 +83,8 @@ def normalised_weights(windows: Sequence[Window], settings: ContextSettings, fra
 
 
 def require_loop(settings: ContextSettings, frames: int) -> None:
-    if settings.loops and frames < LEAST_LOOP:
+    if settings.loops and frames < MIN_LOOP_FRAMES:
         raise LoomError(
-            f"The latent has {frames} frames, but the looped schedule needs at least {LEAST_LOOP} to make a loop: "
+            f"The latent has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES} to make a loop: "
             "raise batch_size of the Empty Latent Image node, or choose another schedule."
         )

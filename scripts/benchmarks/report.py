@@ -35,7 +35,7 @@ def _compare(run: Run, moving, size: int, dtype: str) -> Iterator[Figure]:
 
 def watched(model, **settings):
     report = pack("inspection.report.on_model")
-    return report.with_sampling_report(model, report.ReportSettings(**settings))[0]
+    return report.add_sampling_report(model, report.ReportSettings(**settings))[0]
 
 
 def _steps(run: Run, model, size: int) -> Callable[[], Sample]:

@@ -48,7 +48,7 @@ def in_windows(model, **more):
     """`model` with our handler and static windows."""
     plan, windows = pack("sampling.windows.settings"), pack("sampling.windows.schedules")
     settings = plan.ContextSettings("static", windows.WindowSettings(LENGTH, OVERLAP), "pyramid", **more)
-    return pack("sampling.windows.on_model").with_context_windows(model, settings)
+    return pack("sampling.windows.on_model").add_context_windows(model, settings)
 
 
 def in_windows_of_the_host(model):

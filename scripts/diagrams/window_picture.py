@@ -23,8 +23,8 @@ def windows_and_weights(schedule: str, step: int) -> list[tuple[tuple[int, ...],
     """
     plan = pack("sampling.windows.settings")
     settings = plan.ContextSettings(schedule)
-    windows = sorted(settings.windows_of(FRAMES, step))
-    return list(zip(windows, plan.normalised_weights(windows, settings, FRAMES), strict=True))
+    windows = sorted(settings.plan_windows(FRAMES, step))
+    return list(zip(windows, plan.normalise_weights(windows, settings, FRAMES), strict=True))
 
 
 def data() -> list:

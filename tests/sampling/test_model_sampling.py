@@ -7,7 +7,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES, BetaSchedule
 from animatediff_loom.motion_modules.errors import LoomError
-from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, with_beta_schedule
+from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, set_beta_schedule
 from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from comfy_extras.nodes_model_advanced import LCM, ModelSamplingDiscreteDistilled
 from diffusers import DDIMScheduler, LCMScheduler
@@ -40,7 +40,7 @@ class HostConsistency(ModelSamplingDiscreteDistilled, LCM):
 
 
 def sampling(name: str, base: str = "SD1.5"):
-    return with_beta_schedule(tiny_model(base), BETA_SCHEDULES[name]).get_model_object("model_sampling")
+    return set_beta_schedule(tiny_model(base), BETA_SCHEDULES[name]).get_model_object("model_sampling")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_stable_diffusions_own_schedule_is_the_hosts():
 
 def test_the_model_that_was_given_keeps_its_schedule():
     model = tiny_model()
-    clone = with_beta_schedule(model, BETA_SCHEDULES[LINEAR])
+    clone = set_beta_schedule(model, BETA_SCHEDULES[LINEAR])
     assert math.isclose(model.get_model_object("model_sampling").sigma_max, 14.6146, rel_tol=2e-5)
     assert math.isclose(model.model.model_sampling.sigma_max, 14.6146, rel_tol=2e-5)
     assert math.isclose(clone.get_model_object("model_sampling").sigma_max, 25.146, rel_tol=2e-5)
@@ -115,15 +115,15 @@ def test_velocity_prediction_is_kept():
 
     model = tiny_model()
     model.add_object_patch("model_sampling", Velocity(model.model.model_config))
-    placed = with_beta_schedule(model, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
+    placed = set_beta_schedule(model, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
     assert isinstance(placed, V_PREDICTION)
     assert math.isclose(placed.sigma_max, 25.146, rel_tol=2e-5)
 
 
 def test_the_last_schedule_decides():
     """An AnimateLCM that was applied before leaves nothing of its sampling behind."""
-    distilled = with_beta_schedule(tiny_model(), BETA_SCHEDULES[CONSISTENCY])
-    placed = with_beta_schedule(distilled, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
+    distilled = set_beta_schedule(tiny_model(), BETA_SCHEDULES[CONSISTENCY])
+    placed = set_beta_schedule(distilled, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
     alone = sampling(LINEAR)
     assert type(placed).__bases__ == type(alone).__bases__
     assert torch.equal(placed.sigmas, alone.sigmas)
@@ -133,7 +133,7 @@ def test_the_last_schedule_decides():
 def test_zero_terminal_snr_of_the_model_is_replaced():
     model = tiny_model("SDXL")
     model.model.model_config.sampling_settings = {"zsnr": True}
-    placed = with_beta_schedule(model, BETA_SCHEDULES[SDXL_BETA]).get_model_object("model_sampling")
+    placed = set_beta_schedule(model, BETA_SCHEDULES[SDXL_BETA]).get_model_object("model_sampling")
     assert math.isclose(placed.sigma_max, 65.929, rel_tol=2e-5)
 
 
@@ -144,7 +144,7 @@ def test_a_model_without_betas_is_refused():
     model = tiny_model()
     model.add_object_patch("model_sampling", Continuous(model.model.model_config))
     with pytest.raises(LoomError, match=r"ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
-        with_beta_schedule(model, BETA_SCHEDULES[LINEAR])
+        set_beta_schedule(model, BETA_SCHEDULES[LINEAR])
 
 
 def test_consistency_timesteps(consistency):

@@ -6,7 +6,7 @@ import math
 import folder_paths
 import pytest
 import torch
-from animatediff_loom.inspection.report.on_model import ReportSettings, SamplingReport, with_sampling_report
+from animatediff_loom.inspection.report.on_model import ReportSettings, SamplingReport, add_sampling_report
 from animatediff_loom.inspection.report.picture import draw, draw_attention
 from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, BadValue, RunFacts, Sums
 from animatediff_loom.inspection.report.text import describe, short_site, to_json
@@ -53,7 +53,7 @@ class Clamp(torch.nn.Module):
 
 
 def reported(model, settings: ReportSettings = PLAIN):
-    return with_sampling_report(model, settings)
+    return add_sampling_report(model, settings)
 
 
 def report_of(model, settings: ReportSettings = PLAIN, **inputs):

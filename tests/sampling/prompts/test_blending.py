@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from animatediff_loom.sampling.prompts.blending import INTERPOLATIONS, lerp, per_frame, same_length, slerp
-from animatediff_loom.sampling.prompts.schedule import blends, parse_schedule
+from animatediff_loom.sampling.prompts.blending import INTERPOLATIONS, blend_features, equalise_lengths, lerp, slerp
+from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blends
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
@@ -18,7 +18,7 @@ def context(seed: int, tokens: int = 77) -> torch.Tensor:
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_a_frame_of_one_prompt_has_its_very_features(interpolation):
     features = [context(0), context(1)]
-    frames = per_frame(features, blends(parse_schedule("0-2: one\n8: two", 10), 10), interpolation)
+    frames = blend_features(features, plan_blends(parse_schedule("0-2: one\n8: two", 10), 10), interpolation)
     assert frames.shape == (10, 77, 16)
     assert all(torch.equal(frames[frame], features[0][0]) for frame in (0, 1, 2))
     assert all(torch.equal(frames[frame], features[1][0]) for frame in (8, 9))
@@ -59,30 +59,30 @@ def test_parallel_vectors_have_a_straight_way(factor):
 
 
 def test_prompts_of_different_length_are_repeated_to_one():
-    short, long = same_length([context(0, 77), context(1, 154)])
+    short, long = equalise_lengths([context(0, 77), context(1, 154)])
     assert short.shape == long.shape == (1, 154, 16)
     assert torch.equal(short[:, 77:], context(0, 77))
 
 
 def test_lengths_that_hardly_meet_are_refused_and_one_length_never():
     with refused("77, 616, 693 tokens", "only meet at 5544, more than 4620", "shorten the long prompts"):
-        same_length([context(0, tokens) for tokens in (77, 616, 693)])
-    assert [each.shape[1] for each in same_length([context(0, 77 * part) for part in range(1, 7)])] == [4620] * 6
-    assert [each.shape[1] for each in same_length([context(0, 5000), context(1, 5000)])] == [5000] * 2
+        equalise_lengths([context(0, tokens) for tokens in (77, 616, 693)])
+    assert [each.shape[1] for each in equalise_lengths([context(0, 77 * part) for part in range(1, 7)])] == [4620] * 6
+    assert [each.shape[1] for each in equalise_lengths([context(0, 5000), context(1, 5000)])] == [5000] * 2
 
 
 def test_every_encoder_is_interpolated_by_itself():
     features, widths = [context(0), context(1)], (6, 10)
-    between = blends(parse_schedule("0: one\n4: two", 5), 5)
-    together = per_frame(features, between, "spherical", widths)
+    between = plan_blends(parse_schedule("0: one\n4: two", 5), 5)
+    together = blend_features(features, between, "spherical", widths)
     apart = [[each.split(widths, -1)[encoder] for each in features] for encoder in (0, 1)]
-    expected = torch.cat([per_frame(each, between, "spherical") for each in apart], -1)
+    expected = torch.cat([blend_features(each, between, "spherical") for each in apart], -1)
     assert torch.equal(together, expected)
-    assert not torch.allclose(together, per_frame(features, between, "spherical"), atol=1e-3)
+    assert not torch.allclose(together, blend_features(features, between, "spherical"), atol=1e-3)
 
 
 def test_attention_sees_no_difference_when_all_tokens_are_repeated():
-    query, (short, _) = context(2, 9), same_length([context(0, 77), context(1, 154)])
+    query, (short, _) = context(2, 9), equalise_lengths([context(0, 77), context(1, 154)])
     attend = torch.nn.functional.scaled_dot_product_attention
     once = context(0, 77)
     torch.testing.assert_close(attend(query, short, short), attend(query, once, once))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from animatediff_loom.sampling.prompts.encoding import conditioning_per_frame
-from animatediff_loom.sampling.prompts.schedule import blends, parse_schedule
+from animatediff_loom.sampling.prompts.encoding import encode_prompts
+from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blends
 from citizen import call, host_node
 from comfy.hooks import create_hook_lora
 from motion_files import random_weight
@@ -22,7 +22,7 @@ def clip(request):
 
 def scheduled(clip, text: str, interpolation: str = "linear", frames: int = FRAMES) -> list:
     keys = parse_schedule(text, frames)
-    return conditioning_per_frame(clip, [key.prompt for key in keys], blends(keys, frames), interpolation)
+    return encode_prompts(clip, [key.prompt for key in keys], plan_blends(keys, frames), interpolation)
 
 
 def arc(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:

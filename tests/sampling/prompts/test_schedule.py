@@ -9,10 +9,10 @@ from animatediff_loom.sampling.prompts.schedule import (
     Blend,
     Key,
     PromptScheduleError,
-    blends,
-    joined,
+    format_table,
+    join_affixes,
     parse_schedule,
-    table,
+    plan_blends,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +36,7 @@ def test_lines_ranges_percentages_and_comments():
 
 
 def test_a_prompt_is_held_over_its_range_and_blended_between():
-    between = blends(parse_schedule(TRAVEL, 33), 33)
+    between = plan_blends(parse_schedule(TRAVEL, 33), 33)
     assert between[0] == Blend(0, 0, 0.0)
     assert between[3] == Blend(0, 1, 0.25)
     assert between[12:21] == [Blend(1, 1, 0.0)] * 9
@@ -76,19 +76,19 @@ def test_half_a_frame_is_rounded_up():
 
 
 def test_a_clip_of_one_frame():
-    assert blends(parse_schedule("0: one", 1), 1) == [Blend(0, 0, 0.0)]
+    assert plan_blends(parse_schedule("0: one", 1), 1) == [Blend(0, 0, 0.0)]
     with refused("has 100% (frame 0) in line 2", "expected a frame after 0"):
         parse_schedule("0: one\n100%: two", 1)
 
 
 def test_frames_before_the_first_prompt_and_behind_the_last_have_these():
-    between = blends(parse_schedule("4: one\n8: two", 16), 16)
+    between = plan_blends(parse_schedule("4: one\n8: two", 16), 16)
     assert between[:5] == [Blend(0, 0, 0.0)] * 5
     assert between[8:] == [Blend(1, 1, 0.0)] * 8
 
 
 def test_hold_changes_at_once_except_where_dots_blend():
-    between = blends(parse_schedule(TRAVEL, 33), 33, "hold")
+    between = plan_blends(parse_schedule(TRAVEL, 33), 33, "hold")
     assert between[6] == Blend(0, 1, 0.5)
     assert between[21:32] == [Blend(1, 1, 0.0)] * 11
     assert between[32] == Blend(2, 2, 0.0)
@@ -96,7 +96,7 @@ def test_hold_changes_at_once_except_where_dots_blend():
 
 @given(st.sampled_from(sorted(set(EASINGS) - {"hold"})), st.integers(2, 200))
 def test_every_easing_rises_from_one_prompt_to_the_other(easing, frames):
-    between = blends(parse_schedule("0: one\n100%: two", frames), frames, easing)
+    between = plan_blends(parse_schedule("0: one\n100%: two", frames), frames, easing)
     shares = [blend.t if blend.before != blend.after else float(blend.after) for blend in between]
     assert shares[0] == 0 and shares[-1] == 1
     assert shares == sorted(shares)
@@ -104,9 +104,9 @@ def test_every_easing_rises_from_one_prompt_to_the_other(easing, frames):
 
 def test_on_the_way_to_the_same_prompt_nothing_changes():
     keys = parse_schedule("0: one\n...\n4: one\n8: two", 9)
-    assert all(blends(keys, 9, easing)[2] == Blend(0, 0, 0.0) for easing in EASINGS)
-    assert blends(keys, 9)[6] == Blend(1, 2, 0.5)
-    assert table(keys, 9).splitlines()[:5] == [f"{frame}: one" for frame in range(5)]
+    assert all(plan_blends(keys, 9, easing)[2] == Blend(0, 0, 0.0) for easing in EASINGS)
+    assert plan_blends(keys, 9)[6] == Blend(1, 2, 0.5)
+    assert format_table(keys, 9).splitlines()[:5] == [f"{frame}: one" for frame in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -120,21 +120,21 @@ def test_on_the_way_to_the_same_prompt_nothing_changes():
     ),
 )
 def test_prefix_and_suffix_are_joined_by_one_comma(prefix, suffix, expected):
-    assert joined(prefix, "a cat,", suffix) == expected
+    assert join_affixes(prefix, "a cat,", suffix) == expected
 
 
 def test_the_table_shows_prefix_and_suffix_once():
-    lines = table(parse_schedule("0: one", 2), 2, prefix="best\nquality,", suffix="sharp").splitlines()
+    lines = format_table(parse_schedule("0: one", 2), 2, prefix="best\nquality,", suffix="sharp").splitlines()
     assert lines == ["prefix: best quality", "suffix: sharp", "0: one", "1: one"]
 
 
 def test_shares_in_the_table_are_of_two_decimals():
-    line = table(parse_schedule("0: one\n3: two", 4), 4).splitlines()[1]
+    line = format_table(parse_schedule("0: one\n3: two", 4), 4).splitlines()[1]
     assert line == "1: 66.67% one | 33.33% two"
 
 
 def test_the_table_names_every_frame():
-    lines = table(parse_schedule("0: one\n4: two", 6), 6).splitlines()
+    lines = format_table(parse_schedule("0: one\n4: two", 6), 6).splitlines()
     assert lines[0] == "0: one" and lines[1] == "1: 75% one | 25% two" and lines[5] == "5: two"
 
 
@@ -194,7 +194,7 @@ def test_any_text_is_understood_or_refused_at_its_place(lines, frames, easing):
         return
     assert all(0 <= key.first <= key.last < frames and key.prompt for key in keys)
     assert all(one.last < other.first for one, other in pairwise(keys))
-    between = blends(keys, frames, easing)
+    between = plan_blends(keys, frames, easing)
     assert len(between) == frames and all(0 <= blend.t < 1 for blend in between)
     held = [(frame, number) for number, key in enumerate(keys) for frame in range(key.first, key.last + 1)]
     assert all(keys[between[frame].before].prompt == keys[number].prompt for frame, number in held)

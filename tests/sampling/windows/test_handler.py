@@ -10,7 +10,7 @@ from animatediff_loom.motion_modules.unet.placement import APPLIED
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.handler import LoomContextHandler
 from animatediff_loom.sampling.windows.schedules import WindowSettings
-from animatediff_loom.sampling.windows.settings import ContextSettings, normalised_weights
+from animatediff_loom.sampling.windows.settings import ContextSettings, normalise_weights
 from citizen import animated, call, distance, motion, sampler_custom_advanced
 from clips import SIZE, noise, prompt, sample, watched
 from comfy.model_management import InterruptProcessingException, interrupt_current_processing
@@ -77,8 +77,8 @@ def looped_euler(settings: ContextSettings):
     def windowed_euler(model, x, sigmas, extra_args=None, callback=None, disable=None):
         for step, (now, then) in enumerate(pairwise(sigmas)):
             clean = torch.zeros_like(x)
-            windows = settings.windows_of(len(x), step)
-            for window, weights in zip(windows, normalised_weights(windows, settings, len(x)), strict=True):
+            windows = settings.plan_windows(len(x), step)
+            for window, weights in zip(windows, normalise_weights(windows, settings, len(x)), strict=True):
                 part = model(x[list(window)], now.expand(len(window)), **extra_args)
                 for frame, weight, predicted in zip(window, weights, part, strict=True):
                     clean[frame] += weight * predicted

@@ -10,7 +10,7 @@ from animatediff_loom.sampling.windows.schedules import WindowSettings
 from animatediff_loom.sampling.windows.settings import (
     SCHEDULE_NAMES,
     ContextSettings,
-    normalised_weights,
+    normalise_weights,
     require_loop,
 )
 from hypothesis import given
@@ -27,8 +27,8 @@ def settings(draw) -> ContextSettings:
 @given(settings(), st.integers(1, 100), st.integers(0, 1000))
 def test_what_a_frame_counts_adds_up_to_one(settings, frames, step):
     total = torch.zeros(frames, dtype=torch.float64)
-    windows = settings.windows_of(frames, step)
-    for window, weights in zip(windows, normalised_weights(windows, settings, frames), strict=True):
+    windows = settings.plan_windows(frames, step)
+    for window, weights in zip(windows, normalise_weights(windows, settings, frames), strict=True):
         assert len(set(window)) == len(window) and min(weights) > 0
         total[list(window)] += torch.tensor(weights, dtype=torch.float64)
     assert torch.allclose(total, torch.ones_like(total), atol=1e-12)
@@ -37,17 +37,17 @@ def test_what_a_frame_counts_adds_up_to_one(settings, frames, step):
 @given(settings(), st.integers(1, 100))
 def test_no_more_frames_together_than_a_window_has(settings, frames):
     if settings.divides_clip(frames) or settings.divides_attention(frames):
-        longest = max(len(window) for window in settings.windows_of(frames, 0))
-        assert longest == settings.frames_together(frames)
+        longest = max(len(window) for window in settings.plan_windows(frames, 0))
+        assert longest == settings.attended_frames(frames)
     else:
-        assert settings.frames_together(frames) == frames
+        assert settings.attended_frames(frames) == frames
 
 
 def test_a_short_loop_is_divided_in_attention_alone():
     loop = ContextSettings("looped", WindowSettings(16, 4, 1, closed_loop=True))
     assert loop.divides_attention(16) and not loop.divides_clip(16)
     assert loop.divides_clip(17) and not loop.divides_attention(17)
-    assert [window[0] for window in loop.windows_of(8, 0)] == [0, 4]
+    assert [window[0] for window in loop.plan_windows(8, 0)] == [0, 4]
 
 
 @pytest.mark.parametrize("overlap", [8, 9])
