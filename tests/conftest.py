@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -12,8 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACK = "animatediff_loom"
 DEFAULT_HOST = "0.30.0"
 
-sys.path += [str(ROOT / "scripts"), str(ROOT / "demo"), str(ROOT / "tests" / "support")]
-pytest_plugins = ["server_fixtures"]
+sys.path += [str(ROOT / "scripts"), str(ROOT / "demo")]
+sys.modules["tests"] = ModuleType("tests")  # the host has a folder of this name, and is first on the path
+sys.modules["tests"].__path__ = [str(ROOT / "tests")]
+pytest.register_assert_rewrite("tests.support")
+pytest_plugins = ["tests.support.server_fixtures"]
 
 settings.register_profile("loom", deadline=None, max_examples=40)
 settings.load_profile("loom")
@@ -29,9 +33,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     tree = ROOT / ".comfyui" / config.getoption("--host-version")
-    sys.path[:0] = [str(tree), str(ROOT / "tests" / "support")]
+    sys.path.insert(0, str(tree))
     _use_cpu()
-    import host_snapshot
+    from tests.support import host_snapshot
 
     config.stash[HOST_BEFORE] = host_snapshot.take()
     _load_pack()

@@ -10,8 +10,9 @@ from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.training.gradient_report import gradient_report
 from guide import run
 from host.checkout import ROOT
-from markdown_pages import english_links, headings, imported
 from new_module import LISTS, MADE, PUBLISHED, filled
+
+from tests.support.markdown_pages import english_links, headings, imported
 
 ENGLISH, CHINESE = ROOT / "CONTRIBUTING.md", ROOT / "CONTRIBUTING.zh.md"
 EXAMPLE = "temporal_shift"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
-from architectures import KEYS
-from markdown_pages import code_lines, english_links, headings, local_links
+
+from tests.support.architectures import KEYS
+from tests.support.markdown_pages import code_lines, english_links, headings, local_links
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in

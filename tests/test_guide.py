@@ -4,8 +4,9 @@ import pytest
 from diagrams import full_size, shapes_picture, unet_picture, window_picture
 from draw_diagrams import DATA, PICTURES, draw_all
 from guide import GUIDE, run, snippets
-from markdown_pages import english_links, headings, imported, local_links
 from PIL import Image
+
+from tests.support.markdown_pages import english_links, headings, imported, local_links
 
 CHINESE = GUIDE.with_suffix(".zh.md")
 PAGES = [GUIDE, CHINESE]

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from canvas import add_node, connect, set_widgets
-from example_workflows import FRAMES, SIZE
 from host.frontend import api_prompt, ui_workflow
 from playwright.sync_api import Page
-from server_fixtures import HostModels
+
+from tests.support.canvas import add_node, connect, set_widgets
+from tests.support.example_workflows import FRAMES, SIZE
+from tests.support.server_fixtures import HostModels
 
 NODES = {
     "checkpoint": ("Load Checkpoint", "CheckpointLoaderSimple", 300, 200),

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from example_workflows import FOLDER, NAMES
 from export_api_workflows import export, twin_of
 from host.frontend import load_workflow, ui_workflow
 from host.server import Server
 from playwright.sync_api import Page, expect
+
+from tests.support.example_workflows import FOLDER, NAMES
 
 PRESS_R = "() => app.refreshComboInNodes()"
 

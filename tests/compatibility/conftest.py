@@ -7,7 +7,8 @@ import pytest
 def model():
     """A MODEL of SD1.5 kind; whatever a file's tests do with it, its weights come back bit by bit."""
     from comfy.model_management import unload_all_models
-    from host_models import copied_weights, same_weights, tiny_model
+
+    from tests.support.host_models import copied_weights, same_weights, tiny_model
 
     model = tiny_model()
     before = copied_weights(model)
@@ -19,7 +20,7 @@ def model():
 @pytest.fixture(scope="module")
 def still_motion():
     """A motion model all of whose modules are the identity: with it every result must be the plain model's."""
-    from citizen import motion
+    from tests.support.citizen import motion
 
     return motion(scale=0.0)
 
@@ -27,7 +28,7 @@ def still_motion():
 @pytest.fixture(scope="module")
 def moving(model):
     """`model` with a motion model on it."""
-    from citizen import animated
+    from tests.support.citizen import animated
 
     return animated(model)
 
@@ -35,6 +36,6 @@ def moving(model):
 @pytest.fixture(scope="module")
 def still(model, still_motion):
     """`model` with an identity on it."""
-    from citizen import animated
+    from tests.support.citizen import animated
 
     return animated(model, still_motion)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from citizen import animated, distance, ksampler, motion, with_lora
 from comfy.model_management import InterruptProcessingException, unload_all_models
-from host_models import tiny_model
-from interruptions import failing, interrupted
 from torch.overrides import _get_current_function_mode_stack
+
+from tests.support.citizen import animated, distance, ksampler, motion, with_lora
+from tests.support.host_models import tiny_model
+from tests.support.interruptions import failing, interrupted
 
 KINDS = {"v3": {"positions": 32}, "v1, joint norms": {"positions": 24}, "AnimateLCM": {"positions": None, "mid": True}}
 ENDS = {"failed": (failing, ZeroDivisionError), "interrupted": (interrupted, InterruptProcessingException)}

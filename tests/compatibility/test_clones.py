@@ -6,13 +6,14 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import load_motion_model, load_motion_patcher
 from animatediff_loom.motion_modules.files.replacing import STACK, replace_modules
-from architectures import acting
-from citizen import STEPS, animated, distance, ksampler, motion
 from comfy.model_patcher import ModelPatcher
-from host_models import CPU, copied_weights, same_weights, tiny_model
-from motion_files import motion_file
 from safetensors.torch import save_file
-from windows import in_windows
+
+from tests.support.architectures import acting
+from tests.support.citizen import STEPS, animated, distance, ksampler, motion
+from tests.support.host_models import CPU, copied_weights, same_weights, tiny_model
+from tests.support.motion_files import motion_file
+from tests.support.windows import in_windows
 
 
 @pytest.fixture(scope="module")

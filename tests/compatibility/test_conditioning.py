@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from citizen import FRAMES, STEPS, animated, call, distance, host_node, ksampler
-from clips import noise, prompt, watched
 from torch.testing import assert_close
 
 import nodes
+from tests.support.citizen import FRAMES, STEPS, animated, call, distance, host_node, ksampler
+from tests.support.clips import noise, prompt, watched
 
 LEFT = torch.cat((torch.ones(1, 64, 32), torch.zeros(1, 64, 32)), dim=-1)
 

@@ -5,10 +5,11 @@ import inspect
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
-from citizen import animated, distance, host_node, motion
-from clips import noise, sample, watched
-from windows import HOST_LENGTH as LENGTH
-from windows import windowed_by_host
+
+from tests.support.citizen import animated, distance, host_node, motion
+from tests.support.clips import noise, sample, watched
+from tests.support.windows import HOST_LENGTH as LENGTH
+from tests.support.windows import windowed_by_host
 
 FRAMES = 6
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from citizen import FRAMES, call, distance, ksampler
-from clips import prompt
-from controls import control_net, controlled, pictures, t2i_adapter
 
 import nodes
+from tests.support.citizen import FRAMES, call, distance, ksampler
+from tests.support.clips import prompt
+from tests.support.controls import control_net, controlled, pictures, t2i_adapter
 
 
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])

@@ -6,11 +6,12 @@ from pathlib import Path
 import comfy_extras
 import pytest
 import torch
-from citizen import animated, call, distance, host_node, ksampler, motion
-from clips import watched
 from comfy_api.latest import io
-from guiders import GUIDERS, guided
-from host_models import tiny_model
+
+from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
+from tests.support.clips import watched
+from tests.support.guiders import GUIDERS, guided
+from tests.support.host_models import tiny_model
 
 
 @pytest.mark.parametrize("name", GUIDERS)

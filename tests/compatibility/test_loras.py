@@ -3,11 +3,12 @@
 import comfy.hooks
 import pytest
 import torch
-from citizen import animated, distance, ksampler, motion, with_lora
-from clips import prompt
 from comfy.model_management import unload_all_models
-from host_models import copied_weights, same_weights, tiny_model
-from scheduled_hooks import hooked, lora_hooks, only_from
+
+from tests.support.citizen import animated, distance, ksampler, motion, with_lora
+from tests.support.clips import prompt
+from tests.support.host_models import copied_weights, same_weights, tiny_model
+from tests.support.scheduled_hooks import hooked, lora_hooks, only_from
 
 
 def test_a_lora_works_the_same_on_both_sides_of_ours(model, still_motion):

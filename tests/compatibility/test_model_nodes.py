@@ -3,8 +3,9 @@
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
-from citizen import animated, call, distance, host_node, ksampler, motion
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepBlock, VideoResBlock
+
+from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
 
 NODES = {
     "FreeU": ("nodes_freelunch.FreeU", {"b1": 1.1, "b2": 1.2, "s1": 0.9, "s2": 0.2}),

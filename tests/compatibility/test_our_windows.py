@@ -6,15 +6,15 @@ that a clip in windows must be the very clip of the plain model.
 
 import pytest
 import torch
-from citizen import CFG, call, distance, host_node, ksampler
-from clips import noise, prompt
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-from guiders import GUIDERS, guided
-from host_models import tiny_model
-from scheduled_hooks import hooked, lora_hooks
-from windows import in_windows, windowed_by_host
 
 import nodes
+from tests.support.citizen import CFG, call, distance, host_node, ksampler
+from tests.support.clips import noise, prompt
+from tests.support.guiders import GUIDERS, guided
+from tests.support.host_models import tiny_model
+from tests.support.scheduled_hooks import hooked, lora_hooks
+from tests.support.windows import in_windows, windowed_by_host
 
 SAMPLERS = ("heun", "dpmpp_sde", "lcm", "dpmpp_2m", "uni_pc", "euler_ancestral", "dpm_2", "res_multistep")
 CLIP = 7

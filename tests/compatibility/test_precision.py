@@ -9,11 +9,12 @@ import comfy.supported_models
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from citizen import animated, distance, ksampler, motion, with_lora
-from clips import noise, prompt
 from comfy.model_management import unload_all_models
-from host_models import CPU, tiny_model, unet_config
-from motion_files import cast, motion_file
+
+from tests.support.citizen import animated, distance, ksampler, motion, with_lora
+from tests.support.clips import noise, prompt
+from tests.support.host_models import CPU, tiny_model, unet_config
+from tests.support.motion_files import cast, motion_file
 
 FP8 = torch.float8_e4m3fn
 STORED = [torch.float16, torch.bfloat16, FP8, torch.float8_e5m2]

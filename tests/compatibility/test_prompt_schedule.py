@@ -9,13 +9,13 @@ import pytest
 import torch
 from animatediff_loom.nodes.prompt_schedule import PromptSchedule
 from animatediff_loom.sampling.prompts.schedule import PromptScheduleError
-from citizen import FRAMES, animated, call, distance, host_node, ksampler, motion
-from clips import watched
 from comfy.context_windows import ContextFuseMethods, ContextSchedules
-from motion_files import TINY_WIDTHS
-from text_encoders import WIDTH_G, counted, encode, tiny_clip, tiny_model_for_text
 
 import nodes
+from tests.support.citizen import FRAMES, animated, call, distance, host_node, ksampler, motion
+from tests.support.clips import watched
+from tests.support.motion_files import TINY_WIDTHS
+from tests.support.text_encoders import WIDTH_G, counted, encode, tiny_clip, tiny_model_for_text
 
 EXACT, DIFFERENT = 1e-4, 1e-3
 TRAVEL = "0-1: a red circle\n...\n3: a blue square"

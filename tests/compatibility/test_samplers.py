@@ -3,12 +3,13 @@
 import pytest
 import torch
 from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES
-from citizen import FRAMES, SEED, animated, ksampler, ksampler_advanced, motion
-from clips import sample
 from comfy.sample import prepare_noise
 from comfy.samplers import KSampler
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from torch.testing import assert_close
+
+from tests.support.citizen import FRAMES, SEED, animated, ksampler, ksampler_advanced, motion
+from tests.support.clips import sample
 
 SCHEDULERS = ["normal", "karras", "sgm_uniform", "simple", "ddim_uniform", "beta"]
 

@@ -11,9 +11,10 @@ import comfy.model_patcher
 import comfy.supported_models
 import pytest
 import torch
-from citizen import animated, call, distance, host_node, ksampler, motion
-from host_models import CPU, unet_config
-from motion_files import random_weight
+
+from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
+from tests.support.host_models import CPU, unet_config
+from tests.support.motion_files import random_weight
 
 BACKEND = "eager"  # the part of the compiler that records graphs and guards; its kernels take minutes
 WHOLE, LAYERS = "one graph for the UNet, as on a GPU", "a graph for each layer, as on a CPU"

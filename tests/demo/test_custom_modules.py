@@ -10,10 +10,11 @@ from animatediff_loom.motion_modules.files.loading import load_motion_model
 from animatediff_loom.motion_modules.files.replacing import MODES, REPLACE, STACK, replace_modules
 from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
-from architectures import acting, made
 from host.loom_mini import MOTION_MODEL
 from loom_mini.loader_node import LoomMiniLoader
-from mini_clips import mini_latents
+
+from tests.support.architectures import acting, made
+from tests.support.mini_clips import mini_latents
 
 FRAMES, LEVEL = 8, "up_blocks.2."
 OTHERS = [key for key in ARCHITECTURES if key != "temporal_transformer"]

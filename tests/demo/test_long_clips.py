@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from filming import STEPS, pictures
 from host.server import Server
-from long_clips import WINDOWS, long_prompt, windowed
 from loom_mini.captions import plain_caption
 from loom_mini.measures import ClipReading, read_clip
 from loom_mini.world import DIRECTIONS, Combination
+
+from tests.support.filming import STEPS, pictures
+from tests.support.long_clips import WINDOWS, long_prompt, windowed
 
 ASKED: dict[Combination, tuple[str, int]] = {
     ("circle", "red", "right"): ("black", 64),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from filming import film, film_all, mini_prompt, read
 from host.server import Server
 from loom_mini.captions import WORDS
 from loom_mini.measures import ClipReading
 from loom_mini.scores import clip_scores, share
 from loom_mini.world import DIRECTIONS, Combination, combinations
+
+from tests.support.filming import film, film_all, mini_prompt, read
 
 SEEDS = (1, 2)
 ASKED = combinations(held_out=True)

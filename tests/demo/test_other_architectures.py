@@ -22,7 +22,8 @@ from loom_mini.motion_stage import PLAN, VideoModel, build_motion_modules, check
 from loom_mini.scores import clip_scores
 from loom_mini.trainer import Plan, Trainer, averages_of, initialise
 from loom_mini.world import DIRECTIONS, Combination, combinations
-from mini_clips import mini_latents
+
+from tests.support.mini_clips import mini_latents
 
 FRAMES, WIDTH = 4, 64
 OTHERS = tuple(key for key in ARCHITECTURES if key != PLAN.architecture)

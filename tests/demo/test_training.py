@@ -17,8 +17,9 @@ from loom_mini import vae_stage
 from loom_mini.anomalies import TrainingStopped
 from loom_mini.train import main
 from loom_mini.trainer import PRECISIONS, Plan, Trainer, averages_of
-from refusals import check_sentence
 from torch import nn
+
+from tests.support.refusals import check_sentence
 
 SCRIPT = ROOT / "demo" / "loom_mini" / "train.py"
 STAGES = {

@@ -3,9 +3,10 @@
 import shutil
 
 import torch
-from filming import mini_prompt, pictures, read
 from host.server import Prompt, Server
 from safetensors import safe_open
+
+from tests.support.filming import mini_prompt, pictures, read
 
 PROMPT = "a red circle moving right"
 STEPS = 2

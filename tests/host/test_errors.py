@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from example_workflows import decode, only, small_prompt
 from host.server import Prompt, PromptError, Server
-from refusals import refuse
 from safetensors.torch import save_file
-from server_fixtures import HostModels
 from synthetic_motion import LAYOUTS, SDXL_WIDTHS, motion_model_state_dict
+
+from tests.support.example_workflows import decode, only, small_prompt
+from tests.support.refusals import refuse
+from tests.support.server_fixtures import HostModels
 
 NARROW = (320, 320, 320, 320)
 SEEDS = count(1)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from host.checkout import ROOT
-from host_symbols import resolve, sources, used_attributes, used_symbols
+
+from tests.support.host_symbols import resolve, sources, used_attributes, used_symbols
 
 FILE = Path(__file__).with_name("host_contract.json")
 OBJECTS = ("comfy.model_patcher.ModelPatcher", "comfy.model_sampling.ModelSamplingDiscrete")
@@ -41,7 +42,8 @@ def live_objects() -> dict[str, Any]:
     """What the host makes of its classes when it samples: attributes that no class has, but every instance."""
     from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
     from comfy.samplers import CFGGuider
-    from host_models import tiny_model
+
+    from tests.support.host_models import tiny_model
 
     model = tiny_model()
     unet = model.model.diffusion_model

@@ -1,10 +1,11 @@
 """An interrupted prompt ends within a step, and leaves the host as it was."""
 
 import pytest
-from example_workflows import decode, only, small_prompt
 from host.prompts import set_positive_prompt
 from host.server import Progress, Prompt, PromptInterrupted, Server
-from server_fixtures import HostModels
+
+from tests.support.example_workflows import decode, only, small_prompt
+from tests.support.server_fixtures import HostModels
 
 FRAMES, MANY_STEPS = 4, 200
 

@@ -6,9 +6,11 @@ from itertools import count
 
 import pytest
 import torch
-from guiding_files import save_control_net
 from host.server import Progress, Prompt, PromptError, PromptInterrupted, Server
-from long_clips import (
+from loom_mini.architecture import UNET
+
+from tests.support.guiding_files import save_control_net
+from tests.support.long_clips import (
     BLACK,
     POSITIONS,
     TEXT,
@@ -21,8 +23,7 @@ from long_clips import (
     sampler_of,
     windowed,
 )
-from loom_mini.architecture import UNET
-from refusals import refuse
+from tests.support.refusals import refuse
 
 FRAMES, OTHER = 6, 5
 SETTINGS = {"context_length": 4, "context_overlap": 1}

@@ -9,10 +9,12 @@ from functools import cache
 
 import pytest
 import torch
-from filming import pictures
-from guiding_files import save_lora
 from host.server import Prompt, PromptError, Server
-from long_clips import (
+from loom_mini.measures import read_clip
+
+from tests.support.filming import pictures
+from tests.support.guiding_files import save_lora
+from tests.support.long_clips import (
     FRAMES,
     POSITIONS,
     Link,
@@ -27,7 +29,6 @@ from long_clips import (
     sampler_of,
     windowed,
 )
-from loom_mini.measures import read_clip
 
 SAMPLERS = {
     "heun": {"steps": 4, "cfg": 2.0, "scheduler": "simple"},

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-from filming import pictures
-from guiding_files import save_control_net
 from host.server import Prompt, Server
-from long_clips import (
+from loom_mini.architecture import UNET
+from loom_mini.measures import nearest_colour, object_mask, read_clip
+
+from tests.support.filming import pictures
+from tests.support.guiding_files import save_control_net
+from tests.support.long_clips import (
     BLACK,
     FRAMES,
     LEFT,
@@ -24,8 +27,6 @@ from long_clips import (
     sampler_of,
     windowed,
 )
-from loom_mini.architecture import UNET
-from loom_mini.measures import nearest_colour, object_mask, read_clip
 
 CHANGE = 16  # the frame from which on a per-frame input says something else; inside both windows
 BEFORE, AFTER = CHANGE, FRAMES - CHANGE

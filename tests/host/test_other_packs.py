@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.saving import header_of, save_motion_tensors
-from architectures import OTHER_PACKS, import_pack, made
-from filming import mini_prompt
 from host.server import PromptError, Server
-from host_models import tiny_model
 from loom_mini.architecture import UNET
+
+from tests.support.architectures import OTHER_PACKS, import_pack, made
+from tests.support.filming import mini_prompt
+from tests.support.host_models import tiny_model
 
 PACK, FILE = "wobble_pack", "wobbling.safetensors"
 ORDERS = {"before": True, "after": False}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from host.server import Server
-from published_names import missing_names, published_names
+
+from tests.support.published_names import missing_names, published_names
 
 FILE = Path(__file__).with_name("published_names.json")
 

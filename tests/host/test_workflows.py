@@ -10,14 +10,15 @@ from urllib.request import urlopen
 
 import numpy
 import pytest
-from example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, frame_rate, frames_of, small_prompt
 from host.checkout import PACK
 from host.prompts import load_prompt, set_everywhere
 from host.server import Server
-from motion_files import sites
 from PIL import Image
 from safetensors import safe_open
-from server_fixtures import HostModels
+
+from tests.support.example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, frame_rate, frames_of, small_prompt
+from tests.support.motion_files import sites
+from tests.support.server_fixtures import HostModels
 
 Entry = dict[str, dict]
 FRESH, TRAINED = "scale_shift", "temporal_transformer"

@@ -3,9 +3,10 @@
 import pytest
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from families_expected import EXPECTED, HOTSHOT, LCM, LIGHTNING, LONG, SDXL_BETA, V1, V2, V3, Expected
-from motion_files import FULL_WIDTHS, SPELLINGS, as_diffusers, file_shapes, motion_file, weightless
-from refusals import refused
+
+from tests.support.families_expected import EXPECTED, HOTSHOT, LCM, LIGHTNING, LONG, SDXL_BETA, V1, V2, V3, Expected
+from tests.support.motion_files import FULL_WIDTHS, SPELLINGS, as_diffusers, file_shapes, motion_file, weightless
+from tests.support.refusals import refused
 
 DETECTION = {  # base, mid block, positions in the file, spelling: family
     ("SD1.5", False, 24, "original"): V1,

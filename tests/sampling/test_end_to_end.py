@@ -5,12 +5,13 @@ import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import animate
-from clips import noise, prompt, sample
 from comfy.cli_args import args
 from diffusers import AnimateDiffPipeline, DDIMScheduler, EulerDiscreteScheduler, LCMScheduler
-from families_expected import EXPECTED, LCM, V1, V2, V3, Expected
-from host_models import tiny_model
-from reference_unet import SDXL_TIME_IDS, reference_unet
+
+from tests.support.clips import noise, prompt, sample
+from tests.support.families_expected import EXPECTED, LCM, V1, V2, V3, Expected
+from tests.support.host_models import tiny_model
+from tests.support.reference_unet import SDXL_TIME_IDS, reference_unet
 
 FRAMES, CFG, SEED = 3, 5.0, 11
 LATENT_SCALE = {"SD1.5": 0.18215, "SDXL": 0.13025}

@@ -8,16 +8,17 @@ from animatediff_loom.motion_modules.contract import frames_per_chunk
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings, applied_motion
 from animatediff_loom.sampling.animate import animate
-from clips import prompt, sample, watched
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-from families_expected import SDXL_BETA, V1, V2, V3
-from host_models import copied_weights, same_weights, tiny_dit, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from motion_files import file_shapes, weightless
-from refusals import refused
+
+from tests.support.clips import prompt, sample, watched
+from tests.support.families_expected import SDXL_BETA, V1, V2, V3
+from tests.support.host_models import copied_weights, same_weights, tiny_dit, tiny_model
+from tests.support.motion_files import file_shapes, weightless
+from tests.support.refusals import refused
 
 NAME = "tiny.safetensors"
 

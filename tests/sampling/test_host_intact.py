@@ -3,17 +3,18 @@
 from copy import deepcopy
 
 import comfy.model_management
-import host_snapshot
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import BETA_SCHEDULE_CHOICES, animate
-from clips import sample
 from comfy.patcher_extension import WrappersMP
-from families_expected import V1, V2, V3, Expected
-from host_models import copied_weights, same_weights, tiny_model
 from torch.overrides import _get_current_function_mode_stack
+
+from tests.support import host_snapshot
+from tests.support.clips import sample
+from tests.support.families_expected import V1, V2, V3, Expected
+from tests.support.host_models import copied_weights, same_weights, tiny_model
 
 
 def load(expected: Expected, seed: int = 0):

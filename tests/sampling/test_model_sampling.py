@@ -11,7 +11,8 @@ from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, 
 from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from comfy_extras.nodes_model_advanced import LCM, ModelSamplingDiscreteDistilled
 from diffusers import DDIMScheduler, LCMScheduler
-from host_models import tiny_model
+
+from tests.support.host_models import tiny_model
 
 LINEAR, SCALED, SDXL_BETA, CONSISTENCY = (
     "AnimateDiff (linear)",

@@ -5,11 +5,12 @@ import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from clips import evaluate_once
 from comfy.cli_args import args
-from families_expected import EXPECTED, HOTSHOT, SDXL_BETA, V1, V2, Expected
-from host_models import tiny_model
-from reference_unet import evaluate_reference, reference_unet
+
+from tests.support.clips import evaluate_once
+from tests.support.families_expected import EXPECTED, HOTSHOT, SDXL_BETA, V1, V2, Expected
+from tests.support.host_models import tiny_model
+from tests.support.reference_unet import evaluate_reference, reference_unet
 
 FRAMES, TIMESTEP = 5, 501
 by_name = pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.name)

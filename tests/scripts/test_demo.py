@@ -10,12 +10,13 @@ import av
 import psutil
 import pytest
 import torch
-from example_workflows import decode
 from host.checkout import HOSTS, ROOT
 from host.releases import NEWEST
 from host.weights import NOISE, ModelFiles
 from loom_mini.measures import read_clip
 from PIL import Image
+
+from tests.support.example_workflows import decode
 
 DEMO = ROOT / "scripts" / "demo.py"
 WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"

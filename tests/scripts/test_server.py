@@ -7,7 +7,8 @@ import psutil
 import pytest
 from host.server import Progress, PromptError, PromptInterrupted, Server, ServerError
 from host.weights import ModelFiles
-from server_fixtures import HostModels, place_models
+
+from tests.support.server_fixtures import HostModels, place_models
 
 
 def picture(size: int = 64) -> dict:

@@ -11,8 +11,9 @@ from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs, SiteShape
 from animatediff_loom.motion_modules.files.untrained import Clip, new_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
-from clips import SIZE
 from torch import nn
+
+from tests.support.clips import SIZE
 
 KEYS = tuple(ARCHITECTURES)
 OTHER_PACKS = Path(__file__).with_name("other_packs")

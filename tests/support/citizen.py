@@ -7,11 +7,11 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.nodes.motion_model import ApplyMotionModel
-from clips import noise, prompt
 from comfy_api.latest import io
-from motion_files import motion_file, random_weight
 
 import nodes
+from tests.support.clips import noise, prompt
+from tests.support.motion_files import motion_file, random_weight
 
 FRAMES, STEPS, CFG, SEED = 4, 2, 5.0, 1
 LORA_KEYS = (

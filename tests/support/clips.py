@@ -7,7 +7,8 @@ import comfy.sample
 import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
-from host_models import CONTEXT_WIDTH, POOLED_WIDTH
+
+from tests.support.host_models import CONTEXT_WIDTH, POOLED_WIDTH
 
 SIZE, TOKENS = 8, 7
 

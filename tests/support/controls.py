@@ -4,13 +4,13 @@ import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
 import torch
-from citizen import FRAMES
-from clips import prompt
 from comfy.t2i_adapter.adapter import Adapter
-from host_models import CPU, unet_config
-from motion_files import random_weight
 
 import nodes
+from tests.support.citizen import FRAMES
+from tests.support.clips import prompt
+from tests.support.host_models import CPU, unet_config
+from tests.support.motion_files import random_weight
 
 
 def filled(module: torch.nn.Module, scale: float = 1.0) -> torch.nn.Module:

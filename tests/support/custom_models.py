@@ -8,10 +8,11 @@ from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.nodes.build_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import list_modules
-from clips import sample
-from host_models import tiny_model
 from torch import nn
+
+from tests.support.architectures import list_modules
+from tests.support.clips import sample
+from tests.support.host_models import tiny_model
 
 SITES = tuple(unet_sites(tiny_model().model.diffusion_model))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-from motion_files import TINY_WIDTHS, Tensors, motion_file
+from tests.support.motion_files import TINY_WIDTHS, Tensors, motion_file
 
 
 @dataclass(frozen=True)

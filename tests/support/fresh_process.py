@@ -49,22 +49,21 @@ def _conftest():
 
 
 def main(tree: str, action: str, positions: int) -> None:
-    sys.path[:0] = [tree, str(TESTS / "support")]
+    sys.path.insert(0, tree)
     sys.argv = sys.argv[:1]
     conftest = _conftest()
     conftest._use_cpu()
-    import clips
     import comfy_extras.nodes_custom_sampler
-    import host_models
 
     import nodes  # noqa: F401
+    from tests.support import clips, host_models
 
     model = host_models.tiny_model()
     still = clips.sample(model)
     before = snapshot()
     conftest._load_pack()
-    from citizen import animated, motion
-    from interruptions import failing
+    from tests.support.citizen import animated, motion
+    from tests.support.interruptions import failing
 
     clip = animated(model, motion(positions))
     clips.sample(clip)

@@ -1,8 +1,9 @@
 """Every guider node that the host ships, with the inputs of a test."""
 
 import torch
-from citizen import CFG, FRAMES, call, host_node, sampler_custom_advanced
-from clips import prompt
+
+from tests.support.citizen import CFG, FRAMES, call, host_node, sampler_custom_advanced
+from tests.support.clips import prompt
 
 POSITIVE, NEGATIVE, OTHER = prompt(2), prompt(3), prompt(4)
 BOTH = {"positive": POSITIVE, "negative": NEGATIVE}

@@ -5,7 +5,8 @@ from copy import deepcopy
 import comfy.model_patcher
 import comfy.supported_models
 import torch
-from motion_files import random_weight
+
+from tests.support.motion_files import random_weight
 
 CONTEXT_WIDTH, POOLED_WIDTH = 32, 1280
 CPU = torch.device("cpu")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from example_workflows import only
-from filming import mini_prompt
 from host.server import Prompt, Server
 from safetensors.torch import load_file
+
+from tests.support.example_workflows import only
+from tests.support.filming import mini_prompt
 
 TEXT = "a red circle moving right"
 FRAMES, POSITIONS, SIDE = 33, 32, 64  # more frames than Loom Mini has positions for: undivided they are refused

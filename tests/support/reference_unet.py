@@ -6,10 +6,11 @@ Its motion modules normalise over all frames for every checkpoint; `correct_norm
 import comfy.utils
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
-from families_expected import Expected
-from host_models import CONTEXT_WIDTH, unet_config
-from motion_files import TINY_WIDTHS, Tensors, as_diffusers
 from torch import nn
+
+from tests.support.families_expected import Expected
+from tests.support.host_models import CONTEXT_WIDTH, unet_config
+from tests.support.motion_files import TINY_WIDTHS, Tensors, as_diffusers
 
 HEIGHT = WIDTH = 64
 SDXL_TIME_IDS = [HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]

@@ -1,7 +1,8 @@
 """The host's hooks on conditionings, as its nodes make them."""
 
 import comfy.hooks
-from citizen import call, host_node, lora
+
+from tests.support.citizen import call, host_node, lora
 
 
 def hooked(hooks, text):

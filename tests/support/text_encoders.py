@@ -9,10 +9,10 @@ import comfy.supported_models
 import torch
 from comfy import sd1_clip, sdxl_clip
 from comfy.supported_models_base import ClipTarget
-from host_models import CPU, unet_config
-from motion_files import random_weight
 
 import nodes
+from tests.support.host_models import CPU, unet_config
+from tests.support.motion_files import random_weight
 
 WIDTH_L, WIDTH_G, SIZES_OF_SDXL = 16, 32, 6 * 256
 _LAYERS = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}

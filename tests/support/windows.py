@@ -3,9 +3,10 @@
 import inspect
 
 from animatediff_loom.nodes.context_windows import ContextWindows
-from citizen import call, host_node
 from comfy.context_windows import ContextFuseMethods, ContextSchedules
 from comfy.patcher_extension import WrappersMP
+
+from tests.support.citizen import call, host_node
 
 LENGTH, OVERLAP, HOST_LENGTH = 4, 1, 3
 DIVIDING = ("static", "uniform", "looped", "batched")

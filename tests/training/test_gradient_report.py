@@ -11,9 +11,10 @@ from animatediff_loom.motion_modules.contract import SiteShape
 from animatediff_loom.motion_modules.files.untrained import fresh_modules
 from animatediff_loom.motion_modules.motion_model import ModuleSpec, MotionModules
 from animatediff_loom.training.gradient_report import GradientLimits, gradient_report
-from architectures import CHANNELS, KEYS, TIME, clip, inputs
-from refusals import refused
 from torch import nn
+
+from tests.support.architectures import CHANNELS, KEYS, TIME, clip, inputs
+from tests.support.refusals import refused
 
 SITES = ("down_blocks.0.motion_modules.0", "mid_block.motion_modules.0", "up_blocks.3.motion_modules.2")
 GRADIENTS = {"fine": 0.1, "loud": 1e4, "quiet": 1e-9, "nan": math.nan, "inf": math.inf, "unused": None}

@@ -8,12 +8,13 @@ from animatediff_loom.motion_modules.files.untrained import fresh_modules
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.training.bare_unet import bare_options
 from animatediff_loom.training.checkpointing import GradientCheckpointing
-from architectures import FRAMES, KEYS, clip, inputs, made, module_of
-from clips import noise
-from host_models import CONTEXT_WIDTH, tiny_model
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.func import functional_call
+
+from tests.support.architectures import FRAMES, KEYS, clip, inputs, made, module_of
+from tests.support.clips import noise
+from tests.support.host_models import CONTEXT_WIDTH, tiny_model
 
 LOW_PRECISIONS = {torch.bfloat16: 0.03, torch.float16: 0.004}  # and how far gradients may be from those in float32
 

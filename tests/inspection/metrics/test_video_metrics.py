@@ -15,7 +15,8 @@ from animatediff_loom.inspection.metrics.video_metrics import VideoMetrics, vide
 from animatediff_loom.nodes.video_metrics import MeasureVideo
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
+
+from tests.support.refusals import refused
 
 SIZE = 96
 

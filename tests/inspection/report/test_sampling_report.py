@@ -20,16 +20,17 @@ from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
 from animatediff_loom.motion_modules.watching.observer import OBSERVER, Observer, frame_numbers
 from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
 from animatediff_loom.sampling.animate import animate
-from architectures import KEYS, acting
-from citizen import animated, ksampler, motion
-from clips import sample, watched
 from comfy.model_management import InterruptProcessingException, unload_all_models
 from comfy.patcher_extension import WrappersMP
-from host_models import tiny_model
-from interruptions import failing, interrupted
-from motion_files import motion_file
-from refusals import check_sentence
-from windows import in_windows, windowed_by_host
+
+from tests.support.architectures import KEYS, acting
+from tests.support.citizen import animated, ksampler, motion
+from tests.support.clips import sample, watched
+from tests.support.host_models import tiny_model
+from tests.support.interruptions import failing, interrupted
+from tests.support.motion_files import motion_file
+from tests.support.refusals import check_sentence
+from tests.support.windows import in_windows, windowed_by_host
 
 FRAMES, STEPS = 4, 3
 BROKEN_SITE = "up_blocks.1.motion_modules.1"

@@ -17,13 +17,14 @@ from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.files.untrained import Clip, fresh_modules, new_motion_model, new_sites
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import CHANNELS, FRAMES, KEYS, SMALL, TIME, acting, clip, inputs, made, module_of
-from clips import evaluate_once, sample
-from host_models import tiny_dit, tiny_model
-from motion_files import motion_file
-from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from tests.support.architectures import CHANNELS, FRAMES, KEYS, SMALL, TIME, acting, clip, inputs, made, module_of
+from tests.support.clips import evaluate_once, sample
+from tests.support.host_models import tiny_dit, tiny_model
+from tests.support.motion_files import motion_file
+from tests.support.refusals import refused
 
 EXAMPLES = tuple(key for key in KEYS if key != "temporal_transformer")
 every = pytest.mark.parametrize("key", KEYS)

@@ -10,7 +10,8 @@ from animatediff_loom.motion_modules.architectures.positional_encoding import (
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from hypothesis import given
 from hypothesis import strategies as st
-from motion_files import position_table
+
+from tests.support.motion_files import position_table
 
 LOW_PRECISION = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 

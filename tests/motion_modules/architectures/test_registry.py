@@ -8,12 +8,13 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures, motion_module
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from architectures import import_pack, list_modules, made
-from clips import sample
-from host_models import tiny_model
-from motion_files import motion_file
-from refusals import check_sentence, refused
 from torch import nn
+
+from tests.support.architectures import import_pack, list_modules, made
+from tests.support.clips import sample
+from tests.support.host_models import tiny_model
+from tests.support.motion_files import motion_file
+from tests.support.refusals import check_sentence, refused
 
 NOT_OURS = "temporal_transformer"
 

@@ -13,8 +13,9 @@ from animatediff_loom.motion_modules.families import Family
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from hypothesis import given
 from hypothesis import strategies as st
-from motion_files import as_diffusers, module_shapes, random_weight
-from reference_unet import PerFrameNorm
+
+from tests.support.motion_files import as_diffusers, module_shapes, random_weight
+from tests.support.reference_unet import PerFrameNorm
 
 CHANNELS, POSITIONS = 64, 16
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}

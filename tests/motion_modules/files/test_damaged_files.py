@@ -10,11 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 from animatediff_loom.motion_modules.files.loading import load_motion_model
-from families_expected import V3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from motion_files import as_training_checkpoint
-from refusals import refused
+
+from tests.support.families_expected import V3
+from tests.support.motion_files import as_training_checkpoint
+from tests.support.refusals import refused
 
 SITE = "down_blocks.0.motion_modules.0.temporal_transformer."
 

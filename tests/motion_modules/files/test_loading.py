@@ -15,14 +15,15 @@ from animatediff_loom.motion_modules.files.loading import (
 )
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import animate
-from clips import sample
 from comfy.cli_args import args
 from diffusers import MotionAdapter
-from families_expected import EXPECTED, HOTSHOT, LONG, V2, V3, Expected
-from host_models import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from motion_files import (
+
+from tests.support.clips import sample
+from tests.support.families_expected import EXPECTED, HOTSHOT, LONG, V2, V3, Expected
+from tests.support.host_models import tiny_model
+from tests.support.motion_files import (
     SPELLINGS,
     Tensors,
     as_diffusers,

@@ -6,12 +6,13 @@ from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.sampling.animate import animate
-from families_expected import V2, V3
-from host_models import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from motion_files import as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
-from refusals import refused
+
+from tests.support.families_expected import V2, V3
+from tests.support.host_models import tiny_model
+from tests.support.motion_files import as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
+from tests.support.refusals import refused
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
 ADVICE = ("'other.ckpt'", "choose a text-to-video motion model")

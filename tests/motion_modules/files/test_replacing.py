@@ -13,12 +13,13 @@ from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.motion_modules.watching.attention_maps import AttentionMaps
 from animatediff_loom.nodes.build_motion_model import ReplaceMotionModules
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from architectures import KEYS, acting, made
-from clips import sample
-from custom_models import SITES, Width, film, import_gain_pack, new
-from host_models import copied_weights, same_weights, tiny_model
-from motion_files import motion_file
-from refusals import refused
+
+from tests.support.architectures import KEYS, acting, made
+from tests.support.clips import sample
+from tests.support.custom_models import SITES, Width, film, import_gain_pack, new
+from tests.support.host_models import copied_weights, same_weights, tiny_model
+from tests.support.motion_files import motion_file
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize("trained", ("temporal_transformer", "low_rank_attention"))

@@ -9,10 +9,11 @@ from animatediff_loom.motion_modules.files.loading import load_motion_model, mot
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
 from animatediff_loom.motion_modules.files.saving import header_of, save_motion_model
 from animatediff_loom.nodes.build_motion_model import SaveMotionModel
-from architectures import acting, import_pack, made
-from custom_models import film, new
-from host_models import copied_weights, same_weights, tiny_model
-from refusals import refused
+
+from tests.support.architectures import acting, import_pack, made
+from tests.support.custom_models import film, new
+from tests.support.host_models import copied_weights, same_weights, tiny_model
+from tests.support.refusals import refused
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from animatediff_loom.motion_modules.files.untrained import new_motion_model
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.nodes.build_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import animate
-from architectures import KEYS, SMALL, acting, import_pack
-from clips import sample
-from custom_models import SITES, Width, film, import_gain_pack, new
-from host_models import tiny_dit, tiny_model
-from refusals import refused
+
+from tests.support.architectures import KEYS, SMALL, acting, import_pack
+from tests.support.clips import sample
+from tests.support.custom_models import SITES, Width, film, import_gain_pack, new
+from tests.support.host_models import tiny_dit, tiny_model
+from tests.support.refusals import refused
 
 
 def offered() -> dict[str, list[str]]:

@@ -8,14 +8,15 @@ from animatediff_loom.motion_modules.files.loading import motion_model_from_tens
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
-from clips import evaluate_once, prompt, sample, watched
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
-from families_expected import SDXL_BETA, V1, V2, V3, Expected
-from host_models import tiny_model, unet_config
-from motion_files import FULL_WIDTHS, sites
-from reference_unet import evaluate_reference, reference_unet
 from torch import nn
+
+from tests.support.clips import evaluate_once, prompt, sample, watched
+from tests.support.families_expected import SDXL_BETA, V1, V2, V3, Expected
+from tests.support.host_models import tiny_model, unet_config
+from tests.support.motion_files import FULL_WIDTHS, sites
+from tests.support.reference_unet import evaluate_reference, reference_unet
 
 FRAMES = 3
 kinds = pytest.mark.parametrize("expected", (V1, V3, SDXL_BETA), ids=lambda expected: expected.name)

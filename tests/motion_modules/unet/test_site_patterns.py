@@ -2,8 +2,9 @@
 
 import pytest
 from animatediff_loom.motion_modules.unet.site_patterns import sites_like
-from custom_models import SITES
-from refusals import refused
+
+from tests.support.custom_models import SITES
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.video_noise import VideoNoise
 from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise
-from citizen import animated, call, ksampler
-from clips import noise, sample
-from host_models import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.citizen import animated, call, ksampler
+from tests.support.clips import noise, sample
+from tests.support.host_models import tiny_model
 
 
 def order(frames: int, length: int, overlap: int, seed: int) -> list[int]:

@@ -8,7 +8,8 @@ from animatediff_loom.sampling.prompts.blending import INTERPOLATIONS, blend_fea
 from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blends
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
+
+from tests.support.refusals import refused
 
 
 def context(seed: int, tokens: int = 77) -> torch.Tensor:

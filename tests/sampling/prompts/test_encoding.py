@@ -4,12 +4,13 @@ import pytest
 import torch
 from animatediff_loom.sampling.prompts.encoding import encode_prompts
 from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blends
-from citizen import call, host_node
 from comfy.hooks import create_hook_lora
-from motion_files import random_weight
-from refusals import refused
 from safetensors.torch import save_file
-from text_encoders import WIDTH_G, WIDTH_L, counted, encode, tiny_clip
+
+from tests.support.citizen import call, host_node
+from tests.support.motion_files import random_weight
+from tests.support.refusals import refused
+from tests.support.text_encoders import WIDTH_G, WIDTH_L, counted, encode, tiny_clip
 
 FRAMES = 7
 LONG = "a very long road through the hills and the woods, " * 12

@@ -16,7 +16,8 @@ from animatediff_loom.sampling.prompts.schedule import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
+
+from tests.support.refusals import refused
 
 TRAVEL = """
 # from the sea to the hills

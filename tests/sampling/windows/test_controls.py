@@ -3,14 +3,14 @@
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
-from citizen import animated, distance, ksampler
-from clips import prompt, watched
 from comfy.controlnet import ControlNet
-from controls import control_net, controlled, pictures, t2i_adapter
-from host_models import CPU, tiny_model
-from windows import DIVIDING, LENGTH, in_windows, published
 
 import nodes
+from tests.support.citizen import animated, distance, ksampler
+from tests.support.clips import prompt, watched
+from tests.support.controls import control_net, controlled, pictures, t2i_adapter
+from tests.support.host_models import CPU, tiny_model
+from tests.support.windows import DIVIDING, LENGTH, in_windows, published
 
 FRAMES, STEPS = 10, 2
 

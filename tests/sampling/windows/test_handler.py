@@ -11,13 +11,14 @@ from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.handler import LoomContextHandler
 from animatediff_loom.sampling.windows.schedules import WindowSettings
 from animatediff_loom.sampling.windows.settings import ContextSettings, normalise_weights
-from citizen import animated, call, distance, motion, sampler_custom_advanced
-from clips import SIZE, noise, prompt, sample, watched
 from comfy.model_management import InterruptProcessingException, interrupt_current_processing
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
-from host_models import tiny_model
-from windows import DIVIDING, LENGTH, OVERLAP, in_windows, published
+
+from tests.support.citizen import animated, call, distance, motion, sampler_custom_advanced
+from tests.support.clips import SIZE, noise, prompt, sample, watched
+from tests.support.host_models import tiny_model
+from tests.support.windows import DIVIDING, LENGTH, OVERLAP, in_windows, published
 
 FRAMES, STEPS, CFG = 10, 3, 5.0
 CLOSE = 2e-5

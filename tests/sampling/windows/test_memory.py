@@ -2,12 +2,13 @@
 
 import torch
 from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
-from citizen import animated
-from clips import prompt
 from comfy.sample import sample_custom
 from comfy.samplers import KSAMPLER
-from host_models import tiny_model
-from windows import in_windows
+
+from tests.support.citizen import animated
+from tests.support.clips import prompt
+from tests.support.host_models import tiny_model
+from tests.support.windows import in_windows
 
 SHORT, LONG, SIDE = 64, 2000, 8
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from animatediff_loom.sampling.windows.reference import WindowReference
-from citizen import animated, distance
-from clips import noise, prompt, sample
-from host_models import tiny_model
-from windows import LENGTH, in_windows, published
+
+from tests.support.citizen import animated, distance
+from tests.support.clips import noise, prompt, sample
+from tests.support.host_models import tiny_model
+from tests.support.windows import LENGTH, in_windows, published
 
 FRAMES = 10
 

@@ -1,0 +1,1 @@
+"""Models, files, servers and pages that several tests share."""
