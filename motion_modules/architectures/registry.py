@@ -1,11 +1,12 @@
-"""The architectures that a motion module can have: those of this pack, and those that other packs bring.
+"""The registered architectures of motion modules: those of this pack, and those that other packs bring.
 
-This pack's own are registered by the decorator `motion_module`. A module of another custom-node pack, which cannot
-import this one under a name that it knows, lists the same words in its `__init__.py`, whichever of the two loads first:
+Those of this pack are registered by the decorator `motion_module`. Another custom-node pack, which cannot import this
+one under a name that it knows, lists the same arguments in its `__init__.py`, whichever of the two loads first:
 
     LOOM_MOTION_MODULES = [{"key": "wobble", "module": Wobble, "config": WobbleConfig}]
 
-Nothing is called at import: the lists of all imported modules are read whenever a motion model is loaded or made.
+Nothing is called at import. The lists of all imported modules are read when a node offers architectures, and when a
+motion model is loaded or made.
 """
 
 import logging
@@ -21,23 +22,22 @@ from torch import nn
 
 from ..errors import MotionModelError
 from .architecture import OUR_NAME, Architecture, architecture_of
-from .trial import tried_out
+from .trial import try_out
 
 MEETING_PLACE = "LOOM_MOTION_MODULES"
-
 
 ARCHITECTURES: dict[str, Architecture] = {}
 
 
-def motion_module(key: str, **parts: Any) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Registers the decorated class; `parts` are the other fields of Architecture, of which `config` is required.
+def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Register the decorated class; `fields` are the other fields of Architecture, of which `config` is required.
 
-    Raises MotionModelError at once when a part of the contract is missing or the key is taken. Whether it keeps its
-    promises is tried out later, by `architectures`, since what the class needs may stand below it in its file.
+    Raises MotionModelError when a required field is missing or the key is taken. The tests of this pack try the class
+    out (trial.py).
     """
 
     def register(module: type[nn.Module]) -> type[nn.Module]:
-        architecture = architecture_of({"key": key, "module": module} | parts, OUR_NAME)
+        architecture = architecture_of({"key": key, "module": module} | fields, OUR_NAME)
         if key in ARCHITECTURES:
             raise _taken(key, [ARCHITECTURES[key].origin, architecture.origin])
         ARCHITECTURES[key] = architecture
@@ -48,13 +48,13 @@ def motion_module(key: str, **parts: Any) -> Callable[[type[nn.Module]], type[nn
 
 @dataclass(frozen=True)
 class Architectures:
-    """All that can be used now by their keys, and why others, by theirs, cannot."""
+    """The architectures that can be used now by key, and the errors of those that cannot."""
 
     usable: Mapping[str, Architecture]
     refused: Mapping[str, MotionModelError]
 
     def __getitem__(self, key: str) -> Architecture:
-        """The one of that key; MotionModelError when there is none."""
+        """Return the architecture called `key`; raise MotionModelError when there is none."""
         if key in self.usable:
             return self.usable[key]
         raise self.refused.get(key) or MotionModelError(
@@ -63,35 +63,36 @@ class Architectures:
 
 
 def architectures() -> Architectures:
-    """This pack's architectures, and those that stand in the lists of other packs that are imported by now.
+    """Return the architectures of this pack, and those in the lists of all packs that are imported by now.
 
-    Each has passed its trial (trial.py), once in a process: it keeps the shape, is the identity where it says so,
-    scales its change by the strength, keeps cond chunks apart, and has a config that its shapes give back.
+    Those of other packs are tried out first (trial.py), once in a process. Those of this pack are tried out in its
+    tests, so that no torch operation runs while the host starts.
     """
-    found: list[Architecture] = []
+    others: list[Architecture] = []
     refused: dict[str, MotionModelError] = {}
-    for entry, origin in _listed():
+    for entry, origin in _listed_entries():
         try:
-            found.append(tried_out(architecture_of(entry, origin)))
+            architecture = architecture_of(entry, origin)
+            try_out(architecture)
+            others.append(architecture)
         except MotionModelError as error:
             refused[_key_in(entry, origin)] = error
-    for architecture in ARCHITECTURES.values():
-        tried_out(architecture)
-    bringing = Counter(architecture.key for architecture in [*ARCHITECTURES.values(), *found])
-    for key in (key for key, count in bringing.items() if count > 1):
-        known = [ARCHITECTURES[key]] if key in ARCHITECTURES else []
-        refused[key] = _taken(
-            key, sorted(architecture.origin for architecture in [*known, *found] if architecture.key == key)
-        )
-    others = {architecture.key: architecture for architecture in found if architecture.key not in refused}
-    return Architectures(ARCHITECTURES | others, refused)
+    refused |= _refuse_shared_keys(others)
+    usable = {architecture.key: architecture for architecture in others if architecture.key not in refused}
+    return Architectures(ARCHITECTURES | usable, refused)
 
 
-def log_refused(found: Architectures) -> Architectures:
-    """The same; what cannot be used of other packs' modules is told in ComfyUI's log, once."""
-    for error in found.refused.values():
+def log_refused(known: Architectures) -> Architectures:
+    """Log once why modules of other packs cannot be used, and return `known`."""
+    for error in known.refused.values():
         _warn_once(str(error))
-    return found
+    return known
+
+
+def _refuse_shared_keys(others: list[Architecture]) -> dict[str, MotionModelError]:
+    everything = [*ARCHITECTURES.values(), *others]
+    shared = [key for key, count in Counter(architecture.key for architecture in everything).items() if count > 1]
+    return {key: _taken(key, sorted(each.origin for each in everything if each.key == key)) for key in shared}
 
 
 @lru_cache(maxsize=64)
@@ -99,8 +100,8 @@ def _warn_once(sentence: str) -> None:
     logging.warning(sentence)
 
 
-def _listed() -> Iterator[tuple[Any, str]]:
-    """The entries of all lists with their packs, each once, though a pack may show its list in several modules."""
+def _listed_entries() -> Iterator[tuple[Any, str]]:
+    """Yield each entry of all lists once, with the name of its pack; a pack may show its list in several modules."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         listed = getattr(module, "__dict__", {}).get(MEETING_PLACE, ())

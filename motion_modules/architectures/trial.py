@@ -1,6 +1,7 @@
-"""Every architecture is tried out on a tiny feature map when it is registered, or first read from another pack's list.
+"""Run an architecture on a tiny feature map and check what it promises.
 
-A few milliseconds on the CPU, at a width that no real model has; the random numbers of the process are left alone.
+Modules of other packs are tried out before they are first offered or used, those of this pack in its tests. A trial
+takes a few milliseconds on the CPU and leaves the random numbers of the process alone.
 """
 
 from dataclasses import dataclass
@@ -14,19 +15,19 @@ from ..contract import MotionInputs, SiteShape
 from ..errors import MotionModelError, cause_of, kind_and_cause_of
 from .architecture import Architecture
 
-SITE = SiteShape(channels=64, time_channels=32, positions=4)
+SITE = SiteShape(channels=64, time_channels=32, positions=4)  # a width that no real model has
 CHUNKS, FRAMES, HEIGHT, WIDTH = 2, 3, 2, 4
 TOLERANCE = 1e-3  # float32 on values near 1, with room for attention in another order
 
 
 @dataclass(frozen=True)
-class _OwnTraining:
+class _TrialTraining:
     default_positions: int = SITE.positions
     joint_module_norm: bool = False
 
 
 class UnloadedLinear(nn.Linear):
-    """As the host's are where it pages weights in, by default on NVIDIA cards: none until a file is loaded."""
+    """A layer without weights until a file is loaded, as the host makes them where it pages weights in."""
 
     def __init__(self, *shape: Any, **factory: Any):
         super().__init__(*shape, **factory)
@@ -35,96 +36,99 @@ class UnloadedLinear(nn.Linear):
 
 
 class UnloadedLayers:
-    """Layers of torch, of which linear ones have no weights."""
+    """The layers of torch, except that linear ones have no weights."""
 
     Linear = UnloadedLinear
 
-    def __getattr__(self, kind: str) -> type[nn.Module]:
-        return getattr(nn, kind)
+    def __getattr__(self, name: str) -> type[nn.Module]:
+        return getattr(nn, name)
 
 
 @lru_cache(maxsize=64)
-def tried_out(architecture: Architecture) -> Architecture:
-    """The same, once it has kept its promises; else MotionModelError in one sentence."""
-    named = f"The motion module '{architecture.key}' of '{architecture.origin}'"
+def try_out(architecture: Architecture) -> None:
+    """Check every promise of `architecture`, once in a process; raise MotionModelError for one that it breaks."""
+    subject = f"The motion module '{architecture.key}' of '{architecture.origin}'"
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
             torch.manual_seed(0)
-            fault = _fault(architecture)
-    except Exception as error:  # it is another's code, and may raise anything
+            fault = _find_fault(architecture)
+    except Exception as error:  # code of another pack may raise anything
         raise MotionModelError(
-            f"{named} fails when it is tried out on a tiny feature map, with "
+            f"{subject} fails when it is tried out on a tiny feature map, with "
             f"{kind_and_cause_of(error)}: correct its code."
         ) from error
     if fault:
-        raise MotionModelError(f"{named} {fault}.")
-    return architecture
+        raise MotionModelError(f"{subject} {fault}.")
 
 
-def _fault(architecture: Architecture) -> str:
+def _find_fault(architecture: Architecture) -> str:
+    """Return what is wrong and what to do, as the rest of a sentence; or an empty string."""
     config = architecture.config.for_site(SITE)
-    hash(config)  # what the loader derives from a config, it keeps
+    hash(config)  # the loader caches what it derives from a config
     if getattr(config, "channels", None) != SITE.channels:
         return f"has a config without the {SITE.channels} channels of its site: keep them in a field channels"
     if not isinstance(getattr(config, "positions", None), int):
         return "has a config without positions: add the largest number of frames that it takes at once"
     module = architecture.module(config, ops=nn, device="cpu", dtype=torch.float32).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    again = architecture.config.from_shapes(shapes, _OwnTraining())
-    if again != config:
-        return f"is read back from its own tensors as {again} instead of {config}: correct its from_shapes"
+    config_read = architecture.config.from_shapes(shapes, _TrialTraining())
+    if config_read != config:
+        return f"is read from its own tensors as {config_read} instead of {config}: correct its from_shapes"
     return (
-        _fault_of_unloaded(architecture, config)
-        or _fault_of_weights(module)
-        or _fault_of_fresh(architecture, module)
-        or _fault_of_any(module)
+        _find_use_of_unloaded_weights(architecture, config)
+        or _find_shared_weights(module)
+        or _find_fault_when_fresh(architecture, module)
+        or _find_fault_when_trained(module)
     )
 
 
-def _fault_of_unloaded(architecture: Architecture, config: Any) -> str:
+def _find_use_of_unloaded_weights(architecture: Architecture, config: Any) -> str:
     architecture.module(config, ops=nn, device="meta", dtype=torch.float32)
     try:
         architecture.module(config, ops=UnloadedLayers(), device="meta", dtype=torch.float32)
-    except Exception as error:  # it is another's code, and may raise anything
+    except Exception as error:  # code of another pack may raise anything
         return (
-            f"uses weights of a linear layer in its constructor, where ComfyUI may not have made them yet "
+            f"uses weights of a linear layer in its constructor, before ComfyUI may have created them "
             f"({cause_of(error)}): go through layer.parameters() there"
         )
     return ""
 
 
-def _fault_of_weights(module: nn.Module) -> str:
+def _find_shared_weights(module: nn.Module) -> str:
     names: dict[int, str] = {}
     for name, tensor in module.state_dict().items():
         first = names.setdefault(tensor.untyped_storage().data_ptr(), name) if tensor.numel() else name
         if first != name:
-            return f"has one memory for its weights '{first}' and '{name}', which a file cannot tell: keep one of them"
+            return (
+                f"shares memory between weights '{first}' and '{name}', which safetensors cannot store: "
+                "register only one of them"
+            )
     return ""
 
 
-def _fault_of_fresh(architecture: Architecture, module: nn.Module) -> str:
+def _find_fault_when_fresh(architecture: Architecture, module: nn.Module) -> str:
     x = torch.randn(CHUNKS * FRAMES, SITE.channels, HEIGHT, WIDTH)
     result = _run(module, x)
     if result.shape != x.shape:
-        return f"turns a feature map of {list(x.shape)} into {list(result.shape)}: return the shape that it is given"
+        return f"turns a feature map of {list(x.shape)} into {list(result.shape)}: return the shape of the input"
     if architecture.identity_at_start and not torch.equal(result, x):
         return (
-            f"says that it is the identity at initialisation, but changes values by up to "
+            f"claims to be the identity at initialisation, but changes values by up to "
             f"{float((result - x).abs().max()):.2g}: let its last layer start at zero"
         )
     return ""
 
 
-def _fault_of_any(module: nn.Module) -> str:
-    """What shows only with weights that are not fresh any more."""
+def _find_fault_when_trained(module: nn.Module) -> str:
+    """Find what shows only once weights are no longer fresh."""
     for parameter in module.parameters():
         parameter.add_(0.05 * torch.randn_like(parameter))
     x = torch.randn(CHUNKS * FRAMES, SITE.channels, HEIGHT, WIDTH)
-    whole, half = _run(module, x), _run(module, x, strength=0.5)
-    if _differ(half - x, 0.5 * (whole - x)):
+    full_strength, half_strength = _run(module, x), _run(module, x, strength=0.5)
+    if _differ(half_strength - x, 0.5 * (full_strength - x)):
         return "does not scale its change by inputs.strength: return inputs.add(x, change)"
-    alone = torch.cat([_run(module, chunk) for chunk in x.split(FRAMES)])
-    if _differ(whole, alone):
+    one_chunk_at_a_time = torch.cat([_run(module, chunk) for chunk in x.split(FRAMES)])
+    if _differ(full_strength, one_chunk_at_a_time):
         return "mixes the frames of different cond chunks: work on inputs.frames frames at a time"
     return ""
 
@@ -134,6 +138,6 @@ def _run(module: nn.Module, x: torch.Tensor, **settings: Any) -> torch.Tensor:
     return module(x, MotionInputs(FRAMES, time_embedding=time, **settings))
 
 
-def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """NaN differs from everything."""
-    return not bool((one - other).abs().max() <= TOLERANCE * max(1.0, float(other.abs().max())))
+def _differ(actual: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Return whether two tensors differ by more than the tolerance; NaN differs from everything."""
+    return not bool((actual - expected).abs().max() <= TOLERANCE * max(1.0, float(expected.abs().max())))

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.architectures import registry
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures, motion_module
+from animatediff_loom.motion_modules.architectures.trial import try_out
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from torch import nn
 
@@ -136,7 +138,7 @@ BREAKING = {
     "strength": (GOOD | {"module": Headstrong}, "inputs.strength"),
     "chunks": (GOOD | {"module": Mixed}, "different cond chunks"),
     "NaN": (GOOD | {"module": Endless}, "inputs.strength"),
-    "one weight twice": (GOOD | {"module": Tied}, "'mix.weight' and 'again.weight'", "one memory"),
+    "one weight twice": (GOOD | {"module": Tied}, "'mix.weight' and 'again.weight'", "shares memory"),
     "failing": (GOOD | {"module": Broken}, "AttributeError", "no_such_thing"),
     "from_shapes": (GOOD | {"config": Forgetful}, "channels=128", "from_shapes"),
     "positions": (GOOD | {"config": NoPositions}, "without positions"),
@@ -224,7 +226,12 @@ def test_a_broken_promise_of_a_decorated_class(registered, case):
     entry, *words = BREAKING[case]
     decorate(entry)
     with refused("'mean' of 'AnimateDiff Loom'", *words):
-        architectures()
+        try_out(registry.ARCHITECTURES["mean"])
+
+
+@pytest.mark.parametrize("key", ARCHITECTURES)
+def test_an_architecture_of_this_pack_keeps_its_promises(key):
+    try_out(ARCHITECTURES[key])
 
 
 def test_a_module_that_does_not_claim_to_be_the_identity(pack):
