@@ -1,12 +1,15 @@
-"""Run everything that has to hold: lint, formatting, types and all tests. Needs Python 3.10 and a package index.
+"""Run everything that must hold: lint, formatting, types and all tests. Needs Python 3.10 and a package index.
 
-Arguments it does not know go to pytest: `python scripts/test.py tests/sampling -k windows`.
+Other arguments go to pytest: `python scripts/test.py tests/sampling -k windows` runs these tests at once, without
+lint, formatting and types.
 """
 
 import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from host.browser import provide_browser
@@ -16,27 +19,67 @@ from host.processes import Command, status_of
 from host.releases import NEWEST, SUPPORTED, host_tree
 from host.script import run_as_script
 
+TESTS = ROOT / "tests"
+FEW_FILES = 3  # that one process finishes before several have started
+MOST_PROCESSES = 4
+
 
 def main() -> int:
-    options, pytest_arguments = _parser().parse_known_args()
+    options, arguments = _parser().parse_known_args()
+    selection = Selection(arguments, options.host)
     python = make_test_environment()
     host_tree(options.host or NEWEST, python=python)
-    provide_browser()
-    checks = {} if options.host else _static_checks(python)
+    if selection.needs_browser:
+        provide_browser()
+    checks = _static_checks(python) if options.static or selection.is_everything else {}
+    if not options.static or selection.places:
+        checks["tests"] = _pytest(python, options, selection)
     failed = [name for name, command in checks.items() if not _passes(name, command)]
-    tests = _pytest(python, options, pytest_arguments)
-    failed += [] if _passes("tests", tests) else ["tests"]
     if failed:
         print(f"Failed: {', '.join(failed)}.", file=sys.stderr)
     return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", choices=SUPPORTED, help="run the server tests, and only these, in this ComfyUI")
-    parser.add_argument("--require-browser", action="store_true", help="no browser is a failure, not a reason to skip")
-    parser.add_argument("--coverage", action="store_true", help="also list the lines of the pack that no test ran")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--static", action="store_true", help="run lint, formatting and types, and only tests named")
+    parser.add_argument("--host", choices=SUPPORTED, help="run only the tests with a server, in this ComfyUI")
+    parser.add_argument("--require-browser", action="store_true", help="fail without a browser instead of skipping")
+    parser.add_argument("--coverage", action="store_true", help="list the lines of the pack that no test runs")
     return parser
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tests that pytest's `arguments` and the version in `--host` select."""
+
+    arguments: Sequence[str]
+    host: str | None = None
+
+    @property
+    def places(self) -> list[Path]:
+        """Files and folders of tests that were named."""
+        paths = [ROOT / argument.partition("::")[0] for argument in self.arguments]
+        return [path for path in paths if path.is_relative_to(TESTS)]
+
+    @property
+    def has_filter(self) -> bool:
+        return any(argument.startswith(("-k", "-m", "--lf", "--last-failed")) for argument in self.arguments)
+
+    @property
+    def is_everything(self) -> bool:
+        return not (self.places or self.has_filter or self.host)
+
+    @property
+    def is_small(self) -> bool:
+        files = [place for place in self.places if place.is_file()]
+        return self.has_filter or (0 < len(self.places) <= FEW_FILES and files == self.places)
+
+    @property
+    def needs_browser(self) -> bool:
+        return self.is_everything or any(place.is_relative_to(TESTS / "browser") for place in self.places)
 
 
 def _static_checks(python: Path) -> dict[str, Command]:
@@ -47,16 +90,19 @@ def _static_checks(python: Path) -> dict[str, Command]:
     }
 
 
-def _pytest(python: Path, options: argparse.Namespace, arguments: list[str]) -> Command:
-    own = ["--host-version", options.host or NEWEST] + ["--require-browser"] * options.require_browser
-    own += ["--cov", "--cov-report=term"] * options.coverage
-    where = ["tests/host"] if options.host and not any(argument.startswith("tests") for argument in arguments) else []
-    return [python, "-m", "pytest", *own, *_in_parallel(), *where, *arguments]
+def _pytest(python: Path, options: argparse.Namespace, selection: Selection) -> Command:
+    command = [python, "-m", "pytest", "--host-version", options.host or NEWEST]
+    command += ["--require-browser"] * options.require_browser
+    command += ["--cov", "--cov-report=term"] * options.coverage
+    command += [] if selection.is_small else _in_parallel()
+    command += ["tests/host"] if options.host and not selection.places else []
+    return [*command, *selection.arguments]
 
 
 def _in_parallel() -> list[str]:
-    """A process for each of the first four cores; the tests of one file share their models, so they stay together."""
-    return ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+    """A process per core; the tests of one file share their models, so they stay in one process."""
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "20"]
 
 
 def _passes(name: str, command: Command) -> bool:

@@ -17,7 +17,7 @@ sys.path += [str(ROOT / "scripts"), str(ROOT / "demo")]
 sys.modules["tests"] = ModuleType("tests")  # the host has a folder of this name, and is first on the path
 sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 pytest.register_assert_rewrite("tests.support")
-pytest_plugins = ["tests.support.server_fixtures"]
+pytest_plugins = ["tests.support.server_fixtures", "tests.support.scheduling"]
 
 settings.register_profile("loom", deadline=None, max_examples=40)
 settings.load_profile("loom")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from .server import Prompt, Server
 
@@ -27,13 +27,14 @@ FIT_VIEW = """() => {
   return app.extensionManager.command.execute('Comfy.Canvas.FitView');
 }"""
 FULL_HD = ViewportSize(width=1920, height=1080)
-MINUTES = 120_000.0
+PATIENCE = 180_000.0  # milliseconds for every wait: a busy machine is slow, not wrong
 
 
 @contextmanager
 def headless_browser(executable: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS, timeout=PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         try:
             yield browser
         finally:
@@ -47,9 +48,10 @@ def open_frontend(browser: Browser, server: Server) -> Iterator[Page]:
         server.post(f"/settings/{name}", value)
     context = browser.new_context(viewport=FULL_HD, locale="en-US")
     try:
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.goto(server.url, timeout=MINUTES)
-        page.wait_for_function(FIRST_WORKFLOW_IS_OPEN, timeout=MINUTES)
+        page.goto(server.url)
+        page.wait_for_function(FIRST_WORKFLOW_IS_OPEN)
         page.evaluate(EMPTY_CANVAS)
         yield page
     finally:
