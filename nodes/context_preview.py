@@ -1,13 +1,10 @@
-"""A picture of context windows, before anything is sampled."""
+"""Draw context windows before anything is sampled."""
 
 from comfy_api.latest import io, ui
 
 from ..inspection.windows.picture import MOST_ROWS, draw
 from ..inspection.windows.preview import preview, summary
-from .context_windows import context_settings, window_inputs
-from .motion_model import CATEGORY
-
-MAX_FRAMES, MAX_STEPS = 4096, 10000
+from .inputs import CATEGORY, MAX_STEPS, clip_frames, context_settings, window_inputs
 
 
 class PreviewContextWindows(io.ComfyNode):
@@ -17,25 +14,19 @@ class PreviewContextWindows(io.ComfyNode):
             node_id="LoomContextPreview",
             display_name="Preview Context Windows",
             category=CATEGORY,
-            description="Draws which frames Context Windows (AnimateDiff) puts together in each step, how much each "
-            "frame counts there, and says what it costs.",
+            description="Draws the windows that Context Windows (AnimateDiff) samples in each step, with the weight of "
+            "every frame, and estimates the cost.",
             search_aliases=["context options preview", "visualize context", "plot windows", "window weights"],
             is_output_node=True,
             inputs=[
                 *window_inputs(),
-                io.Int.Input(
-                    "frames",
-                    default=64,
-                    min=1,
-                    max=MAX_FRAMES,
-                    tooltip="The length of the clip: the batch_size of its latent.",
-                ),
+                clip_frames(default=64),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=1,
                     max=MAX_STEPS,
-                    tooltip="The steps of the sampler. As many are drawn as have room.",
+                    tooltip="Number of sampling steps. The picture shows as many as fit.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="image"), io.String.Output(display_name="summary")],

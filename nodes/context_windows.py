@@ -1,93 +1,11 @@
-"""Long clips: context windows on a MODEL."""
+"""Sample long clips in context windows."""
 
 from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..sampling.windows.fusion import FUSIONS
 from ..sampling.windows.on_model import add_context_windows
-from ..sampling.windows.schedules import WindowSettings
-from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
-from .motion_model import CATEGORY
-
-LONGEST = 1024
-
-
-def _stride() -> io.Int.Input:
-    return io.Int.Input(
-        "context_stride",
-        default=1,
-        min=1,
-        max=16,
-        tooltip="1: windows of neighbours only. 2 and more add windows of every second, fourth ... frame, which hold "
-        "the clip together over longer distances and cost time.",
-    )
-
-
-def _closed_loop() -> io.Boolean.Input:
-    return io.Boolean.Input(
-        "closed_loop", default=True, tooltip="The last frames lead over into the first, so that the video can repeat."
-    )
-
-
-def window_inputs() -> list[io.Input]:
-    """What Context Windows and its preview both ask for."""
-    return [
-        io.Int.Input(
-            "context_length",
-            default=16,
-            min=1,
-            max=LONGEST,
-            tooltip="Frames in a window. Take what the motion model was trained with: 16 for most.",
-        ),
-        io.Int.Input(
-            "context_overlap",
-            default=4,
-            min=0,
-            max=LONGEST - 1,
-            tooltip="Frames that a window shares with the next. More makes smoother seams and costs time.",
-        ),
-        io.DynamicCombo.Input(
-            "schedule",
-            options=[
-                io.DynamicCombo.Option("static", []),
-                io.DynamicCombo.Option("uniform", [_stride()]),
-                io.DynamicCombo.Option(LOOPED, [_stride(), _closed_loop()]),
-                io.DynamicCombo.Option("batched", []),
-                io.DynamicCombo.Option(VIEW, []),
-            ],
-            tooltip="static: the same windows in every step. uniform: windows that move from step to step. looped: "
-            "windows on a circle, for videos that repeat. batched: one window behind another, without overlap. view: "
-            "the model sees the whole clip, only the attention between frames is divided; needs memory for all frames.",
-        ),
-        io.Combo.Input(
-            "fuse",
-            options=list(FUSIONS),
-            default="pyramid",
-            tooltip="What a frame counts in a window where windows overlap: pyramid, relative and gaussian most in the "
-            "middle, flat everywhere the same, overlap-linear less only in the overlap.",
-        ),
-        io.Float.Input(
-            "start_percent",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            optional=True,
-            advanced=True,
-            tooltip="From where in the noise schedule these windows hold. Put several Context Windows nodes on one "
-            "model to change over from one schedule to the next.",
-        ),
-    ]
-
-
-def context_settings(
-    context_length: int, context_overlap: int, schedule: dict, fuse: str, start_percent: float
-) -> ContextSettings:
-    """The settings that the inputs of `window_inputs` stand for."""
-    stride, closed_loop = schedule.get("context_stride", 1), schedule.get("closed_loop", False)
-    windows = WindowSettings(context_length, context_overlap, stride, closed_loop)
-    return ContextSettings(schedule["schedule"], windows, fuse, start_percent)
+from .inputs import CATEGORY, advanced_float, context_settings, window_inputs
 
 
 class ContextWindows(io.ComfyNode):
@@ -97,8 +15,8 @@ class ContextWindows(io.ComfyNode):
             node_id="LoomContextWindows",
             display_name="Context Windows (AnimateDiff)",
             category=CATEGORY,
-            description="Samples a clip of any length in windows that overlap, so that a motion model for 16 frames "
-            "makes 64 or 2,000. Works without a motion model as well.",
+            description="Samples clips of any length in overlapping windows, so that a motion model trained on 16 "
+            "frames can make 64 or 2,000. Also works without a motion model.",
             search_aliases=[
                 "context options",
                 "sliding context window",
@@ -107,7 +25,10 @@ class ContextWindows(io.ComfyNode):
                 "view options",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample in windows, before or behind Apply Motion Model."),
+                io.Model.Input(
+                    "model",
+                    tooltip="Model to sample in windows. This node can be placed before or after Apply Motion Model.",
+                ),
                 *window_inputs(),
                 io.Int.Input(
                     "windows_at_once",
@@ -116,20 +37,14 @@ class ContextWindows(io.ComfyNode):
                     max=64,
                     optional=True,
                     advanced=True,
-                    tooltip="At most so many windows in one call of the model; fewer where memory is short. The result "
-                    "is the same.",
+                    tooltip="Maximum number of windows per model call. Lowered automatically when memory is short. "
+                    "Does not change the result.",
                 ),
-                io.Float.Input(
+                advanced_float(
                     "reference_until",
                     default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Up to where in the noise schedule all windows look at a frame of the first one and take "
-                    "on its colours, so that a long clip keeps its appearance: 0 never, 1 always. Not with the view "
-                    "schedule.",
+                    tooltip="Until this point, all windows match the look of the first window. 0 disables it, 1 keeps "
+                    "it on to the end. Has no effect with the view schedule.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

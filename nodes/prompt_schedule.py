@@ -1,12 +1,12 @@
-"""Prompts that change from frame to frame."""
+"""Schedule prompts over the frames of a clip."""
 
 from comfy_api.latest import io
 
 from ..motion_modules.errors import LoomError
 from ..sampling.prompts.blending import INTERPOLATIONS
 from ..sampling.prompts.encoding import encode_prompts
-from ..sampling.prompts.schedule import EASINGS, MAX_FRAMES, format_table, join_affixes, parse_schedule, plan_blends
-from .motion_model import CATEGORY
+from ..sampling.prompts.schedule import EASINGS, format_table, join_affixes, parse_schedule, plan_blends
+from .inputs import CATEGORY, clip_frames
 
 EXAMPLE = "0: a red circle\n100%: a blue square"
 
@@ -18,7 +18,7 @@ def _affix(name: str, where: str) -> io.String.Input:
         dynamic_prompts=True,
         default="",
         optional=True,
-        tooltip=f"Added {where} every prompt, with a comma between. Empty adds nothing.",
+        tooltip=f"Text added {where} every prompt, separated by a comma. Leave empty to add nothing.",
     )
 
 
@@ -29,43 +29,39 @@ class PromptSchedule(io.ComfyNode):
             node_id="LoomPromptSchedule",
             display_name="Prompt Schedule",
             category=CATEGORY,
-            description="Gives every frame of a clip its own prompt and blends one into the next.",
+            description="Assigns a prompt to every frame of a clip and blends from one prompt to the next.",
             search_aliases=["prompt travel", "Batch Prompt Schedule", "FizzNodes", "keyframes", "AnimateDiff prompts"],
             inputs=[
-                io.Clip.Input("clip", tooltip="The text encoder, from the checkpoint; LoRAs in between are fine."),
+                io.Clip.Input(
+                    "clip", tooltip="Text encoder, usually from the checkpoint. LoRAs can be applied before this node."
+                ),
                 io.String.Input(
                     "text",
                     multiline=True,
                     dynamic_prompts=True,
                     default=EXAMPLE,
-                    tooltip="One prompt per line, as 'frame: prompt'. '12-20:' holds a prompt, '50%:' counts in parts "
-                    "of the clip, '...' between two prompts blends them even with easing hold, '#' begins a comment. "
-                    "The first frame is 0.",
+                    tooltip="One prompt per line, as 'frame: prompt'. Frames count from 0. '12-20:' is a range that "
+                    "holds the prompt, '50%:' the middle of the clip. '...' between two prompts blends them even if "
+                    "easing is hold. '#' starts a comment.",
                 ),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=1,
-                    max=MAX_FRAMES,
-                    tooltip="The length of the clip: the batch_size of its latent.",
-                ),
+                clip_frames(default=16),
                 io.Combo.Input(
                     "interpolation",
                     options=list(INTERPOLATIONS),
                     default="linear",
-                    tooltip="The way from one prompt's features to the next: linear goes straight, spherical turns at "
-                    "an even pace and keeps their strength in the middle.",
+                    tooltip="How the features of two prompts are interpolated. spherical keeps their magnitude "
+                    "halfway, which can look stronger.",
                 ),
                 io.Combo.Input(
                     "easing",
                     options=list(EASINGS),
                     default="linear",
                     optional=True,
-                    tooltip="The pace between two prompts: even, slow at the start, slow at the end, or both. hold "
-                    "keeps each prompt until the next begins, except across '...'.",
+                    tooltip="Pace of the transition from one prompt to the next. hold keeps each prompt until the next "
+                    "one starts, except across '...'.",
                 ),
-                _affix("prefix", "in front of"),
-                _affix("suffix", "behind"),
+                _affix("prefix", "before"),
+                _affix("suffix", "after"),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="conditioning"),
@@ -75,7 +71,7 @@ class PromptSchedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text: str | None = None, frames: int | None = None) -> bool | str:
-        """Says what is wrong with the text when the workflow is queued; linked and missing inputs are None here."""
+        """Check the text when the workflow is queued. Linked and missing inputs are None here."""
         if text is None or frames is None:
             return True
         try:

@@ -1,13 +1,11 @@
-"""What motion modules do while a clip is sampled."""
+"""Record and show what motion modules do during sampling."""
 
 from comfy_api.latest import io, ui
 
 from ..inspection.report.on_model import ReportSettings, add_sampling_report
 from ..inspection.report.picture import draw, draw_attention
 from ..inspection.report.text import describe, to_json
-from .motion_model import CATEGORY
-
-ReportSocket = io.Custom("SAMPLING_REPORT")
+from .inputs import CATEGORY, ReportSocket
 
 
 class WatchSampling(io.ComfyNode):
@@ -17,24 +15,27 @@ class WatchSampling(io.ComfyNode):
             node_id="LoomSamplingReport",
             display_name="Sampling Report",
             category=CATEGORY,
-            description="Watches the motion modules of a model while it is sampled: what comes in, what goes out, the "
-            "first NaN, attention between frames, time and memory. Show Sampling Report shows it.",
+            description="Records what the motion modules of a model do during sampling: inputs and outputs, the first "
+            "NaN, attention between frames, time and memory. Show Sampling Report shows the result.",
             search_aliases=["debug", "inspect sampling", "NaN", "black video", "attention maps", "profile"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to watch, before or behind Apply Motion Model."),
+                io.Model.Input(
+                    "model",
+                    tooltip="Model to record. This node can be placed before or after Apply Motion Model.",
+                ),
                 io.Boolean.Input(
                     "stop_at_nan",
                     default=False,
                     optional=True,
-                    tooltip="Stops sampling at the first NaN or Inf, with a sentence that says in which motion module, "
-                    "step and frame it was.",
+                    tooltip="Stops sampling at the first NaN or Inf. The error names the motion module, step and "
+                    "frame.",
                 ),
                 io.Boolean.Input(
                     "attention_maps",
                     default=False,
                     optional=True,
-                    tooltip="Also draws which frame looks at which, for each head of attention between frames. Costs "
-                    "time: about as much as the attention itself once more.",
+                    tooltip="Records which frames attend to which, for every head. Computes the attention between "
+                    "frames a second time.",
                 ),
                 io.String.Input(
                     "attention_sites",
@@ -63,15 +64,14 @@ class ShowReport(io.ComfyNode):
             node_id="LoomShowReport",
             display_name="Show Sampling Report",
             category=CATEGORY,
-            description="Shows what Sampling Report saw, once the sampler has run: as text, plots and JSON.",
+            description="Shows the recording of Sampling Report after sampling, as text, plots and JSON.",
             search_aliases=["sampling statistics", "attention heat map", "debug plots"],
             is_output_node=True,
             inputs=[
-                ReportSocket.Input("report", tooltip="From Sampling Report."),
+                ReportSocket.Input("report", tooltip="Recording to show, from Sampling Report."),
                 io.AnyType.Input(
                     "after",
-                    tooltip="What the sampler makes, so that this node waits for it: its latent, which also finds the "
-                    "very run that made it, or anything behind it.",
+                    tooltip="Connect the sampler's latent. The report then shows the run that produced it.",
                 ),
             ],
             outputs=[

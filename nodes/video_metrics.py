@@ -1,11 +1,10 @@
-"""How steady a finished clip is."""
+"""Measure how steady a finished clip is."""
 
 from comfy_api.latest import io, ui
 
 from ..inspection.metrics.picture import describe, draw
 from ..inspection.metrics.video_metrics import video_metrics
-from .context_windows import LONGEST
-from .motion_model import CATEGORY
+from .inputs import CATEGORY, context_length, context_overlap
 
 
 class MeasureVideo(io.ComfyNode):
@@ -15,29 +14,22 @@ class MeasureVideo(io.ComfyNode):
             node_id="LoomVideoMetrics",
             display_name="Video Metrics",
             category=CATEGORY,
-            description="Measures a clip: flicker, motion, the gap of a loop, seams of context windows and drift of "
-            "colour, in numbers and plots.",
+            description="Measures a finished clip: flicker, motion, loop gap, seams of context windows and colour "
+            "drift, as numbers and plots.",
             search_aliases=["flicker", "optical flow", "temporal consistency", "loop check", "VBench", "video quality"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The frames of one clip, for instance from VAE Decode; at least 2."),
-                io.Int.Input(
-                    "context_length",
+                io.Image.Input("images", tooltip="Frames of one clip, at least 2, for example from VAE Decode."),
+                context_length(
+                    "Frames per context window, as in Context Windows. Looks for seams at the borders of static "
+                    "windows; 0 turns this off.",
                     default=0,
                     min=0,
-                    max=LONGEST,
                     optional=True,
-                    tooltip="Looks for seams at the borders of static windows of so many frames; the same as in "
-                    "Context Windows. 0 looks for none.",
                 ),
-                io.Int.Input(
-                    "context_overlap",
-                    default=4,
-                    min=0,
-                    max=LONGEST - 1,
+                context_overlap(
+                    "Frames shared by neighbouring windows, as in Context Windows. Used only with context_length.",
                     optional=True,
-                    tooltip="Frames that two windows share; the same as in Context Windows. Counts only with a "
-                    "context_length.",
                 ),
             ],
             outputs=[

@@ -1,14 +1,9 @@
-"""The noise that a clip begins with."""
+"""Set the initial noise of a clip."""
 
 from comfy_api.latest import io
 
 from ..sampling.noise.initial import NoiseSettings, add_video_noise
-from .context_windows import LONGEST
-from .motion_model import CATEGORY
-
-
-def _length(tooltip: str) -> io.Int.Input:
-    return io.Int.Input("context_length", default=16, min=1, max=LONGEST, tooltip=tooltip)
+from .inputs import CATEGORY, context_length, context_overlap
 
 
 class VideoNoise(io.ComfyNode):
@@ -18,32 +13,30 @@ class VideoNoise(io.ComfyNode):
             node_id="LoomVideoNoise",
             display_name="Video Noise",
             category=CATEGORY,
-            description="Another noise for all frames to begin with than one drawn anew for each: FreeNoise keeps a "
-            "long clip of many context windows together.",
+            description="Sets the initial noise of a clip. FreeNoise reuses one window's noise, so long clips stay "
+            "consistent.",
             search_aliases=["FreeNoise", "noise type", "Sample Settings", "consistent noise"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample with such noise."),
+                io.Model.Input("model", tooltip="Model to sample with this noise."),
                 io.DynamicCombo.Input(
                     "noise_type",
                     options=[
                         io.DynamicCombo.Option(
                             "FreeNoise",
                             [
-                                _length("Frames in a context window; the same as in Context Windows."),
-                                io.Int.Input(
-                                    "context_overlap",
-                                    default=4,
-                                    min=0,
-                                    max=LONGEST - 1,
-                                    tooltip="Frames that two windows share; the same as in Context Windows.",
+                                context_length("Frames per context window. Use the same value as in Context Windows."),
+                                context_overlap(
+                                    "Frames shared by neighbouring windows. Use the same value as in Context Windows."
                                 ),
                             ],
                         ),
-                        io.DynamicCombo.Option("repeated", [_length("So many frames of noise, again and again.")]),
+                        io.DynamicCombo.Option(
+                            "repeated",
+                            [context_length("Number of noise frames to repeat, usually the length of a window.")],
+                        ),
                         io.DynamicCombo.Option("same", []),
                     ],
-                    tooltip="FreeNoise: behind the first window, frames of its noise in shuffled order. repeated: the "
-                    "first frames of noise again and again. same: one noise for all frames, close to a still.",
+                    tooltip="How the noise of the frames is related. FreeNoise suits long clips in context windows.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

@@ -6,7 +6,7 @@ import comfy.sd
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.nodes.motion_model import ApplyMotionModel
+from animatediff_loom.nodes.apply_motion_model import ApplyMotionModel
 from comfy_api.latest import io
 
 import nodes

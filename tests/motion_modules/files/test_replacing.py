@@ -11,7 +11,7 @@ from animatediff_loom.motion_modules.files.replacing import MODES, replace_modul
 from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.unet.placement import MotionSettings
 from animatediff_loom.motion_modules.watching.attention_maps import AttentionMaps
-from animatediff_loom.nodes.build_motion_model import ReplaceMotionModules
+from animatediff_loom.nodes.replace_motion_modules import ReplaceMotionModules
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 
 from tests.support.architectures import KEYS, acting, made

@@ -8,7 +8,7 @@ import torch
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
 from animatediff_loom.motion_modules.files.saving import header_of, save_motion_model
-from animatediff_loom.nodes.build_motion_model import SaveMotionModel
+from animatediff_loom.nodes.save_motion_model import SaveMotionModel
 
 from tests.support.architectures import acting, import_pack, made
 from tests.support.custom_models import film, new
@@ -64,7 +64,7 @@ def test_places_that_cannot_be_written_are_refused(prefix, output: Path):
 
 @pytest.mark.parametrize("prefix", ("", " ", "mine\0", ".", "motion/.hidden", ".safetensors"))
 def test_a_name_is_needed(prefix, output: Path):
-    with refused(f"`filename_prefix` is {prefix!r}", "no name of a file"):
+    with refused(f"`filename_prefix` is {prefix!r}", "not a file name"):
         SaveMotionModel.execute(made(tiny_model(), "temporal_convolution"), prefix)
 
 

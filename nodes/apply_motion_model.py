@@ -1,0 +1,78 @@
+"""Apply a motion model to a MODEL."""
+
+from comfy_api.latest import io
+
+from ..motion_modules.families import AUTO
+from ..motion_modules.unet.placement import MotionSettings
+from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
+from .inputs import CATEGORY, MotionModelSocket, advanced_float
+
+
+class ApplyMotionModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomApplyMotionModel",
+            display_name="Apply Motion Model",
+            category=CATEGORY,
+            description="Adds a motion model to a Stable Diffusion model, so that a batch of latents is sampled as one "
+            "moving clip.",
+            search_aliases=["AnimateDiff", "text to video", "Apply AnimateDiff Model", "Use Evolved Sampling"],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Stable Diffusion model to animate. LoRAs can be applied before or after this node.",
+                ),
+                MotionModelSocket.Input(
+                    "motion_model",
+                    tooltip="Motion model to add, from Load Motion Model. It must be made for the same base model.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Strength of the motion modules. 1 is as trained, lower values are calmer, 0 turns the "
+                    "motion model off.",
+                ),
+                advanced_float(
+                    "attention_scale",
+                    default=1.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Scale of the attention between frames. Above 1 usually gives more motion, below 1 less. "
+                    "LongAnimateDiff needs 1.15.",
+                ),
+                advanced_float(
+                    "start_percent", default=0.0, tooltip="Point in sampling at which the motion starts (0 = start)."
+                ),
+                advanced_float(
+                    "end_percent", default=1.0, tooltip="Point in sampling at which the motion ends (1 = end)."
+                ),
+                io.Combo.Input(
+                    "beta_schedule",
+                    options=list(BETA_SCHEDULE_CHOICES),
+                    default=AUTO,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Noise schedule to sample with. auto selects the one the motion model was trained with; a "
+                    "wrong one gives grey or washed-out videos. A ModelSampling node after this node overrides it.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        motion_model,
+        strength: float = 1.0,
+        attention_scale: float = 1.0,
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        beta_schedule: str = AUTO,
+    ) -> io.NodeOutput:
+        settings = MotionSettings(strength, attention_scale, start_percent, end_percent)
+        return io.NodeOutput(animate(model, motion_model, settings, beta_schedule))

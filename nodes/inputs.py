@@ -1,0 +1,107 @@
+"""Category, sockets and inputs that several nodes share."""
+
+from comfy_api.latest import io
+
+from ..motion_modules.unet.site_patterns import ALL
+from ..sampling.prompts.schedule import MAX_FRAMES
+from ..sampling.windows.fusion import FUSIONS
+from ..sampling.windows.schedules import WindowSettings
+from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
+
+CATEGORY = "AnimateDiff Loom"
+MAX_WINDOW = 1024  # frames that a model may see at once
+MAX_STEPS = 10000
+
+MotionModelSocket = io.Custom("MOTION_MODEL")
+ReportSocket = io.Custom("SAMPLING_REPORT")
+
+
+def advanced_float(name: str, default: float, tooltip: str, max: float = 1.0, step: float = 0.001) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=max, step=step, optional=True, advanced=True, tooltip=tooltip
+    )
+
+
+def clip_frames(default: int) -> io.Int.Input:
+    return io.Int.Input(
+        "frames",
+        default=default,
+        min=1,
+        max=MAX_FRAMES,
+        tooltip="Length of the clip. Must equal the batch_size of its latent.",
+    )
+
+
+def context_length(tooltip: str, default: int = 16, min: int = 1, **options) -> io.Int.Input:
+    return io.Int.Input("context_length", default=default, min=min, max=MAX_WINDOW, tooltip=tooltip, **options)
+
+
+def context_overlap(tooltip: str, **options) -> io.Int.Input:
+    return io.Int.Input("context_overlap", default=4, min=0, max=MAX_WINDOW - 1, tooltip=tooltip, **options)
+
+
+def sites(tooltip: str) -> io.String.Input:
+    return io.String.Input("sites", default=ALL, tooltip=tooltip)
+
+
+def window_inputs() -> list[io.Input]:
+    """Return the inputs of Context Windows that its preview has too."""
+    return [
+        context_length("Frames per window. Use the length the motion model was trained with, 16 for most."),
+        context_overlap(
+            "Frames shared by neighbouring windows; must be below context_length. A larger overlap makes smoother "
+            "transitions and takes longer."
+        ),
+        io.DynamicCombo.Input(
+            "schedule",
+            options=[
+                io.DynamicCombo.Option("static", []),
+                io.DynamicCombo.Option("uniform", [_stride()]),
+                io.DynamicCombo.Option(LOOPED, [_stride(), _closed_loop()]),
+                io.DynamicCombo.Option("batched", []),
+                io.DynamicCombo.Option(VIEW, []),
+            ],
+            tooltip="How the clip is divided into windows. static suits most clips, looped makes videos that repeat. "
+            "The help page describes every schedule.",
+        ),
+        io.Combo.Input(
+            "fuse",
+            options=list(FUSIONS),
+            default="pyramid",
+            tooltip="How overlapping windows are blended. pyramid suits most clips.",
+        ),
+        advanced_float(
+            "start_percent",
+            default=0.0,
+            tooltip="Point in sampling at which these windows take effect (0 = start). Chain several Context Windows "
+            "nodes to change the schedule during sampling.",
+        ),
+    ]
+
+
+def context_settings(
+    context_length: int, context_overlap: int, schedule: dict, fuse: str, start_percent: float
+) -> ContextSettings:
+    """Return the settings that the values of `window_inputs` stand for."""
+    stride, closed_loop = schedule.get("context_stride", 1), schedule.get("closed_loop", False)
+    windows = WindowSettings(context_length, context_overlap, stride, closed_loop)
+    return ContextSettings(schedule["schedule"], windows, fuse, start_percent)
+
+
+def _stride() -> io.Int.Input:
+    return io.Int.Input(
+        "context_stride",
+        default=1,
+        min=1,
+        max=16,
+        tooltip="1 uses windows of consecutive frames. 2 adds windows of every second frame, 3 of every fourth frame, "
+        "and so on. Higher values keep distant frames consistent and take longer.",
+    )
+
+
+def _closed_loop() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "closed_loop",
+        default=True,
+        tooltip="Joins the end of the clip to its start, so that the video repeats without a jump.",
+    )
