@@ -1,4 +1,4 @@
-"""CONTRIBUTING is true: its snippets run and say what it quotes, in both languages, and its worked example works."""
+"""The pages for contributors are correct: snippets run and print what is quoted, and the worked example works."""
 
 import re
 import subprocess
@@ -14,40 +14,55 @@ from new_module import LISTS, MADE, PUBLISHED, filled
 
 from tests.support.markdown_pages import english_links, headings, imported
 
-ENGLISH, CHINESE = ROOT / "CONTRIBUTING.md", ROOT / "CONTRIBUTING.zh.md"
+RECIPES = [ROOT / "docs" / "debugging.md", ROOT / "docs" / "extending.md"]
+WORKED = ROOT / "docs" / "worked-contribution.md"
+PAGES = [ROOT / "CONTRIBUTING.md", *RECIPES, WORKED]
 EXAMPLE = "temporal_shift"
 EXAMPLES = "animatediff_loom.motion_modules.architectures"
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-def fenced(page: Path) -> list[tuple[str, str]]:
-    """Every block of code, with its language."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+def in_both_languages(page: Path) -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in (page, page.with_suffix(".zh.md"))]
+
+
+def fenced(text: str) -> list[tuple[str, str]]:
+    """Return every block of code, with its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [code for own, code in fenced(page) if own == language]
+    return [code for name, code in fenced(page.read_text(encoding="utf-8")) if name == language]
 
 
-def test_recipes_run_and_say_what_is_quoted(capsys):
-    with imported("contributing") as namespace:
-        run(ENGLISH, namespace)
-    said, quoted = capsys.readouterr().out.splitlines(), "".join(blocks(ENGLISH, "text")).splitlines()
-    assert quoted
-    assert [line for line in quoted if line not in said] == []
+@pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
+def test_recipes_run_and_print_what_is_quoted(page, capsys):
+    with imported(page.stem) as namespace:
+        run(page, namespace)
+    printed, quoted = capsys.readouterr().out.splitlines(), "".join(blocks(page, "text")).splitlines()
+    assert [line for line in quoted if line not in printed] == []
 
 
-def test_both_languages_have_the_same_headings_tables_and_links():
-    english, chinese = (page.read_text(encoding="utf-8") for page in (ENGLISH, CHINESE))
+def test_the_recipes_quote_output():
+    assert len(blocks(RECIPES[0], "text")) == 4
+
+
+@pages
+def test_both_languages_have_the_same_headings_tables_and_links(page):
+    english, chinese = in_both_languages(page)
     assert headings(english) == headings(chinese)
     assert english.count("\n|") == chinese.count("\n|")
     assert set(english_links(english)) == set(english_links(chinese))
 
 
-def test_both_languages_have_the_same_code():
-    """But for the list of folders, which is in words."""
-    both = [[block for block in fenced(page) if "nodes/  " not in block[1]] for page in (ENGLISH, CHINESE)]
-    assert len(both[0]) > 10
-    assert both[0] == both[1]
+@pages
+def test_both_languages_have_the_same_code(page):
+    """Compare all code except the list of folders, which is prose."""
+    english, chinese = (
+        [block for block in fenced(text) if "nodes/  " not in block[1]] for text in in_both_languages(page)
+    )
+    assert english
+    assert english == chinese
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +73,7 @@ def contribution(tmp_path_factory):
     for template, file in files.items():
         file.parent.mkdir(parents=True)
         file.write_text(filled(template, EXAMPLE), encoding="utf-8", newline="\n")
-    changes = "".join(blocks(ENGLISH, "diff"))
+    changes = "".join(blocks(WORKED, "diff"))
     subprocess.run(["git", "apply", "-"], cwd=folder, input=changes.encode(), check=True)
     with imported(f"{EXAMPLES}.{EXAMPLE}") as module:
         module["__package__"], tests = EXAMPLES, {}
@@ -80,13 +95,13 @@ def test_the_reviewer_is_right(contribution):
     module = names["TemporalShift"](names["TemporalShiftConfig"](320, 320))
     clip = torch.randn(4, 320, 2, 2, generator=torch.Generator().manual_seed(0))
     module(clip, MotionInputs(4)).square().mean().backward()
-    (quoted,) = [block for block in blocks(ENGLISH, "console") if block.startswith("gradients")]
+    (quoted,) = [block for block in blocks(WORKED, "console") if block.startswith("gradients")]
     assert gradient_report(module).text().startswith(quoted)
     weights = sum(weight.numel() for name, weight in module.named_parameters() if "from_clip" not in name)
-    assert f"'{weights:,} '" in ENGLISH.read_text(encoding="utf-8")
+    assert f"'{weights:,} '" in WORKED.read_text(encoding="utf-8")
 
 
 def test_the_script_makes_what_is_printed():
-    (printed,) = [block for block in blocks(ENGLISH, "console") if block.startswith("Made:")]
+    (printed,) = [block for block in blocks(WORKED, "console") if block.startswith("Made:")]
     paths = [*(pattern.format(EXAMPLE) for pattern in MADE.values()), *LISTS.values(), PUBLISHED]
     assert [line.strip() for line in printed.splitlines() if line.startswith(" ")] == paths
