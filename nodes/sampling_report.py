@@ -42,8 +42,8 @@ class WatchSampling(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="Draws attention only in motion modules whose name has one of these parts, with commas "
-                    "between: mid_block, up_blocks.1 for instance. Empty draws it in all.",
+                    tooltip="Motion modules whose attention is drawn, separated by commas: down.1, up.*, mid. "
+                    "Empty: all of them.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model"), ReportSocket.Output(display_name="report")],
@@ -53,8 +53,8 @@ class WatchSampling(io.ComfyNode):
     def execute(
         cls, model, stop_at_nan: bool = False, attention_maps: bool = False, attention_sites: str = ""
     ) -> io.NodeOutput:
-        sites = tuple(part.strip() for part in attention_sites.split(",") if part.strip())
-        return io.NodeOutput(*add_sampling_report(model, ReportSettings(stop_at_nan, attention_maps, sites)))
+        settings = ReportSettings(stop_at_nan, attention_maps, attention_sites)
+        return io.NodeOutput(*add_sampling_report(model, settings))
 
 
 class ShowReport(io.ComfyNode):

@@ -1,6 +1,7 @@
 """A report put on a MODEL: it fills while a sampler node runs, and is read behind it."""
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
 from ...motion_modules.unet.placement import applied_motion
+from ...motion_modules.unet.site_patterns import sites_like, split_patterns
 from ...motion_modules.watching.observer import OBSERVER, Observer
 from .run import COMPLETE, FAILED, INTERRUPTED, ReportRun, RunFacts
 
@@ -22,15 +24,26 @@ CLOSE = 1e-2
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """Whether a NaN ends the run, and at which sites attention between frames is drawn: those whose name has one of
-    the parts in `attention_sites`, all when there are none."""
+    """Settings of Sampling Report.
+
+    `stop_at_nan` ends a run at its first NaN. `attention_maps` draws attention between frames at the sites that match
+    the patterns `attention_sites` (site_patterns.py), or at all sites where there are none.
+    """
 
     stop_at_nan: bool = False
     attention_maps: bool = False
-    attention_sites: tuple[str, ...] = ()
+    attention_sites: str = ""
 
-    def draws(self, site: str) -> bool:
-        return self.attention_maps and (not self.attention_sites or any(part in site for part in self.attention_sites))
+    def choose_sites(self, sites: Collection[str]) -> Collection[str]:
+        """Return the sites of motion modules, of all `sites` of a model, where attention is drawn.
+
+        Raises MotionModelError for a pattern that matches none of them. Without sites there is nothing to choose.
+        """
+        if not (sites and self.attention_maps):
+            return ()
+        if not split_patterns(self.attention_sites):
+            return sites
+        return sites_like(self.attention_sites, sites, "the motion modules on this model", "attention_sites")
 
 
 class SamplingReport:
@@ -45,9 +58,11 @@ class SamplingReport:
         self.unfinished: ReportRun | None = None
         self._count = 0
 
-    def begin(self, facts: RunFacts) -> ReportRun:
+    def begin(self, facts: RunFacts, sites: Collection[str]) -> ReportRun:
+        """Begin a run of a model that has motion modules at `sites`."""
+        drawn = frozenset(self.settings.choose_sites(sites))
         self._count += 1
-        self.unfinished = ReportRun(facts, Observer(self.settings.draws), self._count)
+        self.unfinished = ReportRun(facts, Observer(lambda site: site in drawn), self._count)
         return self.unfinished
 
     def end(self, run: ReportRun, samples: torch.Tensor) -> None:
@@ -89,7 +104,8 @@ def sample_with_report(executor, noise, latent_image, sampler, sigmas, *args, **
     guider = executor.class_obj
     options = guider.model_options["transformer_options"]
     report: SamplingReport = options[REPORT]
-    run = report.begin(_facts(noise, sigmas, _seed(args, kwargs), guider.model_options))
+    facts = _facts(noise, sigmas, _seed(args, kwargs), guider.model_options)
+    run = report.begin(facts, _motion_sites(guider.model_options))
     options[OBSERVER], options[REPORT_RUN] = run.observer, run
     try:
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -137,6 +153,11 @@ def _facts(noise: torch.Tensor, sigmas: torch.Tensor, seed: int | None, model_op
         names[motion.key] = f"{motion.name} #{again + 1}" if again else motion.name
     height, width = noise.shape[-2:]
     return RunFacts(noise.shape[0], height, width, sigmas.cpu(), seed, names)
+
+
+def _motion_sites(model_options: dict) -> list[str]:
+    """Return the sites of all motion models on a model, each once."""
+    return list(dict.fromkeys(site for motion in applied_motion(model_options) for site in motion.sites))
 
 
 def _seed(args: tuple, kwargs: dict) -> int | None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import torch
 
+from ...motion_modules.unet.site_patterns import short_name
 from ...motion_modules.watching.attention_maps import AttentionMap
 from ..figures.heat_maps import Bars, HeatMap, Square, side_by_side, squares
 from ..figures.plots import HUES, Panel, figure
 from .run import ReportRun, SiteRecord
-from .text import motions, short_site
+from .text import motions
 
 HEADS_IN_A_ROW, MAP = 8, 186
 MOST_PAGES = 48
@@ -37,7 +38,7 @@ def draw_attention(run: ReportRun) -> torch.Tensor:
 
 
 def _page(run: ReportRun, records: Sequence[SiteRecord], rows: int) -> torch.Tensor:
-    facts, names = run.facts, [short_site(record.site) for record in records]
+    facts, names = run.facts, [short_name(record.site) for record in records]
     title = f"Sampling report, run {run.number}: {records[0].motion}"
     words = (
         f"{facts.frames} frames, {facts.steps} steps, {run.evaluations} evaluations, {run.seconds:.1f} s. Rows are "
@@ -84,7 +85,9 @@ def _attention_page(run: ReportRun, maps: Sequence[AttentionMap], rows: int, mos
     )
     panels = [_heads(number, own) for number, own in enumerate(maps)]
     missing = (rows - sum(_rows(own) for own in maps)) * MAP + (most - len(maps)) * 44
-    return figure(f"Attention between frames: {maps[0].site} of {motion}", words, [*panels, Panel(missing, _nothing)])
+    return figure(
+        f"Attention between frames: {short_name(maps[0].site)} of {motion}", words, [*panels, Panel(missing, _nothing)]
+    )
 
 
 def _heads(number: int, own: AttentionMap) -> Panel:

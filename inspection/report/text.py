@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from ...motion_modules.unet.site_patterns import short_name
 from .run import ReportRun, SiteRecord, Sums
 
 FORMAT = 1
@@ -47,14 +48,6 @@ def motions(run: ReportRun) -> list[str]:
     return list(dict.fromkeys(record.motion for record in run.records.values()))
 
 
-def short_site(site: str) -> str:
-    """`up_blocks.2.motion_modules.1` as `up 2.1`."""
-    parts = site.split(".")
-    if site.startswith("mid_block"):
-        return "mid"
-    return f"{parts[0].removesuffix('_blocks')} {parts[1]}.{parts[-1]}" if len(parts) == 4 else site
-
-
 def _head(run: ReportRun) -> str:
     facts = run.facts
     seed = "" if facts.seed is None else f", seed {facts.seed}"
@@ -69,7 +62,7 @@ def _line(record: SiteRecord) -> str:
     numbers = {name: _number(value) for name, value in total.numbers().items()}
     change = total.numbers()["change"]
     return (
-        f"{short_site(record.site)}: {numbers['mean_in']}, {numbers['deviation_in']}, {numbers['largest_in']} -> "
+        f"{short_name(record.site)}: {numbers['mean_in']}, {numbers['deviation_in']}, {numbers['largest_in']} -> "
         f"{numbers['mean_out']}, {numbers['deviation_out']}, {numbers['largest_out']}; change "
         f"{'-' if change is None else f'{change:.1%}'}; {_cost(record, total)}"
     )

@@ -13,7 +13,7 @@ from ..contract import SiteShape
 from ..errors import MotionModelError, kind_and_cause_of
 from ..families import SDXL, USUAL_BETA_SCHEDULE
 from ..motion_model import ModuleSpec, MotionModel, MotionModules, custom_family
-from ..unet.site_patterns import ALL, patterns_in, sites_like
+from ..unet.site_patterns import ALL, sites_like, split_patterns
 from ..unet.sites import Site, base_model, unet_sites
 from .assembling import main_dtype, patcher_of
 
@@ -80,7 +80,7 @@ def new_sites(
     """The modules that fresh weights are made for, by the names of their sites; see new_motion_model."""
     found = unet_sites(unet)
     if isinstance(sites, str):
-        sites = None if ALL in patterns_in(sites) else sites_like(sites, found, "the UNet")
+        sites = None if ALL in split_patterns(sites) else sites_like(sites, found, "the UNet")
     missing = [name for name in sites or () if name not in found]
     if missing:
         raise MotionModelError(

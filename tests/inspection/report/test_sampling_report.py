@@ -9,7 +9,7 @@ import torch
 from animatediff_loom.inspection.report.on_model import ReportSettings, SamplingReport, add_sampling_report
 from animatediff_loom.inspection.report.picture import draw, draw_attention
 from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, BadValue, RunFacts, Sums
-from animatediff_loom.inspection.report.text import describe, short_site, to_json
+from animatediff_loom.inspection.report.text import describe, to_json
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.motion_modules.errors import LoomError
@@ -29,7 +29,7 @@ from tests.support.clips import sample, watched
 from tests.support.host_models import tiny_model
 from tests.support.interruptions import failing, interrupted
 from tests.support.motion_files import motion_file
-from tests.support.refusals import check_sentence
+from tests.support.refusals import check_sentence, refused
 from tests.support.windows import in_windows, windowed_by_host
 
 FRAMES, STEPS = 4, 3
@@ -310,7 +310,7 @@ def test_attention_maps_are_those_of_the_attention(model):
     module = next(iter(clone.additional_models.values()))[0].model.by_site[site]
     attention = module.transformer_blocks[0].attention_blocks[1]
     handle = attention.register_forward_hook(lambda own, given, output: inputs.append(given[0].clone()))
-    run, _ = report_of(clone, ReportSettings(attention_maps=True, attention_sites=("down_blocks.3",)), steps=1, cfg=1.0)
+    run, _ = report_of(clone, ReportSettings(attention_maps=True, attention_sites="down_blocks.3"), steps=1, cfg=1.0)
     handle.remove()
     (own,) = [found for found in run.maps if found.site == site and found.attention.endswith("attention_blocks.1")]
     tokens = attention.pos_encoder(torch.cat(inputs))
@@ -321,6 +321,43 @@ def test_attention_maps_are_those_of_the_attention(model):
     assert {found.site for found in run.maps} == {"down_blocks.3.motion_modules.0", site}
     distances = [[abs(i - j) for j in range(FRAMES)] for i in range(FRAMES)]
     assert own.reach == pytest.approx((expected * torch.tensor(distances)).sum(2).mean(1).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("report_first", [True, False])
+@pytest.mark.parametrize(
+    ("patterns", "count"),
+    [
+        ("", 21),
+        (" , ", 21),
+        ("*", 21),
+        ("mid_block, up_blocks.1", 4),
+        ("down.1\uff0cmid\u3001up.1.0", 4),
+        ("up_blocks.3.motion_modules.2", 1),
+    ],
+)
+def test_attention_is_drawn_at_the_sites_of_the_patterns(model, patterns, count, report_first):
+    settings, with_mid = ReportSettings(attention_maps=True, attention_sites=patterns), motion(mid=True)
+    clone, report = reported(model if report_first else animated(model, with_mid), settings)
+    sample(animated(clone, with_mid) if report_first else clone, FRAMES, steps=1)
+    assert len({found.site for found in report.run_of(None).maps}) == count
+
+
+@pytest.mark.parametrize("report_first", [True, False])
+@pytest.mark.parametrize(("patterns", "wrong"), [("up.9", "up.9"), ("down\uff0cmid_block", "mid_block")])
+def test_a_pattern_for_no_motion_module_is_refused_before_sampling(model, patterns, wrong, report_first):
+    """`mid_block` too, where the motion model has no module in the middle."""
+    watched_model, seen = watched(model)
+    settings = ReportSettings(attention_maps=True, attention_sites=patterns)
+    clone, report = reported(watched_model if report_first else animated(watched_model), settings)
+    with refused("`attention_sites`", f"'{wrong}'", "down.0.0, down.0.1, ", "up.3.2"):
+        sample(animated(clone) if report_first else clone, FRAMES, STEPS)
+    assert not seen.calls and not report.complete and report.unfinished is None
+
+
+def test_sites_of_attention_are_not_checked_where_none_is_drawn(model, moving):
+    settings = ReportSettings(attention_maps=True, attention_sites="up.9")
+    report_of(model, settings, steps=1)
+    report_of(moving, ReportSettings(attention_sites="up.9"), steps=1)
 
 
 def test_large_attention_is_drawn_from_an_even_selection():
@@ -408,8 +445,7 @@ def test_text_has_a_line_for_every_site(moving):
     lines = describe(run).splitlines()
     assert lines[0].startswith("Run 1, complete: 4 frames, latent 8 x 8, 3 steps, 3 evaluations, seed 1, ")
     assert sum("MiB" in line for line in lines) == 20
-    assert short_site("up_blocks.3.motion_modules.2") == "up 3.2"
-    assert short_site("mid_block.motion_modules.0") == "mid"
+    assert sum(line.startswith("up.3.2: ") for line in lines) == 1
 
 
 def test_pictures_have_a_page_for_everything(moving):
@@ -424,11 +460,11 @@ def test_pictures_have_a_page_for_everything(moving):
 
 def test_the_nodes(moving, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
-    clone, report = WatchSampling.execute(moving, attention_maps=True, attention_sites="up_blocks.0, mid").result
+    clone, report = WatchSampling.execute(moving, attention_maps=True, attention_sites="up_blocks.0, up.1.0").result
     latent = {"samples": ksampler(clone)}
     output = ShowReport.execute(report, latent)
     text, plots, attention, numbers = output.result
     assert text.startswith("Run 1, complete: 4 frames") and output.ui["text"] == (text,)
-    assert plots.shape[0] == 1 and attention.shape[0] == 3
-    assert {own["site"][:11] for own in json.loads(numbers)["attention_maps"]} == {"up_blocks.0"}
+    assert plots.shape[0] == 1 and attention.shape[0] == 4
+    assert {own["site"][:11] for own in json.loads(numbers)["attention_maps"]} == {"up_blocks.0", "up_blocks.1"}
     assert (tmp_path / output.ui["images"][0]["filename"]).is_file()

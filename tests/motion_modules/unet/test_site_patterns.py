@@ -1,7 +1,7 @@
 """The patterns by which nodes choose sites."""
 
 import pytest
-from animatediff_loom.motion_modules.unet.site_patterns import sites_like
+from animatediff_loom.motion_modules.unet.site_patterns import short_name, sites_like
 
 from tests.support.custom_models import SITES
 from tests.support.refusals import refused
@@ -19,6 +19,9 @@ from tests.support.refusals import refused
         ("up_blocks.1.motion_modules.2\nmid_block.motion_modules.0,", 2),
         ("down.1\uff0cmid\u3001up.1.0\uff1bup.1.1;up.1.2", 6),
         ("*.0.0, mid", 3),
+        ("mid_block", 1),
+        ("up_blocks.1", 3),
+        ("up_blocks.0\uff0cmid_block", 4),
     ),
 )
 def test_patterns(pattern, count):
@@ -31,3 +34,14 @@ def test_patterns(pattern, count):
 def test_patterns_that_fit_nothing_are_refused_with_the_names_that_exist(pattern):
     with refused("`sites`", "the UNet", "down.0.0, down.0.1", "up.3.2"):
         sites_like(pattern, SITES, "the UNet")
+
+
+def test_the_error_names_the_input():
+    with refused("`attention_sites`", "'up.9'", "'v3.safetensors'"):
+        sites_like("mid, up.9", SITES, "'v3.safetensors'", "attention_sites")
+
+
+def test_the_short_name_of_a_site_is_a_pattern_for_that_site_alone():
+    assert short_name("up_blocks.2.motion_modules.1") == "up.2.1"
+    assert short_name("mid_block.motion_modules.0") == "mid"
+    assert [sites_like(short_name(site), SITES, "the UNet") for site in SITES] == [[site] for site in SITES]
