@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..motion_modules.families import AUTO
-from ..motion_modules.unet.placement import MotionSettings
+from ..motion_modules.unet.applied import MotionSettings
 from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
 from .inputs import CATEGORY, MotionModelSocket, advanced_float
 

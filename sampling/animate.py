@@ -6,7 +6,8 @@ from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.errors import LoomError
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
-from ..motion_modules.unet.placement import MotionSettings, place
+from ..motion_modules.unet.applied import MotionSettings
+from ..motion_modules.unet.placement import place
 from ..motion_modules.unet.sites import require_fit
 from .model_sampling import set_beta_schedule
 from .preflight import register_checks

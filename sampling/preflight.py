@@ -4,15 +4,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..motion_modules.errors import LoomError
-from ..motion_modules.unet.placement import APPLIED, RUN, AppliedMotion, MotionRun, applied_motion, find_blocking_patch
+from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
+from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
+from ..motion_modules.unet.placement import find_blocking_patch
 from .windows.conds import prompt_lengths, require_clip_lengths
 from .windows.handler import LoomContextHandler
 
 
 def register_checks(model: ModelPatcher) -> None:
     """Put the checks on `model`, once."""
-    if not model.get_wrappers(WrappersMP.OUTER_SAMPLE, APPLIED):
-        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, APPLIED, check_and_sample)
+    add_wrapper_once(model, WrappersMP.OUTER_SAMPLE, APPLIED, check_and_sample)
 
 
 def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
@@ -26,8 +27,8 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
     require_clip_lengths(guider.conds, prompt_lengths, noise.shape[0])
     run = MotionRun(guider.model_patcher)
-    guider.model_options["transformer_options"][RUN] = run
-    samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+    with set_temporarily(guider.model_options, {MOTION_RUN: run}):
+        samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     if len(sigmas) > 1 and not run.executed:
         raise LoomError(
             f"Motion model '{motions[0].name}' never ran while sampling, so the clip would be still: "

@@ -11,12 +11,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
-from ...motion_modules.unet.placement import applied_motion
+from ...motion_modules.run_state import OBSERVER, REPORT, REPORT_RUN, add_wrapper_once, put_on_model, set_temporarily
+from ...motion_modules.unet.applied import applied_motion
 from ...motion_modules.unet.site_patterns import sites_like, split_patterns
-from ...motion_modules.watching.observer import OBSERVER, Observer
+from ...motion_modules.watching.observer import Observer
 from .run import COMPLETE, FAILED, INTERRUPTED, ReportRun, RunFacts
 
-REPORT, REPORT_RUN = "loom_sampling_report", "loom_report_run"
 KEPT = 4  # complete runs: two samplers on one model, and what the host still has of them
 FINGERPRINT = 64  # values of a latent that tell it from others
 CLOSE = 1e-2
@@ -92,30 +92,25 @@ class SamplingReport:
 def add_sampling_report(model: ModelPatcher, settings: ReportSettings) -> tuple[ModelPatcher, SamplingReport]:
     """A clone of `model` and the report that its samplers fill; a report that `model` had before stays as it is."""
     clone, report = model.clone(), SamplingReport(settings)
-    clone.model_options["transformer_options"][REPORT] = report
-    for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, sample_with_report), (WrappersMP.PREDICT_NOISE, read_evaluation)):
-        if not clone.get_wrappers(kind, REPORT):
-            clone.add_wrapper_with_key(kind, REPORT, wrapper)
+    put_on_model(clone, REPORT, report)
+    add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, REPORT, sample_with_report)
+    add_wrapper_once(clone, WrappersMP.PREDICT_NOISE, REPORT, read_evaluation)
     return clone, report
 
 
 def sample_with_report(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
     """Wrapper of the host's guider: one run of the report, with an observer that is there as long as it."""
     guider = executor.class_obj
-    options = guider.model_options["transformer_options"]
-    report: SamplingReport = options[REPORT]
+    report: SamplingReport = guider.model_options["transformer_options"][REPORT]
     facts = _facts(noise, sigmas, _seed(args, kwargs), guider.model_options)
     run = report.begin(facts, _motion_sites(guider.model_options))
-    options[OBSERVER], options[REPORT_RUN] = run.observer, run
     try:
-        samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        with set_temporarily(guider.model_options, {OBSERVER: run.observer, REPORT_RUN: run}):
+            samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     except BaseException as error:
         interrupted = isinstance(error, (InterruptProcessingException, KeyboardInterrupt))
         run.end(INTERRUPTED if interrupted else FAILED, str(error))
         raise
-    finally:
-        for key in (OBSERVER, REPORT_RUN):
-            options.pop(key, None)
     report.end(run, samples)
     return samples
 

@@ -19,49 +19,15 @@ from torch import nn
 
 from ..contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from ..errors import MotionModelError
-from ..motion_model import ModuleSpec, MotionModel
-from ..watching.observer import OBSERVER, Observer
+from ..motion_model import MotionModel
+from ..run_state import ACTIVE, APPLIED, MOTION_RUN, OBSERVER, WINDOWING, add_wrapper_once, put_on_model
+from ..watching.observer import Observer
+from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
 from .frame_norm import JointFrameNorm
 from .sites import Block, Site, require_fit
 
-APPLIED, ACTIVE, RUN = "loom_applied_motion", "loom_active_motion", "loom_motion_run"
-WINDOWING = "loom_windowing"
 LAYER_PATCHES = "forward_timestep_embed_patch"
 ATTENTION_OVERRIDE = "optimized_attention_override"
-
-
-@dataclass(frozen=True)
-class MotionSettings:
-    """How strongly and when, in percent of the sampling schedule, a motion model acts."""
-
-    strength: float = 1.0
-    attention_scale: float = 1.0
-    start_percent: float = 0.0
-    end_percent: float = 1.0
-
-
-@dataclass(frozen=True)
-class AppliedMotion:
-    """One motion model on a patcher; `key` finds its weights among the patcher's additional models.
-
-    `modules` are the shapes of its modules, by the names of their `sites`.
-    """
-
-    key: str
-    name: str
-    positions: int
-    joint_unet_norm: bool
-    settings: MotionSettings
-    sites: Mapping[str, Site]
-    modules: Mapping[str, ModuleSpec]
-
-    def acts_at(self, sigma: float, model_sampling) -> bool:
-        start = model_sampling.percent_to_sigma(self.settings.start_percent)
-        return model_sampling.percent_to_sigma(self.settings.end_percent) < sigma <= start
-
-    @property
-    def acts_always(self) -> bool:
-        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
 
 
 class ActiveModule(NamedTuple):
@@ -82,14 +48,6 @@ class ActiveMotion:
     joint_norm: JointFrameNorm | None
 
 
-class MotionRun:
-    """One run of a guider: the patcher that it samples with, and whether any motion module has run."""
-
-    def __init__(self, patcher: ModelPatcher):
-        self.patcher = patcher
-        self.executed = False
-
-
 def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
     """A clone of `model` in whose UNet `motion_model` runs, behind the motion models that it already has."""
     sites = require_fit(model, motion_model)
@@ -105,7 +63,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         modules=motion_model.sites,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
-    clone.model_options["transformer_options"][APPLIED] = (*applied, motion)
+    put_on_model(clone, APPLIED, (*applied, motion))
     if not applied:
         _register(clone)
     return clone
@@ -116,10 +74,6 @@ def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], 
     by_layer: tuple[dict, dict] = ({}, {})
     _add(by_layer, "", sites, modules, inputs)
     return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
-
-
-def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
-    return model_options.get("transformer_options", {}).get(APPLIED, ())
 
 
 def find_blocking_patch(model_options: dict) -> str | None:
@@ -137,8 +91,8 @@ def _register(model: ModelPatcher) -> None:
     """The first patch of a class wins, so ours go to the front and hand over to whatever stood there."""
     patches = model.model_options["transformer_options"].setdefault("patches", {})
     patches[LAYER_PATCHES] = _layer_patches() + patches.get(LAYER_PATCHES, [])
-    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
-    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
+    add_wrapper_once(model, WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
+    add_wrapper_once(model, WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
 
 
 def _layer_patches() -> list:
@@ -155,7 +109,7 @@ def evaluate_with_motion(
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     windowing: Windowing = options.get(WINDOWING, WHOLE)
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
-    active = _active(acting, _patchers(executor.class_obj, options.get(RUN)), frames, windowing)
+    active = _active(acting, _patchers(executor.class_obj, options.get(MOTION_RUN)), frames, windowing)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
@@ -246,8 +200,8 @@ def _move(x, emb, modules, transformer_options):
             x = module(x, inputs)
         else:
             x = observer.watch(owner, site, module, x, inputs, transformer_options)
-        if RUN in transformer_options:
-            transformer_options[RUN].executed = True
+        if MOTION_RUN in transformer_options:
+            transformer_options[MOTION_RUN].executed = True
     return x
 
 

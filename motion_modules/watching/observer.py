@@ -13,7 +13,6 @@ from ..contract import MotionInputs
 from .attention_maps import AttentionMap, AttentionMaps
 from .live_memory import LiveMemory
 
-OBSERVER = "loom_observer"
 CPU_VALUES = 2**18  # a mebibyte of float32
 IMAGE = (1, 2, 3)
 MEAN_IN, NORM_IN, LARGEST_IN, MEAN_OUT, NORM_OUT, LARGEST_OUT, CHANGE = range(7)  # rows of a reading

@@ -11,8 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
-
-VIDEO_NOISE = "loom_video_noise"
+from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,8 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
             "set context_overlap below context_length."
         )
     clone = model.clone()
-    clone.model_options["transformer_options"][VIDEO_NOISE] = settings
-    if not clone.get_wrappers(WrappersMP.SAMPLER_SAMPLE, VIDEO_NOISE):
-        clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, VIDEO_NOISE, sample_from_video_noise)
+    put_on_model(clone, VIDEO_NOISE, settings)
+    add_wrapper_once(clone, WrappersMP.SAMPLER_SAMPLE, VIDEO_NOISE, sample_from_video_noise)
     return clone
 
 

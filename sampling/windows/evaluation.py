@@ -16,7 +16,7 @@ import torch
 from comfy.context_windows import IndexListContextWindow
 
 from ...motion_modules.contract import Views, Windowing
-from ...motion_modules.unet.placement import WINDOWING
+from ...motion_modules.run_state import AD_PARAMS, CONTEXT_WINDOW, WINDOWING
 from .conds import UUID_KEY, FrameSlice, slice_conds
 from .controls import WindowControls
 from .reference import WindowReference
@@ -139,8 +139,8 @@ def _published(part: FrameSlice, group: Group) -> dict:
     length = len(group[0].frames)
     return {
         WINDOWING: Windowing(clips=len(group)),
-        "ad_params": {"sub_idxs": list(part.frames), "full_length": part.clip, "context_length": length},
-        "context_window": IndexListContextWindow(list(part.frames), dim=0, total_frames=part.clip),
+        AD_PARAMS: {"sub_idxs": list(part.frames), "full_length": part.clip, "context_length": length},
+        CONTEXT_WINDOW: IndexListContextWindow(list(part.frames), dim=0, total_frames=part.clip),
     }
 
 

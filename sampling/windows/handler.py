@@ -6,12 +6,13 @@ from typing import Any
 
 from comfy.context_windows import ContextHandlerABC
 
+from ...motion_modules.run_state import CONTEXT_RUN
 from ..steps import step_number
 from .conds import FrameSlice, slice_conds
 from .controls import WindowControls
 from .evaluation import WindowEvaluation
 from .reference import WindowReference
-from .run import CONTEXT_RUN, ContextRun
+from .run import ContextRun
 from .settings import ContextSettings
 
 

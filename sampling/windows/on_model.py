@@ -6,9 +6,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
+from ...motion_modules.run_state import CONTEXT_RUN, add_wrapper_once, set_temporarily
 from .conds import per_frame_lengths, require_clip_lengths
 from .handler import LoomContextHandler
-from .run import CONTEXT_RUN, ContextRun
+from .run import ContextRun
 from .settings import ContextSettings, require_loop
 
 HANDLER = "context_handler"
@@ -22,9 +23,8 @@ def add_context_windows(model: ModelPatcher, settings: ContextSettings) -> Model
     before = options.get(HANDLER)
     ours = isinstance(before, LoomContextHandler)
     options[HANDLER] = before.followed_by(settings) if ours else LoomContextHandler((settings,))
-    for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, sample_in_windows), (WrappersMP.PREPARE_SAMPLING, prepare_window)):
-        if not clone.get_wrappers(kind, CONTEXT_RUN):
-            clone.add_wrapper_with_key(kind, CONTEXT_RUN, wrapper)
+    add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, CONTEXT_RUN, sample_in_windows)
+    add_wrapper_once(clone, WrappersMP.PREPARE_SAMPLING, CONTEXT_RUN, prepare_window)
     return clone
 
 
@@ -35,12 +35,8 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
     if not isinstance(handler, LoomContextHandler):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     _check(handler, guider.conds, noise)
-    options = guider.model_options["transformer_options"]
-    options[CONTEXT_RUN] = ContextRun()
-    try:
+    with set_temporarily(guider.model_options, {CONTEXT_RUN: ContextRun()}):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-    finally:
-        options.pop(CONTEXT_RUN, None)
 
 
 def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> None:

@@ -8,8 +8,6 @@ from ...motion_modules.contract import Views
 from .schedules import Window
 from .settings import ContextSettings, normalise_weights
 
-CONTEXT_RUN = "loom_context_run"
-
 
 @dataclass(frozen=True)
 class WeightedWindow:

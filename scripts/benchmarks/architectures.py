@@ -37,4 +37,4 @@ def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
 
 
 def _animated(plain, motion_model):
-    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.unet.placement").MotionSettings())
+    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.unet.applied").MotionSettings())

@@ -29,7 +29,7 @@ def plain_and_animated(dtype: str) -> dict:
     """The animated model first, since it is the one that is compared with the other."""
     compute_in(dtype)
     plain = random_sd15(dtype)
-    settings = pack("motion_modules.unet.placement").MotionSettings()
+    settings = pack("motion_modules.unet.applied").MotionSettings()
     return {"animated": pack("sampling.animate").animate(plain, random_motion_model(dtype), settings), "plain": plain}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.contract import frames_per_chunk
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.unet.placement import MotionSettings, applied_motion
+from animatediff_loom.motion_modules.unet.applied import MotionSettings, applied_motion
 from animatediff_loom.sampling.animate import animate
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock

@@ -6,7 +6,7 @@ import comfy.model_management
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import BETA_SCHEDULE_CHOICES, animate
 from comfy.patcher_extension import WrappersMP
 from torch.overrides import _get_current_function_mode_stack

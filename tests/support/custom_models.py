@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from animatediff_loom.motion_modules.contract import UNLIMITED
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.nodes.new_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate

@@ -3,7 +3,7 @@
 import comfy.sample
 import torch
 from animatediff_loom.motion_modules.motion_model import MotionModel
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import animate
 
 

@@ -15,7 +15,7 @@ from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.files.untrained import Clip, fresh_modules, new_motion_model, new_sites
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from safetensors import safe_open
 from safetensors.torch import save_file

@@ -187,7 +187,7 @@ def test_a_module_of_another_pack_moves_a_model(monkeypatch, tmp_path):
     model = tiny_model()
     motion_model = made(model, "wobble")
     tensors = {name: torch.full_like(gain, 0.5) for name, gain in motion_model.patcher.model.state_dict().items()}
-    from animatediff_loom.motion_modules.unet.placement import MotionSettings
+    from animatediff_loom.motion_modules.unet.applied import MotionSettings
     from animatediff_loom.sampling.animate import animate
 
     clips = [

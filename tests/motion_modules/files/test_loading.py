@@ -13,7 +13,7 @@ from animatediff_loom.motion_modules.files.loading import (
     load_motion_patcher,
     motion_model_from_tensors,
 )
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import animate
 from comfy.cli_args import args
 from diffusers import MotionAdapter

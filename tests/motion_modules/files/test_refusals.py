@@ -4,7 +4,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import animate
 from hypothesis import given, settings
 from hypothesis import strategies as st

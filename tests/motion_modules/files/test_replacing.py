@@ -9,7 +9,7 @@ from animatediff_loom.motion_modules.contract import MotionInputs, Views
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
 from animatediff_loom.motion_modules.files.saving import save_motion_model
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.motion_modules.watching.attention_maps import AttentionMaps
 from animatediff_loom.nodes.replace_motion_modules import ReplaceMotionModules
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate

@@ -5,7 +5,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.files.untrained import new_motion_model
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.nodes.new_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import animate
 

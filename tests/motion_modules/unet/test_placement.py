@@ -5,7 +5,7 @@ import comfy.samplers
 import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.unet.placement import MotionSettings
+from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from comfy.ldm.modules.attention import SpatialTransformer

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
-from animatediff_loom.motion_modules.unet.placement import APPLIED
+from animatediff_loom.motion_modules.run_state import APPLIED
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.handler import LoomContextHandler
 from animatediff_loom.sampling.windows.schedules import WindowSettings

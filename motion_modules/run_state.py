@@ -1,0 +1,73 @@
+"""The keys that this pack puts into the host's `transformer_options`, and the helpers that put them there.
+
+On a MODEL, from the node that adds it on:
+
+- APPLIED: the motion models that were applied, a tuple of `unet.applied.AppliedMotion`
+- ATTENTION_TAPS: what sees or edits temporal attention, a tuple of `attention_tap.AttentionTap`
+- VIDEO_NOISE: the noise to start from, `sampling.noise.initial.NoiseSettings`
+- REPORT: the report that sampling fills, `inspection.report.on_model.SamplingReport`
+
+During one run of a sampler:
+
+- MOTION_RUN: whether any motion module ran, `unet.applied.MotionRun`
+- CONTEXT_RUN: what context windows calculate once for a run, `sampling.windows.run.ContextRun`
+- OBSERVER: what reads numbers from motion modules, `watching.observer.Observer`
+- REPORT_RUN: the run that a report is filled with, `inspection.report.run.ReportRun`
+
+During one evaluation of the UNet:
+
+- WINDOWING: how frames are divided among motion modules, `contract.Windowing`
+- ACTIVE: the modules to run in each block, `unet.placement.ActiveMotion`
+- AD_PARAMS: the frames of the windows, under the name and in the form that packs for AnimateDiff read
+- CONTEXT_WINDOW: the same in the host's own form
+
+The host's `patches` get the layer patches of `unet.placement`, and for reference windows those of
+`sampling.windows.reference`. The host shares `transformer_options` between clones of a MODEL only by copy, so a value
+that is put on a clone never reaches the original.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+
+APPLIED = "loom_applied_motion"
+ATTENTION_TAPS = "loom_attention_taps"
+VIDEO_NOISE = "loom_video_noise"
+REPORT = "loom_sampling_report"
+
+MOTION_RUN = "loom_motion_run"
+CONTEXT_RUN = "loom_context_run"
+OBSERVER = "loom_observer"
+REPORT_RUN = "loom_report_run"
+
+WINDOWING = "loom_windowing"
+ACTIVE = "loom_active_motion"
+AD_PARAMS = "ad_params"
+CONTEXT_WINDOW = "context_window"
+
+
+def put_on_model(model: ModelPatcher, key: str, value: Any) -> None:
+    """Put `value` into the `transformer_options` of `model`, which should be a clone."""
+    model.model_options["transformer_options"][key] = value
+
+
+@contextmanager
+def set_temporarily(model_options: dict, values: dict[str, Any]) -> Iterator[None]:
+    """Put `values` into the `transformer_options` of `model_options`, and restore these on leaving."""
+    options = model_options["transformer_options"]
+    replaced = {key: options[key] for key in values if key in options}
+    options.update(values)
+    try:
+        yield
+    finally:
+        for key in values:
+            options.pop(key, None)
+        options.update(replaced)
+
+
+def add_wrapper_once(model: ModelPatcher, kind: str, key: str, wrapper: Callable) -> None:
+    """Add `wrapper` to `model`, unless it has one of this `kind` (a WrappersMP) under `key`."""
+    if not model.get_wrappers(kind, key):
+        model.add_wrapper_with_key(kind, key, wrapper)

@@ -1,0 +1,57 @@
+"""The motion models that are applied to a MODEL, as its `transformer_options` hold them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from comfy.model_patcher import ModelPatcher
+
+from ..motion_model import ModuleSpec
+from ..run_state import APPLIED
+from .sites import Site
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """How strongly a motion model acts, and when, in percent of the sampling schedule."""
+
+    strength: float = 1.0
+    attention_scale: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+
+@dataclass(frozen=True)
+class AppliedMotion:
+    """One motion model on a patcher, whose additional models hold its weights under `key`.
+
+    `modules` holds the spec of each module, under the names of their `sites`.
+    """
+
+    key: str
+    name: str
+    positions: int
+    joint_unet_norm: bool
+    settings: MotionSettings
+    sites: Mapping[str, Site]
+    modules: Mapping[str, ModuleSpec]
+
+    def acts_at(self, sigma: float, model_sampling) -> bool:
+        start = model_sampling.percent_to_sigma(self.settings.start_percent)
+        return model_sampling.percent_to_sigma(self.settings.end_percent) < sigma <= start
+
+    @property
+    def acts_always(self) -> bool:
+        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
+
+
+class MotionRun:
+    """One run of a guider: the patcher that it samples with, and whether any motion module has run."""
+
+    def __init__(self, patcher: ModelPatcher):
+        self.patcher = patcher
+        self.executed = False
+
+
+def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
+    """Return the motion models that are applied, in the order in which they run."""
+    return model_options.get("transformer_options", {}).get(APPLIED, ())
