@@ -17,7 +17,7 @@ sys.path += [str(ROOT / "scripts"), str(ROOT / "demo")]
 sys.modules["tests"] = ModuleType("tests")  # the host has a folder of this name, and is first on the path
 sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 pytest.register_assert_rewrite("tests.support")
-pytest_plugins = ["tests.support.server_fixtures", "tests.support.scheduling"]
+pytest_plugins = ["tests.support.server", "tests.support.scheduling"]
 
 settings.register_profile("loom", deadline=None, max_examples=40)
 settings.load_profile("loom")
@@ -35,9 +35,9 @@ def pytest_configure(config):
     tree = ROOT / ".comfyui" / config.getoption("--host-version")
     sys.path.insert(0, str(tree))
     _use_cpu()
-    from tests.support import host_snapshot
+    from tests.support.host import take_snapshot
 
-    config.stash[HOST_BEFORE] = host_snapshot.take()
+    config.stash[HOST_BEFORE] = take_snapshot()
     _load_pack()
 
 

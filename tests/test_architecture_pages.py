@@ -9,8 +9,8 @@ from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import SiteShape
 from host.checkout import ROOT
 
-from tests.support.architectures import KEYS
-from tests.support.markdown_pages import code_lines, english_links, headings, local_links
+from tests.support.motion_models import KEYS
+from tests.support.texts import code_lines, english_links, headings, local_links
 
 FOLDER = ROOT / "docs" / "architectures"
 SITE = SiteShape(channels=320, time_channels=1280, positions=32)

@@ -12,7 +12,7 @@ from guide import run
 from host.checkout import ROOT
 from new_module import LISTS, MADE, PUBLISHED, filled
 
-from tests.support.markdown_pages import english_links, headings, imported
+from tests.support.texts import english_links, headings, import_namespace
 
 RECIPES = [ROOT / "docs" / "debugging.md", ROOT / "docs" / "extending.md"]
 WORKED = ROOT / "docs" / "worked-contribution.md"
@@ -37,7 +37,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
 def test_recipes_run_and_print_what_is_quoted(page, capsys):
-    with imported(page.stem) as namespace:
+    with import_namespace(page.stem) as namespace:
         run(page, namespace)
     printed, quoted = capsys.readouterr().out.splitlines(), "".join(blocks(page, "text")).splitlines()
     assert [line for line in quoted if line not in printed] == []
@@ -75,7 +75,7 @@ def contribution(tmp_path_factory):
         file.write_text(filled(template, EXAMPLE), encoding="utf-8", newline="\n")
     changes = "".join(blocks(WORKED, "diff"))
     subprocess.run(["git", "apply", "-"], cwd=folder, input=changes.encode(), check=True)
-    with imported(f"{EXAMPLES}.{EXAMPLE}") as module:
+    with import_namespace(f"{EXAMPLES}.{EXAMPLE}") as module:
         module["__package__"], tests = EXAMPLES, {}
         for names, file in ((module, files["module.py.txt"]), (tests, files["test.py.txt"])):
             exec(compile(file.read_text(encoding="utf-8"), file, "exec"), names)  # noqa: S102 - our own files

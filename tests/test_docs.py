@@ -9,8 +9,8 @@ from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
 from animatediff_loom.nodes.inputs import MotionModelSocket, ReportSocket
 
-from tests.support.architectures import KEYS
-from tests.support.markdown_pages import code_lines, english_links, headings, local_links
+from tests.support.motion_models import KEYS
+from tests.support.texts import code_lines, english_links, headings, local_links
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in

@@ -6,7 +6,7 @@ from draw_diagrams import DATA, PICTURES, draw_all
 from guide import GUIDE, run, snippets
 from PIL import Image
 
-from tests.support.markdown_pages import english_links, headings, imported, local_links
+from tests.support.texts import english_links, headings, import_namespace, local_links
 
 CHINESE = GUIDE.with_suffix(".zh.md")
 PAGES = [GUIDE, CHINESE]
@@ -14,7 +14,7 @@ PAGES = [GUIDE, CHINESE]
 
 @pytest.fixture
 def namespace():
-    with imported("how_it_works") as names:
+    with import_namespace("how_it_works") as names:
         yield names
 
 

@@ -7,8 +7,8 @@ from host.frontend import api_prompt, ui_workflow
 from playwright.sync_api import Page
 
 from tests.support.canvas import add_node, connect, set_widgets
-from tests.support.example_workflows import FRAMES, SIZE
-from tests.support.server_fixtures import HostModels
+from tests.support.server import HostModels
+from tests.support.workflows import EXAMPLE_FRAMES, EXAMPLE_SIZE
 
 NODES = {
     "checkpoint": ("Load Checkpoint", "CheckpointLoaderSimple", 300, 200),
@@ -52,7 +52,7 @@ def test_first_graph(page: Page, sd15_models: HostModels, keep_picture: Callable
         connect(page, ids[origin], output, ids[target], name)
     set_widgets(page, ids["checkpoint"], {"ckpt_name": sd15_models.checkpoint})
     set_widgets(page, ids["load"], {"motion_model": sd15_models.motion_model})
-    set_widgets(page, ids["latent"], {"width": SIZE, "height": SIZE, "batch_size": FRAMES})
+    set_widgets(page, ids["latent"], {"width": EXAMPLE_SIZE, "height": EXAMPLE_SIZE, "batch_size": EXAMPLE_FRAMES})
     set_widgets(page, ids["sampler"], {"steps": 1})
     set_widgets(page, ids["create"], {"fps": RATE})
     keep_picture("built_by_hand")
@@ -63,8 +63,8 @@ def test_first_graph(page: Page, sd15_models: HostModels, keep_picture: Callable
     keep_picture("built_and_run")
 
     assert page.evaluate(IS_ON_NODE, [ids["save"], video])
-    assert video.evaluate("video => [video.videoWidth, video.videoHeight]") == [SIZE, SIZE]
-    assert round(video.evaluate("video => video.duration") * RATE) == FRAMES
+    assert video.evaluate("video => [video.videoWidth, video.videoHeight]") == [EXAMPLE_SIZE, EXAMPLE_SIZE]
+    assert round(video.evaluate("video => video.duration") * RATE) == EXAMPLE_FRAMES
     assert_text_shown(page, ids["info"])
 
 

@@ -10,13 +10,13 @@ from host.frontend import load_workflow, ui_workflow
 from host.server import Server
 from playwright.sync_api import Page, expect
 
-from tests.support.example_workflows import FOLDER, NAMES
+from tests.support.workflows import WORKFLOW_NAMES, WORKFLOWS
 
 PRESS_R = "() => app.refreshComboInNodes()"
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def wanted_models(workflow: dict[str, Any]) -> list[dict[str, str]]:
@@ -30,9 +30,9 @@ def wanted_videos(workflow: dict[str, Any]) -> list[str]:
 @pytest.fixture
 def listed_files(page: Page, host_server: Server) -> Iterator[None]:
     """Files that the host lists under the names of models and videos in the workflows; nothing is loaded from them."""
-    models = [model for name in NAMES for model in wanted_models(read(name))]
+    models = [model for name in WORKFLOW_NAMES for model in wanted_models(read(name))]
     files = {host_server.folder / "models" / model["directory"] / model["name"] for model in models}
-    files |= {host_server.folder / "input" / video for name in NAMES for video in wanted_videos(read(name))}
+    files |= {host_server.folder / "input" / video for name in WORKFLOW_NAMES for video in wanted_videos(read(name))}
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -43,7 +43,7 @@ def listed_files(page: Page, host_server: Server) -> Iterator[None]:
     page.evaluate(PRESS_R)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOW_NAMES)
 def test_workflow_opens_as_saved(name: str, listed_files: None, page: Page, keep_picture: Callable[[str], None]):
     saved = read(name)
     load_workflow(page, saved)
@@ -58,7 +58,7 @@ def test_workflow_opens_as_saved(name: str, listed_files: None, page: Page, keep
     expect(page.get_by_role("button", name="View details")).to_have_count(0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOW_NAMES)
 def test_missing_models_are_offered(name: str, page: Page, keep_picture: Callable[[str], None]):
     load_workflow(page, read(name))
     page.get_by_role("button", name="View details").click()
@@ -67,13 +67,13 @@ def test_missing_models_are_offered(name: str, page: Page, keep_picture: Callabl
     keep_picture(f"{name}_missing_models")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOW_NAMES)
 def test_api_twin_is_up_to_date(name: str, page: Page):
-    workflow = FOLDER / f"{name}.json"
+    workflow = WORKFLOWS / f"{name}.json"
     assert twin_of(workflow).read_text(encoding="utf-8") == export(page, workflow), "run export_api_workflows.py"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOW_NAMES)
 def test_nodes_do_not_overlap(name: str):
     boxes = [(node["pos"], node["size"]) for node in read(name)["nodes"]]
     for index, (corner, size) in enumerate(boxes):

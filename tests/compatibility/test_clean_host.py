@@ -10,12 +10,12 @@ import torch
 from comfy.model_management import InterruptProcessingException, unload_all_models
 from torch.overrides import _get_current_function_mode_stack
 
-from tests.support.citizen import animated, distance, ksampler, motion, with_lora
-from tests.support.host_models import tiny_model
-from tests.support.interruptions import failing, interrupted
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import distance, fail_during, interrupt_during, ksampler, load_lora
 
 KINDS = {"v3": {"positions": 32}, "v1, joint norms": {"positions": 24}, "AnimateLCM": {"positions": None, "mid": True}}
-ENDS = {"failed": (failing, ZeroDivisionError), "interrupted": (interrupted, InterruptProcessingException)}
+ENDS = {"failed": (fail_during, ZeroDivisionError), "interrupted": (interrupt_during, InterruptProcessingException)}
 
 
 def state_of(patcher) -> dict:
@@ -52,7 +52,7 @@ def loaded():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_whole_run_leaves_nothing_behind(loaded, kind):
     before, sampling = state_of(loaded), loaded.model.model_sampling
-    clip_model = animated(loaded, motion(**KINDS[kind]), "auto")
+    clip_model = apply_motion(loaded, load_motion(**KINDS[kind]), "auto")
     first = ksampler(clip_model)
     assert not _get_current_function_mode_stack()
     assert torch.equal(ksampler(clip_model), first)
@@ -66,7 +66,7 @@ def test_a_whole_run_leaves_nothing_behind(loaded, kind):
 def test_a_run_that_ends_half_way_leaves_nothing_behind(loaded, kind, end):
     make, error = ENDS[end]
     before, plain = state_of(loaded), ksampler(loaded)
-    clip_model = animated(with_lora(loaded), motion(**KINDS[kind]), "auto")
+    clip_model = apply_motion(load_lora(loaded), load_motion(**KINDS[kind]), "auto")
     with pytest.raises(error):
         ksampler(make(clip_model))
     assert not _get_current_function_mode_stack()
@@ -77,11 +77,11 @@ def test_a_run_that_ends_half_way_leaves_nothing_behind(loaded, kind, end):
 
 
 def test_a_motion_model_is_never_changed(loaded):
-    moves = motion(24)
+    moves = load_motion(24)
     before = state_of(moves.patcher)
-    ksampler(animated(loaded, moves, strength=0.5))
+    ksampler(apply_motion(loaded, moves, strength=0.5))
     with pytest.raises(ZeroDivisionError):
-        ksampler(failing(animated(loaded, moves)))
+        ksampler(fail_during(apply_motion(loaded, moves)))
     unload_all_models()
     assert differences(before, state_of(moves.patcher)) == []
 

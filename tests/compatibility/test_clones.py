@@ -9,11 +9,10 @@ from animatediff_loom.motion_modules.files.replacing import STACK, replace_modul
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 
-from tests.support.architectures import acting
-from tests.support.citizen import STEPS, animated, distance, ksampler, motion
-from tests.support.host_models import CPU, copied_weights, same_weights, tiny_model
+from tests.support.host import CPU, copy_weights, same_weights, tiny_model
 from tests.support.motion_files import motion_file
-from tests.support.windows import in_windows
+from tests.support.motion_models import apply_motion, apply_windows, load_motion, random_motion
+from tests.support.sampling import STEPS, distance, ksampler
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def file(tmp_path_factory) -> str:
 
 def test_stills_beside_clips(model):
     stills, options = ksampler(model), repr(model.model_options)
-    clip_model = animated(model, motion(24), "auto")
+    clip_model = apply_motion(model, load_motion(24), "auto")
     clip = ksampler(clip_model)
     assert distance(clip, stills) > 1e-3
     assert torch.equal(ksampler(model), stills)
@@ -35,7 +34,7 @@ def test_stills_beside_clips(model):
 
 
 def test_two_clones_with_motion_models_of_their_own(model):
-    one, other = animated(model, motion()), animated(model, motion(24, seed=7, name="other"), "auto")
+    one, other = apply_motion(model, load_motion()), apply_motion(model, load_motion(24, seed=7, name="other"), "auto")
     first, second = ksampler(one), ksampler(other)
     assert distance(first, second) > 1e-3
     assert torch.equal(ksampler(one), first)
@@ -43,28 +42,28 @@ def test_two_clones_with_motion_models_of_their_own(model):
 
 
 def test_two_strengths_of_one_motion_model(model):
-    moves = motion()
-    half, whole = animated(model, moves, strength=0.5), animated(model, moves)
+    moves = load_motion()
+    half, whole = apply_motion(model, moves, strength=0.5), apply_motion(model, moves)
     clips = [ksampler(half), ksampler(whole)]
     assert distance(*clips) > 1e-3
     assert torch.equal(ksampler(half), clips[0])
 
 
 def test_motion_models_run_in_the_order_in_which_they_were_applied(model, still_motion):
-    one, other = motion(), motion(seed=7, name="other")
-    both = ksampler(animated(animated(model, one), other))
-    assert distance(both, ksampler(animated(animated(model, other), one))) > 1e-3
-    assert distance(both, ksampler(animated(model, other))) > 1e-3
-    alone = ksampler(animated(model, one))
-    assert torch.equal(ksampler(animated(animated(model, still_motion), one)), alone)
-    assert torch.equal(ksampler(animated(animated(model, one), still_motion)), alone)
+    one, other = load_motion(), load_motion(seed=7, name="other")
+    both = ksampler(apply_motion(apply_motion(model, one), other))
+    assert distance(both, ksampler(apply_motion(apply_motion(model, other), one))) > 1e-3
+    assert distance(both, ksampler(apply_motion(model, other))) > 1e-3
+    alone = ksampler(apply_motion(model, one))
+    assert torch.equal(ksampler(apply_motion(apply_motion(model, still_motion), one)), alone)
+    assert torch.equal(ksampler(apply_motion(apply_motion(model, one), still_motion)), alone)
 
 
 def test_one_motion_model_twice(model):
-    moves = motion()
-    twice = ksampler(animated(animated(model, moves), moves))
-    assert distance(twice, ksampler(animated(model, moves))) > 1e-3
-    copy = ksampler(animated(animated(model, moves), motion(name="copy")))
+    moves = load_motion()
+    twice = ksampler(apply_motion(apply_motion(model, moves), moves))
+    assert distance(twice, ksampler(apply_motion(model, moves))) > 1e-3
+    copy = ksampler(apply_motion(apply_motion(model, moves), load_motion(name="copy")))
     assert torch.equal(twice, copy)
 
 
@@ -74,9 +73,13 @@ def test_a_clone_of_an_animated_model_is_animated(moving):
 
 MADE = {
     "loaded": load_motion_model,
-    "new": lambda file: acting(tiny_model(), "scale_shift"),
-    "replaced": lambda file: replace_modules(load_motion_model(file), acting(tiny_model(), "scale_shift"), "mid, up"),
-    "stacked": lambda file: replace_modules(load_motion_model(file), acting(tiny_model(), "scale_shift"), "up", STACK),
+    "new": lambda file: random_motion(tiny_model(), "scale_shift"),
+    "replaced": lambda file: replace_modules(
+        load_motion_model(file), random_motion(tiny_model(), "scale_shift"), "mid, up"
+    ),
+    "stacked": lambda file: replace_modules(
+        load_motion_model(file), random_motion(tiny_model(), "scale_shift"), "up", STACK
+    ),
 }
 
 
@@ -86,18 +89,18 @@ def test_each_further_device_has_a_copy_of_the_motion_model(file, how):
         pytest.skip("this host has no clones for several GPUs")
     start = tiny_model()
     start.cached_patcher_init = (_fresh_model, ())
-    clip_model = animated(start, MADE[how](file))
+    clip_model = apply_motion(start, MADE[how](file))
     copy = clip_model.deepclone_multigpu(new_load_device=CPU)
     (ours,), (theirs,) = (patcher.get_nested_additional_models() for patcher in (clip_model, copy))
     assert theirs.model is not ours.model
-    assert same_weights(theirs, copied_weights(ours))
+    assert same_weights(theirs, copy_weights(ours))
     assert torch.equal(ksampler(copy), ksampler(clip_model))
 
 
 @pytest.mark.parametrize("how", [how for how in MADE if how != "loaded"])
 def test_a_copy_is_without_what_was_patched_in_place(file, how):
     patcher = MADE[how](file).patcher
-    before = copied_weights(patcher)
+    before = copy_weights(patcher)
     branch = patcher.clone()
     branch.add_patches({name: (torch.ones_like(weight),) for name, weight in before.items() if weight.ndim == 2})
     branch.patch_model()
@@ -122,16 +125,16 @@ def test_conds_spread_over_clones(file):
 def test_windows_spread_over_clones(file, reference_until, windows_at_once):
     clip_model, spread, evaluations = _on_two_devices(file)
     more = {"windows_at_once": windows_at_once, "reference_until": reference_until}
-    clip = ksampler(in_windows(spread, **more), frames=10)
+    clip = ksampler(apply_windows(spread, **more), frames=10)
     assert all(evaluations)
-    assert distance(clip, ksampler(in_windows(clip_model, **more), frames=10)) < 1e-5
+    assert distance(clip, ksampler(apply_windows(clip_model, **more), frames=10)) < 1e-5
 
 
 def test_views_spread_over_clones(file):
     clip_model, spread, evaluations = _on_two_devices(file)
-    clip = ksampler(in_windows(spread, "view"), frames=10)
+    clip = ksampler(apply_windows(spread, "view"), frames=10)
     assert all(evaluations)
-    assert distance(clip, ksampler(in_windows(clip_model, "view"), frames=10)) < 1e-5
+    assert distance(clip, ksampler(apply_windows(clip_model, "view"), frames=10)) < 1e-5
 
 
 def _on_two_devices(file):
@@ -143,7 +146,7 @@ def _on_two_devices(file):
         pytest.skip("this host has no clones for several GPUs")
     start = tiny_model()
     start.cached_patcher_init = (_fresh_model, ())
-    clip_model = animated(start, load_motion_model(file))
+    clip_model = apply_motion(start, load_motion_model(file))
     spread = clip_model.clone()
     copy = clip_model.deepclone_multigpu(new_load_device=torch.device("cpu", 0))
     copy.is_multigpu_base_clone = True
@@ -161,12 +164,12 @@ def test_a_copy_without_dynamic_memory(file):
     """What torch.compile and hooks ask of a model that pages its weights in."""
     patcher = load_motion_patcher(file, "auto", disable_dynamic=True)
     assert type(patcher) is ModelPatcher
-    assert same_weights(patcher, copied_weights(load_motion_model(file).patcher))
+    assert same_weights(patcher, copy_weights(load_motion_model(file).patcher))
     if "force_deepcopy" in inspect.signature(ModelPatcher.clone).parameters:
-        assert same_weights(load_motion_model(file).patcher.clone(force_deepcopy=True), copied_weights(patcher))
+        assert same_weights(load_motion_model(file).patcher.clone(force_deepcopy=True), copy_weights(patcher))
     start = tiny_model()
     start.cached_patcher_init = (_fresh_model, ())
-    clip_model = animated(start, load_motion_model(file))
+    clip_model = apply_motion(start, load_motion_model(file))
     assert torch.equal(ksampler(clip_model.clone(disable_dynamic=True)), ksampler(clip_model))
 
 

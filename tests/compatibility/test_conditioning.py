@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 
 import nodes
-from tests.support.citizen import FRAMES, STEPS, animated, call, distance, host_node, ksampler
-from tests.support.clips import noise, prompt, watched
+from tests.support.motion_models import apply_motion
+from tests.support.sampling import FRAMES, STEPS, call, distance, host_node, ksampler, noise, prompt, record_unet
 
 LEFT = torch.cat((torch.ones(1, 64, 32), torch.zeros(1, 64, 32)), dim=-1)
 
@@ -45,7 +45,7 @@ def test_differential_diffusion(model, moving, still):
 def test_areas(model, moving, still):
     """Each area is a smaller picture, with all its frames."""
     left = call(nodes.ConditioningSetArea, conditioning=prompt(4), width=32, height=64, x=0, y=0, strength=1.0)
-    watched_model, seen = watched(moving)
+    watched_model, seen = record_unet(moving)
     both = {"positive": prompt(2) + left}
     clip = clips_of(model, watched_model, still, **both)
     assert {tuple(call["x"].shape[2:]) for call in seen.calls} == {(8, 8), (8, 4)}
@@ -80,7 +80,7 @@ def test_ranges_of_time(model, moving, still):
 @pytest.mark.parametrize(("tokens", "chunks"), [(14, [[1, 0]]), (8, [[0], [1]])])
 def test_prompts_of_different_lengths(model, moving, still, tokens, chunks):
     """The host repeats a prompt of 7 tokens to 14 and evaluates both at once; with 8 and 7 it evaluates them apart."""
-    long, seen = watched(moving)
+    long, seen = record_unet(moving)
     clips_of(model, long, still, positive=prompt(2, tokens=tokens), steps=1)
     assert sorted(call["chunks"] for call in seen.calls) == sorted(chunks)
 
@@ -94,7 +94,7 @@ def test_a_prompt_per_frame(model, moving, still):
 
 def test_cond_and_uncond_apart_make_what_they_make_together(model):
     """The host evaluates them apart when it believes that memory is short."""
-    together, seen = watched(animated(model))
+    together, seen = record_unet(apply_motion(model))
     clip = ksampler(together)
     assert [call["chunks"] for call in seen.calls] == [[1, 0]] * STEPS
     factor, model.model.memory_usage_factor = model.model.memory_usage_factor, 1e18

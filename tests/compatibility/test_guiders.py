@@ -8,19 +8,18 @@ import pytest
 import torch
 from comfy_api.latest import io
 
-from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
-from tests.support.clips import watched
-from tests.support.guiders import GUIDERS, guided
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import GUIDERS, call, distance, host_node, ksampler, record_unet, run_guider
 
 
 @pytest.mark.parametrize("name", GUIDERS)
 def test_every_guider_animates(model, moving, still, name):
-    plain, clip = guided(name, model), guided(name, moving)
+    plain, clip = run_guider(name, model), run_guider(name, moving)
     assert clip.isfinite().all()
     assert not torch.allclose(clip, plain, atol=1e-3)
-    assert torch.equal(guided(name, still), plain)
-    assert torch.equal(guided(name, moving), clip)
+    assert torch.equal(run_guider(name, still), plain)
+    assert torch.equal(run_guider(name, moving), clip)
 
 
 def test_no_guider_of_the_host_is_left_out():
@@ -32,22 +31,22 @@ def test_no_guider_of_the_host_is_left_out():
 
 
 def test_a_plain_cfg_guider_makes_what_ksampler_makes(moving):
-    assert torch.equal(guided("CFGGuider", moving), ksampler(moving))
+    assert torch.equal(run_guider("CFGGuider", moving), ksampler(moving))
 
 
 def test_the_second_model_of_a_dual_model_guider_moves_like_the_first(moving):
     """The host runs it with the options of the first model."""
-    other, seen = watched(moving)
-    clip = guided("DualModelGuider", other, model_negative=tiny_model())
+    other, seen = record_unet(moving)
+    clip = run_guider("DualModelGuider", other, model_negative=tiny_model())
     assert [call["chunks"] for call in seen.calls[:2]] == [[0], [0]]
-    assert distance(clip, guided("CFGGuider", moving)) < 1e-4
+    assert distance(clip, run_guider("CFGGuider", moving)) < 1e-4
 
 
 def test_two_animated_models_in_a_dual_model_guider(model, moving):
-    other = animated(model, motion(seed=5, name="other", mid=True))
-    clip = guided("DualModelGuider", moving, model_negative=other)
+    other = apply_motion(model, load_motion(seed=5, name="other", mid=True))
+    clip = run_guider("DualModelGuider", moving, model_negative=other)
     assert clip.isfinite().all()
-    assert not torch.allclose(clip, guided("DualModelGuider", model), atol=1e-3)
+    assert not torch.allclose(clip, run_guider("DualModelGuider", model), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["VideoLinearCFGGuidance", "VideoTriangleCFGGuidance"])

@@ -5,25 +5,24 @@ import pytest
 import torch
 from comfy.model_management import unload_all_models
 
-from tests.support.citizen import animated, distance, ksampler, motion, with_lora
-from tests.support.clips import prompt
-from tests.support.host_models import copied_weights, same_weights, tiny_model
-from tests.support.scheduled_hooks import hooked, lora_hooks, only_from
+from tests.support.host import copy_weights, same_weights, tiny_model
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import distance, ksampler, load_lora, make_lora_hooks, prompt, set_hooks, start_hooks_at
 
 
 def test_a_lora_works_the_same_on_both_sides_of_ours(model, still_motion):
-    moves = motion()
-    clip = ksampler(with_lora(animated(model, moves)))
-    assert torch.equal(ksampler(animated(with_lora(model), moves)), clip)
-    plain = ksampler(with_lora(model))
-    assert torch.equal(ksampler(with_lora(animated(model, still_motion))), plain)
+    moves = load_motion()
+    clip = ksampler(load_lora(apply_motion(model, moves)))
+    assert torch.equal(ksampler(apply_motion(load_lora(model), moves)), clip)
+    plain = ksampler(load_lora(model))
+    assert torch.equal(ksampler(load_lora(apply_motion(model, still_motion))), plain)
     assert distance(clip, plain) > 1e-3
-    assert distance(clip, ksampler(animated(model, moves))) > 1e-4
+    assert distance(clip, ksampler(apply_motion(model, moves))) > 1e-4
 
 
 def test_a_clone_with_a_lora_beside_one_without(model):
-    moves = motion()
-    without, clone = animated(model, moves), with_lora(animated(model, moves))
+    moves = load_motion()
+    without, clone = apply_motion(model, moves), load_lora(apply_motion(model, moves))
     first = ksampler(without)
     assert distance(ksampler(clone), first) > 1e-4
     assert torch.equal(ksampler(without), first)
@@ -36,10 +35,10 @@ def model_as_lora_hooks():
     return comfy.hooks.create_hook_model_as_lora(weights, None, strength_model=1.0, strength_clip=0.0)
 
 
-@pytest.mark.parametrize("make_hooks", [lora_hooks, model_as_lora_hooks])
+@pytest.mark.parametrize("make_hooks", [make_lora_hooks, model_as_lora_hooks])
 def test_hooks_for_the_whole_run_do_what_the_lora_does(model, moving, still, make_hooks):
-    before = copied_weights(model)
-    both = {"positive": hooked(make_hooks(), prompt(2)), "negative": hooked(make_hooks(), prompt(3))}
+    before = copy_weights(model)
+    both = {"positive": set_hooks(make_hooks(), prompt(2)), "negative": set_hooks(make_hooks(), prompt(3))}
     clip, plain = ksampler(moving, **both), ksampler(model, **both)
     assert torch.equal(ksampler(still, **both), plain)
     assert distance(clip, plain) > 1e-3
@@ -49,9 +48,9 @@ def test_hooks_for_the_whole_run_do_what_the_lora_does(model, moving, still, mak
 
 
 def test_a_lora_hook_equals_the_lora(model, moving):
-    hooks = lora_hooks()
-    clip = ksampler(moving, positive=hooked(hooks, prompt(2)), negative=hooked(hooks, prompt(3)))
-    assert distance(clip, ksampler(with_lora(moving))) < 1e-5
+    hooks = make_lora_hooks()
+    clip = ksampler(moving, positive=set_hooks(hooks, prompt(2)), negative=set_hooks(hooks, prompt(3)))
+    assert distance(clip, ksampler(load_lora(moving))) < 1e-5
 
 
 @pytest.mark.parametrize("mode", ["MaxSpeed", "MinVram"])
@@ -59,10 +58,10 @@ def test_scheduled_hooks_begin_when_they_should(model, moving, mode):
     """One prompt with hooks and one without: the host evaluates them apart, and changes weights in between."""
     model = moving.clone()
     model.set_hook_mode(getattr(comfy.hooks.EnumHookMode, mode))
-    hooks = only_from(0.5, lora_hooks())
-    scheduled = ksampler(model, positive=hooked(hooks, prompt(2)), steps=4)
-    whole = ksampler(model, positive=hooked(lora_hooks(), prompt(2)), steps=4)
-    never = ksampler(model, positive=hooked(only_from(1.0, lora_hooks()), prompt(2)), steps=4)
+    hooks = start_hooks_at(0.5, make_lora_hooks())
+    scheduled = ksampler(model, positive=set_hooks(hooks, prompt(2)), steps=4)
+    whole = ksampler(model, positive=set_hooks(make_lora_hooks(), prompt(2)), steps=4)
+    never = ksampler(model, positive=set_hooks(start_hooks_at(1.0, make_lora_hooks()), prompt(2)), steps=4)
     without = ksampler(model, steps=4)
     assert scheduled.isfinite().all()
     assert distance(scheduled, whole) > 1e-4

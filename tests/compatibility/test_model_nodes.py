@@ -5,7 +5,8 @@ import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepBlock, VideoResBlock
 
-from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import call, distance, host_node, ksampler
 
 NODES = {
     "FreeU": ("nodes_freelunch.FreeU", {"b1": 1.1, "b2": 1.2, "s1": 0.9, "s2": 0.2}),
@@ -41,13 +42,13 @@ STEPS = 2
 @pytest.fixture(scope="module")
 def moves():
     """Of the kind that does most in the UNet: one that joins its group norms over the frames."""
-    return motion(24)
+    return load_motion(24)
 
 
 @pytest.fixture(scope="module")
 def unchanged(model, moves) -> torch.Tensor:
     """The clip without any of the nodes."""
-    return _clip(animated(model, moves))
+    return _clip(apply_motion(model, moves))
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -58,11 +59,11 @@ def test_a_node_works_the_same_on_both_sides_of_ours(model, moves, still_motion,
     def changed(start):
         return call(node, model=start, **inputs)
 
-    clip = _clip(animated(changed(model), moves))
+    clip = _clip(apply_motion(changed(model), moves))
     assert clip.isfinite().all()
-    assert torch.equal(_clip(changed(animated(model, moves))), clip)
+    assert torch.equal(_clip(changed(apply_motion(model, moves))), clip)
     plain = _clip(changed(model))
-    assert torch.equal(_clip(animated(changed(model), still_motion)), plain)
+    assert torch.equal(_clip(apply_motion(changed(model), still_motion)), plain)
     assert distance(clip, plain) > 1e-3
     assert distance(clip, unchanged) > 1e-5
 
@@ -78,10 +79,10 @@ def test_hypertile(model, moves):
         torch.manual_seed(0)
         return _clip(start)
 
-    made = clip(animated(tiled(model), moves))
-    assert torch.equal(clip(tiled(animated(model, moves))), made)
+    made = clip(apply_motion(tiled(model), moves))
+    assert torch.equal(clip(tiled(apply_motion(model, moves))), made)
     assert distance(made, clip(tiled(model))) > 1e-3
-    assert distance(made, clip(animated(model, moves))) > 1e-5
+    assert distance(made, clip(apply_motion(model, moves))) > 1e-5
 
 
 @pytest.mark.parametrize("name", ["LazyCacheNode", "EasyCacheNode"])
@@ -96,18 +97,18 @@ def test_a_run_whose_later_steps_come_from_a_cache_is_not_still(model, moves, st
     def clip(start):
         return ksampler(start, steps=6, frames=3)
 
-    made = clip(cached(animated(model, moves)))
-    assert torch.equal(clip(animated(cached(model), moves)), made)
+    made = clip(cached(apply_motion(model, moves)))
+    assert torch.equal(clip(apply_motion(cached(model), moves)), made)
     hook.remove()
     assert 0 < len(evaluations) < 2 * 6
     plain = clip(cached(model))
-    assert torch.equal(clip(cached(animated(model, still_motion))), plain)
+    assert torch.equal(clip(cached(apply_motion(model, still_motion))), plain)
     assert distance(made, plain) > 1e-3
 
 
 def test_a_node_that_takes_every_layer_first_is_named(model, moves, unchanged):
     """Apply Motion Model puts itself before what is there; a patch that another node moves before it is refused."""
-    clone = animated(model, moves).clone()
+    clone = apply_motion(model, moves).clone()
     patches = clone.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
     patches.insert(0, (VideoResBlock, _as_the_host))
     assert torch.equal(_clip(clone), unchanged)
@@ -124,9 +125,9 @@ def test_a_layer_patch_that_was_there_is_handed_on_to(model, unchanged):
         return layer(x, emb) * 1.01
 
     patched.set_model_forward_timestep_embed_patch((ResBlock, louder))
-    clip = _clip(animated(patched))
+    clip = _clip(apply_motion(patched))
     assert len(layers) == STEPS * 22
-    late = animated(model).clone()
+    late = apply_motion(model).clone()
     late.set_model_forward_timestep_embed_patch((ResBlock, louder))
     assert torch.equal(_clip(late), clip)
     assert distance(clip, unchanged) > 1e-4

@@ -9,12 +9,22 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
 import nodes
-from tests.support.citizen import CFG, call, distance, host_node, ksampler
-from tests.support.clips import noise, prompt
-from tests.support.guiders import GUIDERS, guided
-from tests.support.host_models import tiny_model
-from tests.support.scheduled_hooks import hooked, lora_hooks
-from tests.support.windows import in_windows, windowed_by_host
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_windows
+from tests.support.sampling import (
+    CFG,
+    GUIDERS,
+    apply_host_windows,
+    call,
+    distance,
+    host_node,
+    ksampler,
+    make_lora_hooks,
+    noise,
+    prompt,
+    run_guider,
+    set_hooks,
+)
 
 SAMPLERS = ("heun", "dpmpp_sde", "lcm", "dpmpp_2m", "uni_pc", "euler_ancestral", "dpm_2", "res_multistep")
 CLIP = 7
@@ -25,7 +35,7 @@ LEFT = torch.cat((torch.ones(1, 64, 32), torch.zeros(1, 64, 32)), dim=-1)
 @pytest.fixture(scope="module")
 def three(model, moving, still):
     """The plain model, and in windows of 4 frames the animated one and the identity."""
-    return model, in_windows(moving), in_windows(still)
+    return model, apply_windows(moving), apply_windows(still)
 
 
 def check(three, make) -> None:
@@ -45,11 +55,11 @@ def test_samplers(three, sampler):
 
 @pytest.mark.parametrize("name", GUIDERS)
 def test_guiders(three, name):
-    check(three, lambda model: guided(name, model, CLIP))
+    check(three, lambda model: run_guider(name, model, CLIP))
 
 
 def test_hooks(three):
-    both = {"positive": hooked(lora_hooks(), prompt(2)), "negative": hooked(lora_hooks(), prompt(3))}
+    both = {"positive": set_hooks(make_lora_hooks(), prompt(2)), "negative": set_hooks(make_lora_hooks(), prompt(3))}
     check(three, lambda model: ksampler(model, CLIP, **both))
 
 
@@ -77,8 +87,8 @@ def test_the_latents_beside_those_of_an_inpainting_model():
     turned = {name: tensor.flip(0) for name, tensor in beside.items()}
     both, other = ({"positive": prompt(2, **each), "negative": prompt(3, **each)} for each in (beside, turned))
     plain = ksampler(model, CLIP, **both)
-    assert distance(ksampler(in_windows(model), CLIP, **both), plain) < CLOSE
-    assert distance(ksampler(in_windows(model), CLIP, **other), plain) > 1e-3
+    assert distance(ksampler(apply_windows(model), CLIP, **both), plain) < CLOSE
+    assert distance(ksampler(apply_windows(model), CLIP, **other), plain) > 1e-3
 
 
 def test_image_to_image(three):
@@ -112,7 +122,7 @@ def test_caching_nodes_keep_windows_apart(three, node):
 
 
 def test_the_hosts_node_before_ours_is_replaced(moving):
-    assert torch.equal(ksampler(in_windows(windowed_by_host(moving)), CLIP), ksampler(in_windows(moving), CLIP))
+    assert torch.equal(ksampler(apply_windows(apply_host_windows(moving)), CLIP), ksampler(apply_windows(moving), CLIP))
 
 
 def test_cfg_is_the_same_in_windows(three):

@@ -11,10 +11,10 @@ import torch
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from comfy.model_management import unload_all_models
 
-from tests.support.citizen import animated, distance, ksampler, motion, with_lora
-from tests.support.clips import noise, prompt
-from tests.support.host_models import CPU, tiny_model, unet_config
+from tests.support.host import CPU, tiny_model, unet_config
 from tests.support.motion_files import cast, motion_file
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import distance, ksampler, load_lora, noise, prompt
 
 FP8 = torch.float8_e4m3fn
 STORED = [torch.float16, torch.bfloat16, FP8, torch.float8_e5m2]
@@ -42,9 +42,9 @@ def rounded_model(dtype: torch.dtype):
 
 @pytest.mark.parametrize("dtype", STORED)
 def test_a_unet_stored_in_few_bits(dtype):
-    moves, start = motion(), stored_model(dtype, torch.float32)
-    clip = ksampler(animated(start, moves))
-    assert distance(clip, ksampler(animated(rounded_model(dtype), moves))) < 1e-5
+    moves, start = load_motion(), stored_model(dtype, torch.float32)
+    clip = ksampler(apply_motion(start, moves))
+    assert distance(clip, ksampler(apply_motion(rounded_model(dtype), moves))) < 1e-5
     assert distance(clip, ksampler(start)) > 1e-3
 
 
@@ -52,8 +52,8 @@ def test_a_unet_stored_in_few_bits(dtype):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_unet_computed_in_few_bits(model, dtype, file_dtype):
     moves = motion_model_from_tensors(cast(motion_file(), file_dtype), "motion.safetensors")
-    clip = ksampler(animated(stored_model(dtype, None), moves), steps=1)
-    assert distance(clip, ksampler(animated(model, moves), steps=1)) < 0.1
+    clip = ksampler(apply_motion(stored_model(dtype, None), moves), steps=1)
+    assert distance(clip, ksampler(apply_motion(model, moves), steps=1)) < 0.1
     assert distance(clip, ksampler(stored_model(dtype, None), steps=1)) > 0.1
 
 
@@ -63,26 +63,26 @@ def test_a_motion_file_in_few_bits(model, moving, dtype):
     few = motion_model_from_tensors(cast(tensors, dtype), "few.safetensors")
     tables = {name: tensor for name, tensor in tensors.items() if name.endswith(".pe")}
     rounded = motion_model_from_tensors(cast(cast(tensors, dtype), torch.float32) | tables, "rounded.safetensors")
-    clip = ksampler(animated(model, few))
-    assert distance(clip, ksampler(animated(model, rounded))) < 1e-5
+    clip = ksampler(apply_motion(model, few))
+    assert distance(clip, ksampler(apply_motion(model, rounded))) < 1e-5
     assert distance(clip, ksampler(moving)) > 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, FP8])
 def test_motion_modules_that_the_host_keeps_in_few_bits(model, dtype):
     """On a GPU the host chooses the dtype of the weights; on a CPU it takes float32 for all of them."""
-    few, rounded = motion(), motion()
+    few, rounded = load_motion(), load_motion()
     for made, back in ((few, dtype), (rounded, torch.float32)):
         for weight in made.patcher.model.parameters():
             weight.data = weight.to(dtype).to(back)
-    assert distance(ksampler(animated(model, few)), ksampler(animated(model, rounded))) < 1e-5
+    assert distance(ksampler(apply_motion(model, few)), ksampler(apply_motion(model, rounded))) < 1e-5
 
 
 def test_fp8_on_both_sides():
-    few, start = motion(), stored_model(FP8, torch.bfloat16)
+    few, start = load_motion(), stored_model(FP8, torch.bfloat16)
     for weight in few.patcher.model.parameters():
         weight.data = weight.to(FP8)
-    clip = ksampler(animated(start, few))
+    clip = ksampler(apply_motion(start, few))
     assert clip.isfinite().all()
     assert distance(clip, ksampler(start)) > 1e-2
 
@@ -90,7 +90,7 @@ def test_fp8_on_both_sides():
 @pytest.mark.parametrize("memory", [1, 100_000])
 def test_weights_cast_on_use(memory):
     """What --lowvram and --novram do on a GPU (they exclude --cpu): weights stay outside until a layer is used."""
-    model = animated(with_lora(tiny_model()))
+    model = apply_motion(load_lora(tiny_model()))
     expected = evaluation(model)
     unload_all_models()
     patchers = [model, *model.get_nested_additional_models()]

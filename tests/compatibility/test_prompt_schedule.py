@@ -12,10 +12,10 @@ from animatediff_loom.sampling.prompts.schedule import PromptScheduleError
 from comfy.context_windows import ContextFuseMethods, ContextSchedules
 
 import nodes
-from tests.support.citizen import FRAMES, animated, call, distance, host_node, ksampler, motion
-from tests.support.clips import watched
+from tests.support.host import WIDTH_G, encode_text, record_encodings, tiny_clip, tiny_model_for_text
 from tests.support.motion_files import TINY_WIDTHS
-from tests.support.text_encoders import WIDTH_G, counted, encode, tiny_clip, tiny_model_for_text
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import FRAMES, call, distance, host_node, ksampler, record_unet
 
 EXACT, DIFFERENT = 1e-4, 1e-3
 TRAVEL = "0-1: a red circle\n...\n3: a blue square"
@@ -42,13 +42,13 @@ def model(base):
 
 @pytest.fixture(scope="module")
 def moving(model, base):
-    return animated(model, motion(**MOTIONS[base]))
+    return apply_motion(model, load_motion(**MOTIONS[base]))
 
 
 @pytest.fixture(scope="module")
 def sampled(clip):
     """The KSampler with a negative prompt of `clip`."""
-    negative = encode(clip, "blurry")
+    negative = encode_text(clip, "blurry")
     return lambda model, positive, **inputs: ksampler(model, positive=positive, negative=negative, **inputs)
 
 
@@ -81,14 +81,14 @@ def test_every_frame_is_sampled_with_its_own_prompt(model, clip, sampled, interp
 def test_a_frame_of_one_prompt_is_that_of_the_hosts_node(model, clip, sampled):
     together = sampled(model, travel(clip))
     for frame, text in ((0, "a red circle"), (1, "a red circle"), (3, "a blue square")):
-        assert distance(together[frame], sampled(model, encode(clip, text))[frame]) < EXACT
+        assert distance(together[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
 
 
 @pytest.mark.parametrize("easing", ["linear", "hold"])
 def test_one_prompt_is_the_hosts_prompt(model, moving, clip, sampled, easing):
     same = travel(clip, "0: a red circle", easing=easing)
     for each in (model, moving):
-        assert torch.equal(sampled(each, same), sampled(each, encode(clip, "a red circle")))
+        assert torch.equal(sampled(each, same), sampled(each, encode_text(clip, "a red circle")))
 
 
 def test_the_pooled_output_of_sdxl_follows_the_frames():
@@ -100,7 +100,7 @@ def test_the_pooled_output_of_sdxl_follows_the_frames():
 
 def test_the_unet_of_a_moving_clip_gets_the_prompt_of_every_frame(moving, clip, sampled, base):
     ((text, extra),) = travel(clip)
-    model, seen = watched(moving)
+    model, seen = record_unet(moving)
     sampled(model, [[text, extra]])
     for call_ in seen.calls:
         positive = slice(call_["chunks"].index(0) * FRAMES, (call_["chunks"].index(0) + 1) * FRAMES)
@@ -117,7 +117,7 @@ def test_a_travel_moves(model, moving, clip, sampled):
 
 def test_frames_of_one_prompt_feel_those_of_another_through_the_motion_model(moving, clip, sampled):
     together = sampled(moving, travel(clip))
-    assert distance(together[0], sampled(moving, encode(clip, "a red circle"))[0]) > DIFFERENT
+    assert distance(together[0], sampled(moving, encode_text(clip, "a red circle"))[0]) > DIFFERENT
 
 
 def test_windows_of_the_host_have_the_prompts_of_their_frames(model, clip, sampled):
@@ -138,20 +138,20 @@ def test_prompts_of_different_length_are_sampled_as_the_host_pads_them(model, cl
     long = "a very long road through the hills and the woods, " * 8
     together = sampled(model, travel(clip, f"0: short\n3: {long}", easing="hold"))
     for frame, text in ((0, "short"), (2, "short"), (3, long)):
-        assert distance(together[frame], sampled(model, encode(clip, text))[frame]) < EXACT
+        assert distance(together[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
 
 
 def test_prefix_suffix_and_table(clip):
     result = PromptSchedule.execute(clip, "0: a cat\n2: a dog", 3, "linear", prefix="photo,", suffix="sharp")
     ((text, _),), table = result.result
-    assert torch.equal(text[0], encode(clip, "photo, a cat, sharp")[0][0][0])
-    assert torch.equal(text[2], encode(clip, "photo, a dog, sharp")[0][0][0])
+    assert torch.equal(text[0], encode_text(clip, "photo, a cat, sharp")[0][0][0])
+    assert torch.equal(text[2], encode_text(clip, "photo, a dog, sharp")[0][0][0])
     assert table.splitlines() == ["prefix: photo", "suffix: sharp", "0: a cat", "1: 50% a cat | 50% a dog", "2: a dog"]
 
 
 def test_nothing_is_encoded_when_the_text_has_a_mistake(base):
     clip = tiny_clip(base)
-    asked = counted(clip)
+    asked = record_encodings(clip)
     with pytest.raises(PromptScheduleError, match="line 2, column 1"):
         travel(clip, "0: a cat\nthen a dog")
     assert asked == []

@@ -8,8 +8,8 @@ from comfy.samplers import KSampler
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from torch.testing import assert_close
 
-from tests.support.citizen import FRAMES, SEED, animated, ksampler, ksampler_advanced, motion
-from tests.support.clips import sample
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import FRAMES, SEED, ksampler, ksampler_advanced, sample
 
 SCHEDULERS = ["normal", "karras", "sgm_uniform", "simple", "ddim_uniform", "beta"]
 
@@ -39,8 +39,8 @@ def test_schedulers(model, moving, still, scheduler):
 @pytest.mark.parametrize("schedule", BETA_SCHEDULES)
 @pytest.mark.parametrize("sampler", ["heun", "lcm"])
 def test_beta_schedules_with_multi_evaluation_and_consistency_samplers(model, still_motion, schedule, sampler):
-    clip = ksampler(animated(model, motion(), schedule), sampler_name=sampler)
-    without_motion = ksampler(animated(model, still_motion, schedule), sampler_name=sampler)
+    clip = ksampler(apply_motion(model, load_motion(), schedule), sampler_name=sampler)
+    without_motion = ksampler(apply_motion(model, still_motion, schedule), sampler_name=sampler)
     assert clip.isfinite().all()
     assert not torch.allclose(clip, without_motion, atol=1e-3)
 
@@ -48,7 +48,7 @@ def test_beta_schedules_with_multi_evaluation_and_consistency_samplers(model, st
 def test_the_lcm_sampler_steps_through_the_timesteps_of_animatelcm(model):
     clip, sampling = (
         _lcm_clip(model),
-        animated(model, motion(None, mid=True), "auto").get_model_object("model_sampling"),
+        apply_motion(model, load_motion(None, mid=True), "auto").get_model_object("model_sampling"),
     )
     assert len(sampling.sigmas) == 100
     assert sampling.timestep(sampling.sigmas).tolist() == list(range(9, 1000, 10))
@@ -58,12 +58,14 @@ def test_the_lcm_sampler_steps_through_the_timesteps_of_animatelcm(model):
 def test_lcm_set_by_the_hosts_node_keeps_its_timesteps_under_another_beta_schedule(model):
     (lcm,) = ModelSamplingDiscrete().patch(model, "lcm", False)
     before = lcm.get_model_object("model_sampling")
-    after = animated(lcm, motion(), "auto").get_model_object("model_sampling")
+    after = apply_motion(lcm, load_motion(), "auto").get_model_object("model_sampling")
     assert type(after) is type(before)
     assert_close(after.timestep(after.sigmas), before.timestep(before.sigmas))
     assert not torch.allclose(after.sigmas, before.sigmas)
     assert (
-        ksampler(animated(lcm, motion(), "auto"), sampler_name="lcm", scheduler="sgm_uniform", cfg=1.5).isfinite().all()
+        ksampler(apply_motion(lcm, load_motion(), "auto"), sampler_name="lcm", scheduler="sgm_uniform", cfg=1.5)
+        .isfinite()
+        .all()
     )
 
 
@@ -82,8 +84,8 @@ def test_the_ksampler_node_makes_what_the_function_under_it_makes(moving):
 
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_motion_in_a_part_of_the_schedule(model, moving, sampler):
-    early = animated(model, end_percent=0.5)
-    late = animated(model, start_percent=0.5)
+    early = apply_motion(model, end_percent=0.5)
+    late = apply_motion(model, start_percent=0.5)
     clips = [ksampler(m, sampler_name=sampler, steps=4) for m in (model, moving, early, late)]
     for i, clip in enumerate(clips):
         assert clip.isfinite().all()
@@ -91,5 +93,5 @@ def test_motion_in_a_part_of_the_schedule(model, moving, sampler):
 
 
 def _lcm_clip(model) -> torch.Tensor:
-    animate_lcm = animated(model, motion(None, mid=True), "auto")
+    animate_lcm = apply_motion(model, load_motion(None, mid=True), "auto")
     return ksampler(animate_lcm, sampler_name="lcm", scheduler="sgm_uniform", cfg=1.5, steps=4)

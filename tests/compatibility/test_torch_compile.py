@@ -12,9 +12,10 @@ import comfy.supported_models
 import pytest
 import torch
 
-from tests.support.citizen import animated, call, distance, host_node, ksampler, motion
-from tests.support.host_models import CPU, unet_config
+from tests.support.host import CPU, unet_config
 from tests.support.motion_files import random_weight
+from tests.support.motion_models import apply_motion, load_motion
+from tests.support.sampling import call, distance, host_node, ksampler
 
 BACKEND = "eager"  # the part of the compiler that records graphs and guards; its kernels take minutes
 WHOLE, LAYERS = "one graph for the UNet, as on a GPU", "a graph for each layer, as on a CPU"
@@ -49,10 +50,10 @@ def compiled(model, backend: str = BACKEND):
 
 def test_stills_and_clips_of_one_compiled_model(small):
     """The same shapes with and without motion, and with other settings, one after another."""
-    moves, ready = motion(), compiled(small)
+    moves, ready = load_motion(), compiled(small)
     variants = [{}, {"strength": 0.5, "end_percent": 0.5}]
-    expected = [ksampler(small), *(ksampler(animated(small, moves, **settings)) for settings in variants)]
-    made = [ksampler(ready), *(ksampler(animated(ready, moves, **settings)) for settings in variants)]
+    expected = [ksampler(small), *(ksampler(apply_motion(small, moves, **settings)) for settings in variants)]
+    made = [ksampler(ready), *(ksampler(apply_motion(ready, moves, **settings)) for settings in variants)]
     for ours, eager in zip(made, expected, strict=True):
         assert distance(ours, eager) < 1e-4
     for i, ours in enumerate(made):
@@ -62,20 +63,20 @@ def test_stills_and_clips_of_one_compiled_model(small):
 
 def test_frames_and_conds_of_the_same_batch(small):
     """Two conds of 4 frames and one cond of 8 frames have the same shapes; the node stands after ours here."""
-    clip_model = animated(small)
+    clip_model = apply_motion(small)
     ready = compiled(clip_model)
     for inputs in ({"frames": 4}, {"frames": 8, "cfg": 1.0}):
         assert distance(ksampler(ready, **inputs), ksampler(clip_model, **inputs)) < 1e-4
 
 
 def test_another_motion_model(small):
-    clip_model = animated(small, motion(seed=7, name="other"))
+    clip_model = apply_motion(small, load_motion(seed=7, name="other"))
     assert distance(ksampler(compiled(clip_model)), ksampler(clip_model)) < 1e-4
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_norms_over_frames(small, backend):
-    clip_model = animated(small, motion(24))
+    clip_model = apply_motion(small, load_motion(24))
     clip = ksampler(clip_model, steps=1)
     assert distance(ksampler(compiled(clip_model, backend), steps=1), clip) < 1e-4
-    assert distance(clip, ksampler(animated(small), steps=1)) > 1e-3
+    assert distance(clip, ksampler(apply_motion(small), steps=1)) > 1e-3

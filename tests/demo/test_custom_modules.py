@@ -13,8 +13,7 @@ from animatediff_loom.motion_modules.motion_model import MotionModel
 from host.loom_mini import MOTION_MODEL
 from loom_mini.loader_node import LoomMiniLoader
 
-from tests.support.architectures import acting, made
-from tests.support.mini_clips import mini_latents
+from tests.support.motion_models import mini_latents, random_motion, untrained_motion
 
 FRAMES, LEVEL = 8, "up_blocks.2."
 OTHERS = [key for key in ARCHITECTURES if key != "temporal_transformer"]
@@ -60,7 +59,7 @@ def evaluate(mini, motion_model: MotionModel) -> Seen:
 @others
 @pytest.mark.parametrize("mode", MODES)
 def test_all_before_a_custom_module_is_as_it_was(key, mode, mini, trained):
-    mixed = replace_modules(trained, acting(mini[0], key), LEVEL + "*", mode)
+    mixed = replace_modules(trained, random_motion(mini[0], key), LEVEL + "*", mode)
     before, after = evaluate(mini, trained), evaluate(mini, mixed)
     order = list(before.outputs)
     first = next(number for number, name in enumerate(order) if name.startswith(LEVEL))
@@ -72,13 +71,16 @@ def test_all_before_a_custom_module_is_as_it_was(key, mode, mini, trained):
 
 @others
 def test_a_fresh_module_behind_a_trained_one_changes_nothing(key, mini, trained):
-    before, after = evaluate(mini, trained), evaluate(mini, replace_modules(trained, made(mini[0], key), "*", STACK))
+    before, after = (
+        evaluate(mini, trained),
+        evaluate(mini, replace_modules(trained, untrained_motion(mini[0], key), "*", STACK)),
+    )
     assert torch.equal(before.latents, after.latents)
 
 
 @others
 def test_fresh_modules_in_place_of_trained_ones_switch_off_their_level_alone(key, mini, trained):
-    without = replace_modules(trained, made(mini[0], key), LEVEL + "*", REPLACE)
+    without = replace_modules(trained, untrained_motion(mini[0], key), LEVEL + "*", REPLACE)
     seen = evaluate(mini, without)
     chosen = {name for name in seen.inputs if name.startswith(LEVEL)}
     unchanged = {name for name in seen.inputs if torch.equal(seen.inputs[name], seen.outputs[name])}
@@ -88,7 +90,7 @@ def test_fresh_modules_in_place_of_trained_ones_switch_off_their_level_alone(key
 @others
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mixture_makes_the_same_clip_from_its_file(key, mode, mini, trained, tmp_path: Path):
-    mixed = replace_modules(trained, acting(mini[0], key), "mid, up.0", mode)
+    mixed = replace_modules(trained, random_motion(mini[0], key), "mid, up.0", mode)
     save_motion_model(mixed, tmp_path / "mixed.safetensors")
     again = load_motion_model(str(tmp_path / "mixed.safetensors"))
     assert torch.equal(evaluate(mini, mixed).latents, evaluate(mini, again).latents)

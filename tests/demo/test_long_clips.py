@@ -9,8 +9,7 @@ from loom_mini.captions import plain_caption
 from loom_mini.measures import ClipReading, read_clip
 from loom_mini.world import DIRECTIONS, Combination
 
-from tests.support.filming import STEPS, pictures
-from tests.support.long_clips import WINDOWS, long_prompt, windowed
+from tests.support.workflows import MINI_STEPS, WINDOWS, add_windows, long_prompt, run_pictures
 
 ASKED: dict[Combination, tuple[str, int]] = {
     ("circle", "red", "right"): ("black", 64),
@@ -25,8 +24,8 @@ LEAST_COLOUR, LEAST_TOLD, MOST_SEAM, CERTAIN_STEP = 0.98, 0.6, 1.05, 0.3
 
 
 def filmed(server: Server, asked: Combination, ground: str, frames: int, **settings) -> torch.Tensor:
-    prompt = long_prompt(plain_caption(*asked) + f" on a {ground} background", steps=STEPS, frames=frames)
-    return pictures(server, windowed(prompt, **settings))
+    prompt = long_prompt(plain_caption(*asked) + f" on a {ground} background", steps=MINI_STEPS, frames=frames)
+    return run_pictures(server, add_windows(prompt, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,8 @@ def gap(clip: torch.Tensor) -> float:
 def test_a_reference_keeps_the_ground_of_a_long_clip(host_server: Server):
     """A prompt that names no ground: without a reference every window has its own."""
     alone, referring = (
-        pictures(host_server, windowed(long_prompt(steps=STEPS, frames=64), reference_until=until)) for until in (0, 1)
+        run_pictures(host_server, add_windows(long_prompt(steps=MINI_STEPS, frames=64), reference_until=until))
+        for until in (0, 1)
     )
     assert colour_drift(referring) < 0.5 * colour_drift(alone)
     reading = read_clip(referring)

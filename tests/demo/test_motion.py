@@ -13,7 +13,7 @@ from loom_mini.measures import ClipReading
 from loom_mini.scores import clip_scores, share
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
-from tests.support.filming import film, film_all, mini_prompt, read
+from tests.support.workflows import film, film_all, mini_prompt, read_pictures
 
 SEEDS = (1, 2)
 ASKED = combinations(held_out=True)
@@ -86,5 +86,5 @@ def test_a_seed_makes_one_clip(host_server: Server):
     host_server.post("/free", {"unload_models": True, "free_memory": True})
     other, again = files(seed=4), files(seed=3)
     assert not set(first) & set(again), "the second clip was not made anew"
-    assert torch.equal(read(again), read(first))
-    assert (read(other) - read(first)).abs().mean() > 0.005
+    assert torch.equal(read_pictures(again), read_pictures(first))
+    assert (read_pictures(other) - read_pictures(first)).abs().mean() > 0.005

@@ -23,7 +23,7 @@ from loom_mini.scores import clip_scores
 from loom_mini.trainer import Plan, Trainer, averages_of, initialise
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
-from tests.support.mini_clips import mini_latents
+from tests.support.motion_models import mini_latents
 
 FRAMES, WIDTH = 4, 64
 OTHERS = tuple(key for key in ARCHITECTURES if key != PLAN.architecture)

@@ -19,7 +19,7 @@ from loom_mini.train import main
 from loom_mini.trainer import PRECISIONS, Plan, Trainer, averages_of
 from torch import nn
 
-from tests.support.refusals import check_sentence
+from tests.support.texts import check_sentence
 
 SCRIPT = ROOT / "demo" / "loom_mini" / "train.py"
 STAGES = {

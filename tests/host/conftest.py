@@ -8,7 +8,7 @@ from host.server import Server
 from safetensors.torch import save_file
 from synthetic_motion import LAYOUTS, motion_model_state_dict
 
-from tests.support.server_fixtures import HostModels
+from tests.support.server import HostModels
 
 NARROW = (320, 320, 320, 320)
 
@@ -25,7 +25,7 @@ def lightning_models(sd15_models: HostModels, host_server: Server) -> HostModels
 @pytest.fixture(scope="session")
 def control_net(host_server: Server) -> str:
     """The name in `host_server` of a ControlNet that fits the SD1.5 checkpoint."""
-    from tests.support.guiding_files import save_control_net
+    from tests.support.workflows import save_control_net
 
     file = host_server.folder / "models" / "controlnet" / "synthetic_control.safetensors"
     file.parent.mkdir(exist_ok=True)
@@ -36,7 +36,7 @@ def control_net(host_server: Server) -> str:
 @pytest.fixture(scope="session")
 def input_video(host_server: Server) -> str:
     """The name of a video of 24 frames, 12 a second, in the input folder of `host_server`."""
-    from tests.support.guiding_files import write_video
+    from tests.support.workflows import write_video
 
     file = host_server.folder / "input" / "moving_square.mp4"
     write_video(file, frames=24, rate=12)

@@ -6,7 +6,7 @@ import torch
 from host.server import Prompt, Server
 from safetensors import safe_open
 
-from tests.support.filming import mini_prompt, pictures, read
+from tests.support.workflows import mini_prompt, read_pictures, run_pictures
 
 PROMPT = "a red circle moving right"
 STEPS = 2
@@ -57,6 +57,6 @@ def test_new_replace_save_and_load_make_the_same_clip(host_server: Server):
     )
 
     shutil.move(file, host_server.folder / "models" / "animatediff_models" / file.name)
-    again = pictures(host_server, clip(motion_model=file.name))
-    assert torch.equal(again, read(host_server.files(entry)))
-    assert not torch.equal(again, pictures(host_server, clip()))
+    again = run_pictures(host_server, clip(motion_model=file.name))
+    assert torch.equal(again, read_pictures(host_server.files(entry)))
+    assert not torch.equal(again, run_pictures(host_server, clip()))

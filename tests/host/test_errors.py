@@ -12,9 +12,9 @@ from host.server import Prompt, PromptError, Server
 from safetensors.torch import save_file
 from synthetic_motion import LAYOUTS, SDXL_WIDTHS, motion_model_state_dict
 
-from tests.support.example_workflows import decode, only, small_prompt
-from tests.support.refusals import refuse
-from tests.support.server_fixtures import HostModels
+from tests.support.server import HostModels
+from tests.support.texts import must_fail
+from tests.support.workflows import decode_video, node_inputs, small_prompt
 
 NARROW = (320, 320, 320, 320)
 SEEDS = count(1)
@@ -36,8 +36,8 @@ def file_in(host_server: Server) -> Iterator[Callable[[str], Path]]:
 
 def clip(models: HostModels, frames: int = 2) -> Prompt:
     prompt = small_prompt("text_to_video", models.checkpoint, models.motion_model, steps=1)
-    only(prompt, "EmptyLatentImage")["batch_size"] = frames
-    only(prompt, "KSampler")["seed"] = next(SEEDS)
+    node_inputs(prompt, "EmptyLatentImage")["batch_size"] = frames
+    node_inputs(prompt, "KSampler")["seed"] = next(SEEDS)
     return prompt
 
 
@@ -53,16 +53,16 @@ def describe_good(server: Server, models: HostModels) -> None:
 
 def succeed(server: Server, models: HostModels) -> None:
     (video,) = server.files(server.run(clip(models)))
-    assert len(decode(video)) == 2
+    assert len(decode_video(video)) == 2
 
 
 def test_one_frame(host_server: Server, sd15_models: HostModels):
-    refuse(host_server, clip(sd15_models, 1), "KSampler", "1 frame", sd15_models.motion_model, "batch_size")
+    must_fail(host_server, clip(sd15_models, 1), "KSampler", "1 frame", sd15_models.motion_model, "batch_size")
     succeed(host_server, sd15_models)
 
 
 def test_more_frames_than_positions(host_server: Server, sd15_models: HostModels):
-    refuse(host_server, clip(sd15_models, 33), "KSampler", "33 frames", "32", "Context Windows")
+    must_fail(host_server, clip(sd15_models, 33), "KSampler", "33 frames", "32", "Context Windows")
     succeed(host_server, sd15_models)
 
 
@@ -70,7 +70,7 @@ def test_sdxl_motion_model_on_sd15(host_server: Server, sd15_models: HostModels,
     weights = motion_model_state_dict((320,) * len(SDXL_WIDTHS), dtype=torch.float16, **LAYOUTS["sdxl"])
     save_file(weights, file_in("synthetic_sdxl.safetensors"))
     wrong = replace(sd15_models, motion_model="synthetic_sdxl.safetensors")
-    refuse(host_server, clip(wrong), "LoomApplyMotionModel", "synthetic_sdxl.safetensors", "SDXL", "SD1.5")
+    must_fail(host_server, clip(wrong), "LoomApplyMotionModel", "synthetic_sdxl.safetensors", "SDXL", "SD1.5")
     succeed(host_server, sd15_models)
 
 
@@ -78,7 +78,7 @@ def test_sd15_motion_model_on_sdxl(host_server: Server, sd15_models: HostModels,
     wrong = small_prompt("text_to_video", sdxl_models.checkpoint, sd15_models.motion_model)
     kept = {key: node for key, node in wrong.items() if key in ("2", "3", "4")}
     only_patching = kept | {"5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}}
-    refuse(host_server, only_patching, "LoomApplyMotionModel", sd15_models.motion_model, "SD1.5", "SDXL")
+    must_fail(host_server, only_patching, "LoomApplyMotionModel", sd15_models.motion_model, "SD1.5", "SDXL")
     succeed(host_server, sd15_models)
 
 
@@ -88,7 +88,7 @@ def test_weights_that_are_not_numbers(host_server: Server, sd15_models: HostMode
     weights[broken][3, 5] = float("nan")
     save_file(weights, file_in("with_nan.safetensors"))
     wrong = replace(sd15_models, motion_model="with_nan.safetensors")
-    refuse(host_server, clip(wrong), "LoomApplyMotionModel", "with_nan.safetensors", "NaN", broken)
+    must_fail(host_server, clip(wrong), "LoomApplyMotionModel", "with_nan.safetensors", "NaN", broken)
     weights[broken][3, 5] = 0.0
     save_file(weights, file_in("with_nan.safetensors"))
     succeed(host_server, wrong)
@@ -96,7 +96,7 @@ def test_weights_that_are_not_numbers(host_server: Server, sd15_models: HostMode
 
 def test_file_without_motion_modules(host_server: Server, sd15_models: HostModels, file_in: Callable[[str], Path]):
     save_file({"first_stage_model.weight": torch.zeros(2)}, file_in("a_vae.safetensors"))
-    refuse(host_server, info("a_vae.safetensors"), "LoomLoadMotionModel", "a_vae.safetensors", "no motion modules")
+    must_fail(host_server, info("a_vae.safetensors"), "LoomLoadMotionModel", "a_vae.safetensors", "no motion modules")
     describe_good(host_server, sd15_models)
 
 
@@ -105,7 +105,7 @@ def test_file_that_is_cut_short(host_server: Server, sd15_models: HostModels, fi
     file = file_in("half.safetensors")
     save_file(whole, file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    refuse(host_server, info("half.safetensors"), "LoomLoadMotionModel", "half.safetensors", "cut short")
+    must_fail(host_server, info("half.safetensors"), "LoomLoadMotionModel", "half.safetensors", "cut short")
     describe_good(host_server, sd15_models)
 
 
@@ -116,14 +116,14 @@ class Malice:
 
 def test_pickle_with_code(host_server: Server, sd15_models: HostModels, file_in: Callable[[str], Path]):
     file_in("malice.ckpt").write_bytes(pickle.dumps({"state_dict": Malice()}, protocol=2))
-    refuse(host_server, info("malice.ckpt"), "LoomLoadMotionModel", "malice.ckpt", "never run", ".safetensors")
+    must_fail(host_server, info("malice.ckpt"), "LoomLoadMotionModel", "malice.ckpt", "never run", ".safetensors")
     assert not (host_server.tree / "code_ran").exists()
     describe_good(host_server, sd15_models)
 
 
 def test_camera_model_is_named(host_server: Server, sd15_models: HostModels, file_in: Callable[[str], Path]):
     save_file({"pose_encoder.encoder_conv_in.weight": torch.zeros(2)}, file_in("camera.safetensors"))
-    refuse(host_server, info("camera.safetensors"), "LoomLoadMotionModel", "CameraCtrl", "camera path")
+    must_fail(host_server, info("camera.safetensors"), "LoomLoadMotionModel", "CameraCtrl", "camera path")
     describe_good(host_server, sd15_models)
 
 

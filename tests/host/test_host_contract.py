@@ -43,7 +43,7 @@ def live_objects() -> dict[str, Any]:
     from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
     from comfy.samplers import CFGGuider
 
-    from tests.support.host_models import tiny_model
+    from tests.support.host import tiny_model
 
     model = tiny_model()
     unet = model.model.diffusion_model

@@ -4,15 +4,15 @@ import pytest
 from host.prompts import set_positive_prompt
 from host.server import Progress, Prompt, PromptInterrupted, Server
 
-from tests.support.example_workflows import decode, only, small_prompt
-from tests.support.server_fixtures import HostModels
+from tests.support.server import HostModels
+from tests.support.workflows import decode_video, node_inputs, small_prompt
 
 FRAMES, MANY_STEPS = 4, 200
 
 
 def test_interrupt_while_sampling(host_server: Server, sd15_models: HostModels):
     prompt = small_prompt("text_to_video", sd15_models.checkpoint, sd15_models.motion_model, steps=1)
-    only(prompt, "EmptyLatentImage")["batch_size"] = FRAMES
+    node_inputs(prompt, "EmptyLatentImage")["batch_size"] = FRAMES
     before = sampled_frames(host_server, prompt)
     steps: list[int] = []
 
@@ -22,12 +22,12 @@ def test_interrupt_while_sampling(host_server: Server, sd15_models: HostModels):
             if progress.value == 2:
                 host_server.interrupt()
 
-    only(prompt, "KSampler")["steps"] = MANY_STEPS
+    node_inputs(prompt, "KSampler")["steps"] = MANY_STEPS
     with pytest.raises(PromptInterrupted, match="KSampler"):
         host_server.run(prompt, interrupt_second_step)
     assert steps[-1] <= 3, "it went on for more than a step"
 
-    only(prompt, "KSampler")["steps"] = 1
+    node_inputs(prompt, "KSampler")["steps"] = 1
     assert (sampled_frames(host_server, prompt) == before).all()
 
 
@@ -38,4 +38,4 @@ def sampled_frames(server: Server, prompt: Prompt):
     """
     set_positive_prompt(prompt, f"{prompt['5']['inputs']['text']} ")
     (video,) = server.files(server.run(prompt))
-    return decode(video)
+    return decode_video(video)

@@ -9,21 +9,21 @@ import torch
 from host.server import Progress, Prompt, PromptError, PromptInterrupted, Server
 from loom_mini.architecture import UNET
 
-from tests.support.guiding_files import save_control_net
-from tests.support.long_clips import (
+from tests.support.texts import must_fail
+from tests.support.workflows import (
     BLACK,
     POSITIONS,
     TEXT,
-    add,
-    clip_of,
-    controlled,
-    latents,
+    add_control,
+    add_node,
+    add_plain_pictures,
+    add_windows,
+    clip_link,
     long_prompt,
-    plain_pictures,
-    sampler_of,
-    windowed,
+    run_latents,
+    sampler_inputs,
+    save_control_net,
 )
-from tests.support.refusals import refuse
 
 FRAMES, OTHER = 6, 5
 SETTINGS = {"context_length": 4, "context_overlap": 1}
@@ -36,18 +36,18 @@ def short(frames: int = FRAMES, steps: int = 1, **inputs) -> Prompt:
 
 
 def in_windows(prompt: Prompt, **settings) -> Prompt:
-    return windowed(prompt, **(SETTINGS | settings))
+    return add_windows(prompt, **(SETTINGS | settings))
 
 
 @pytest.fixture(scope="module")
 def good_clip(host_server: Server) -> torch.Tensor:
-    return latents(host_server, in_windows(short()))
+    return run_latents(host_server, in_windows(short()))
 
 
 @pytest.fixture
 def check_next(host_server: Server, good_clip: torch.Tensor) -> Callable[[], None]:
     def check() -> None:
-        assert torch.equal(latents(host_server, in_windows(short())), good_clip)
+        assert torch.equal(run_latents(host_server, in_windows(short())), good_clip)
 
     return check
 
@@ -61,19 +61,19 @@ def nothing_is_lost(check_next: Callable[[], None]):
 @pytest.mark.parametrize("overlap", [4, 9])
 def test_an_overlap_that_is_too_long(host_server: Server, overlap: int):
     prompt = in_windows(short(), context_overlap=overlap)
-    refuse(host_server, prompt, "LoomContextWindows", f"context_overlap is {overlap}", "context_length 4")
+    must_fail(host_server, prompt, "LoomContextWindows", f"context_overlap is {overlap}", "context_length 4")
 
 
 def test_windows_longer_than_the_positions(host_server: Server):
     prompt = in_windows(short(POSITIONS + 8), context_length=POSITIONS + 1)
     parts = (f"{POSITIONS + 1} frames at once", f"positions for {POSITIONS}", f"at most {POSITIONS}")
-    refuse(host_server, prompt, "KSampler", *parts)
+    must_fail(host_server, prompt, "KSampler", *parts)
 
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_loop_of_two_frames(host_server: Server, closed: bool):
     loop = {"schedule": "looped", "schedule.context_stride": 1, "schedule.closed_loop": closed}
-    refuse(host_server, in_windows(short(2), **loop), "KSampler", "2 frames", "at least 3", "batch_size")
+    must_fail(host_server, in_windows(short(2), **loop), "KSampler", "2 frames", "at least 3", "batch_size")
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,16 @@ def test_numbers_that_no_clip_has_are_not_even_queued(host_server: Server, setti
 
 
 def with_prompt_schedule(prompt: Prompt) -> Prompt:
-    inputs = {"clip": clip_of(prompt), "text": f"0: {TEXT}", "frames": OTHER, "interpolation": "linear"}
-    sampler_of(prompt)["positive"] = add(prompt, "LoomPromptSchedule", **inputs)
+    inputs = {"clip": clip_link(prompt), "text": f"0: {TEXT}", "frames": OTHER, "interpolation": "linear"}
+    sampler_inputs(prompt)["positive"] = add_node(prompt, "LoomPromptSchedule", **inputs)
     return prompt
 
 
 def with_mask(prompt: Prompt) -> Prompt:
-    mask = add(prompt, "ImageToMask", image=plain_pictures(prompt, [(OTHER, BLACK)]), channel="red")
+    mask = add_node(prompt, "ImageToMask", image=add_plain_pictures(prompt, [(OTHER, BLACK)]), channel="red")
     where = {"mask": mask, "strength": 1.0, "set_cond_area": "default"}
-    sampler = sampler_of(prompt)
-    sampler["positive"] = add(prompt, "ConditioningSetMask", conditioning=sampler["positive"], **where)
+    sampler = sampler_inputs(prompt)
+    sampler["positive"] = add_node(prompt, "ConditioningSetMask", conditioning=sampler["positive"], **where)
     return prompt
 
 
@@ -110,27 +110,27 @@ BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"give it {FRAM
 
 @pytest.mark.parametrize(("change", "name"), [(with_prompt_schedule, "cross_attn"), (with_mask, "mask")])
 def test_conditioning_for_another_number_of_frames(host_server: Server, change: Callable[[Prompt], Prompt], name: str):
-    refuse(host_server, in_windows(change(short())), "KSampler", f"'{name}'", *BOTH_NUMBERS)
+    must_fail(host_server, in_windows(change(short())), "KSampler", f"'{name}'", *BOTH_NUMBERS)
 
 
 def test_a_prompt_schedule_of_another_length_without_windows(host_server: Server):
     """The host by itself would begin the schedule again, or leave out its end."""
-    refuse(host_server, with_prompt_schedule(short()), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
-    assert latents(host_server, with_prompt_schedule(short(OTHER))).isfinite().all()
-    assert latents(host_server, with_prompt_schedule(short(strength=0.0))).isfinite().all()
+    must_fail(host_server, with_prompt_schedule(short()), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
+    assert run_latents(host_server, with_prompt_schedule(short(OTHER))).isfinite().all()
+    assert run_latents(host_server, with_prompt_schedule(short(strength=0.0))).isfinite().all()
 
 
 def test_windows_that_divide_the_clip_only_in_later_steps(host_server: Server):
     prompt = in_windows(with_prompt_schedule(short(steps=4, strength=0.0)), context_length=8)
-    refuse(host_server, in_windows(prompt, start_percent=0.5), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
+    must_fail(host_server, in_windows(prompt, start_percent=0.5), "KSampler", "'cross_attn'", *BOTH_NUMBERS)
 
 
 def test_control_pictures_for_another_number_of_frames(host_server: Server):
     file = host_server.folder / "models" / "controlnet" / "another_control.safetensors"
     file.parent.mkdir(exist_ok=True)
     save_control_net(file, UNET)
-    prompt = controlled(short(), file.name, [(OTHER, BLACK)])
-    refuse(host_server, in_windows(prompt), "KSampler", "The image of ControlNet", *BOTH_NUMBERS)
+    prompt = add_control(short(), file.name, [(OTHER, BLACK)])
+    must_fail(host_server, in_windows(prompt), "KSampler", "The image of ControlNet", *BOTH_NUMBERS)
 
 
 def test_a_cancel_ends_within_a_window(host_server: Server):

@@ -12,22 +12,22 @@ import torch
 from host.server import Prompt, PromptError, Server
 from loom_mini.measures import read_clip
 
-from tests.support.filming import pictures
-from tests.support.guiding_files import save_lora
-from tests.support.long_clips import (
-    FRAMES,
+from tests.support.workflows import (
+    LONG_FRAMES,
     POSITIONS,
     Link,
-    add,
-    clip_of,
+    add_node,
+    add_to_model,
+    add_windows,
+    clip_link,
     distances,
-    guided,
-    latents,
     long_prompt,
-    on_model,
     require_node,
-    sampler_of,
-    windowed,
+    run_latents,
+    run_pictures,
+    sampler_inputs,
+    save_lora,
+    use_guider,
 )
 
 SAMPLERS = {
@@ -44,7 +44,7 @@ CLOSE, DIFFERENT = 1e-4, 1e-2
 @pytest.fixture(scope="module")
 def sampled(host_server: Server) -> Callable[[float], torch.Tensor]:
     """The latents of KSampler with a CFG, sampled once."""
-    return cache(lambda cfg: latents(host_server, windowed(long_prompt(cfg=cfg))))
+    return cache(lambda cfg: run_latents(host_server, add_windows(long_prompt(cfg=cfg))))
 
 
 @pytest.fixture(scope="module")
@@ -59,32 +59,32 @@ def lora(host_server: Server) -> str:
 def shows_the_prompt(clip: torch.Tensor) -> bool:
     shown = read_clip(clip)
     looks = (shown.motion, shown.most_common("colour"), shown.most_common("shape"))
-    return len(shown.frames) == FRAMES and shown.steady and looks == ("right", "red", "circle")
+    return len(shown.frames) == LONG_FRAMES and shown.steady and looks == ("right", "red", "circle")
 
 
 def test_undivided_they_are_refused(host_server: Server):
-    with pytest.raises(PromptError, match=f"{FRAMES} frames at once.* has positions for {POSITIONS}"):
+    with pytest.raises(PromptError, match=f"{LONG_FRAMES} frames at once.* has positions for {POSITIONS}"):
         host_server.run(long_prompt())
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_samplers(host_server: Server, sampler: str):
-    prompt = windowed(long_prompt(sampler_name=sampler, **SAMPLERS[sampler]))
-    assert shows_the_prompt(pictures(host_server, prompt))
+    prompt = add_windows(long_prompt(sampler_name=sampler, **SAMPLERS[sampler]))
+    assert shows_the_prompt(run_pictures(host_server, prompt))
 
 
 @pytest.mark.parametrize("guider", GUIDERS)
 def test_guiders(host_server: Server, sampled: Callable[[float], torch.Tensor], guider: str):
     """With these inputs each guider is defined as what KSampler does."""
     require_node(host_server, guider)
-    prompt = windowed(long_prompt())
-    clip = latents(host_server, guided(prompt, guider, **guidance(prompt)[guider]))
+    prompt = add_windows(long_prompt())
+    clip = run_latents(host_server, use_guider(prompt, guider, **guidance(prompt)[guider]))
     assert distances(clip, sampled(1.0 if guider == "BasicGuider" else CFG)).max() < CLOSE
     assert distances(sampled(1.0), sampled(CFG)).min() > DIFFERENT
 
 
 def guidance(prompt: Prompt) -> dict[str, dict]:
-    sampler = sampler_of(prompt)
+    sampler = sampler_inputs(prompt)
     positive, negative = sampler["positive"], sampler["negative"]
     both = {"positive": positive, "negative": negative, "cfg": CFG}
     two = {"cond1": positive, "cond2": negative, "cfg_conds": CFG, "cfg_cond2_negative": 2.0}
@@ -100,8 +100,10 @@ def guidance(prompt: Prompt) -> dict[str, dict]:
 def test_a_lora_as_a_hook_does_what_the_lora_does(
     host_server: Server, lora: str, sampled: Callable[[float], torch.Tensor]
 ):
-    loaded = latents(host_server, windowed(on_model(long_prompt(), "LoraLoaderModelOnly", **both_names(lora))))
-    hooked = latents(host_server, windowed(with_clip_hooks(long_prompt(), lora)))
+    loaded = run_latents(
+        host_server, add_windows(add_to_model(long_prompt(), "LoraLoaderModelOnly", **both_names(lora)))
+    )
+    hooked = run_latents(host_server, add_windows(with_clip_hooks(long_prompt(), lora)))
     assert distances(loaded, sampled(CFG)).min() > DIFFERENT
     assert distances(hooked, loaded).max() < CLOSE
 
@@ -110,7 +112,9 @@ def test_keyframes_of_a_hook_hold_in_every_window(host_server: Server, lora: str
     prompt = long_prompt(steps=3)
     from_later = with_keyframes(prompt, lora, {0.0: 0.0, 0.3: 1.0})
     from_the_start = with_keyframes(prompt, lora, {0.0: 1.0})
-    without, later, always = (latents(host_server, windowed(each)) for each in (prompt, from_later, from_the_start))
+    without, later, always = (
+        run_latents(host_server, add_windows(each)) for each in (prompt, from_later, from_the_start)
+    )
     assert min(distances(later, without).min(), distances(later, always).min()) > DIFFERENT
 
 
@@ -119,7 +123,7 @@ def both_names(lora: str) -> dict:
 
 
 def lora_hook(prompt: Prompt, lora: str) -> Link:
-    return add(prompt, "CreateHookLora", strength_clip=0.0, **both_names(lora))
+    return add_node(prompt, "CreateHookLora", strength_clip=0.0, **both_names(lora))
 
 
 def with_clip_hooks(prompt: Prompt, lora: str) -> Prompt:
@@ -127,7 +131,7 @@ def with_clip_hooks(prompt: Prompt, lora: str) -> Prompt:
     prompt = deepcopy(prompt)
     encoders = [node["inputs"] for node in prompt.values() if node["class_type"] == "CLIPTextEncode"]
     switches = {"apply_to_conds": True, "schedule_clip": False}
-    clip = add(prompt, "SetClipHooks", clip=clip_of(prompt), hooks=lora_hook(prompt, lora), **switches)
+    clip = add_node(prompt, "SetClipHooks", clip=clip_link(prompt), hooks=lora_hook(prompt, lora), **switches)
     for inputs in encoders:
         inputs["clip"] = clip
     return prompt
@@ -137,25 +141,25 @@ def with_keyframes(prompt: Prompt, lora: str, strengths: dict[float, float]) -> 
     """The same prompt with the LoRA as a hook on both conditionings; `strengths` by where they begin."""
     prompt, frames = deepcopy(prompt), {}
     for start, strength in strengths.items():
-        link = add(prompt, "CreateHookKeyframe", strength_mult=strength, start_percent=start, **frames)
+        link = add_node(prompt, "CreateHookKeyframe", strength_mult=strength, start_percent=start, **frames)
         frames = {"prev_hook_kf": link}
-    hooks = add(prompt, "SetHookKeyframes", hooks=lora_hook(prompt, lora), hook_kf=frames["prev_hook_kf"])
-    sampler = sampler_of(prompt)
+    hooks = add_node(prompt, "SetHookKeyframes", hooks=lora_hook(prompt, lora), hook_kf=frames["prev_hook_kf"])
+    sampler = sampler_inputs(prompt)
     for name in ("positive", "negative"):
         properties = {"strength": 1.0, "set_cond_area": "default", "hooks": hooks}
-        sampler[name] = add(prompt, "ConditioningSetProperties", cond_NEW=sampler[name], **properties)
+        sampler[name] = add_node(prompt, "ConditioningSetProperties", cond_NEW=sampler[name], **properties)
     return prompt
 
 
 @pytest.fixture(scope="module")
 def uncached(host_server: Server) -> torch.Tensor:
-    return pictures(host_server, windowed(long_prompt(steps=6)))
+    return run_pictures(host_server, add_windows(long_prompt(steps=6)))
 
 
 @pytest.mark.parametrize(("node", "start"), [("EasyCache", 0.1), ("LazyCache", 0.3)])
 def test_caches_that_leave_steps_out(host_server: Server, uncached: torch.Tensor, node: str, start: float):
     require_node(host_server, node)
     often = {"reuse_threshold": 3.0, "start_percent": start, "end_percent": 0.8, "verbose": False}
-    clip = pictures(host_server, on_model(windowed(long_prompt(steps=6)), node, **often))
+    clip = run_pictures(host_server, add_to_model(add_windows(long_prompt(steps=6)), node, **often))
     assert shows_the_prompt(clip)
     assert (clip - uncached).abs().mean() > 1e-3, "no step was left out"

@@ -12,9 +12,9 @@ from animatediff_loom.motion_modules.files.saving import header_of, save_motion_
 from host.server import PromptError, Server
 from loom_mini.architecture import UNET
 
-from tests.support.architectures import OTHER_PACKS, import_pack, made
-from tests.support.filming import mini_prompt
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
+from tests.support.motion_models import OTHER_PACKS, import_pack, untrained_motion
+from tests.support.workflows import mini_prompt
 
 PACK, FILE = "wobble_pack", "wobbling.safetensors"
 ORDERS = {"before": True, "after": False}
@@ -26,7 +26,7 @@ def wobbling(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("file") / FILE
     with pytest.MonkeyPatch.context() as monkeypatch:
         import_pack(PACK, monkeypatch)
-        motion_model = made(tiny_model(**UNET), "wobble")
+        motion_model = untrained_motion(tiny_model(**UNET), "wobble")
         gains = {name: torch.full_like(gain, 0.2) for name, gain in motion_model.patcher.model.state_dict().items()}
         assert PACK in header_of(motion_model.family, motion_model.sites)["loom_motion_model"]
         save_motion_tensors(gains, motion_model.family, motion_model.sites, file)

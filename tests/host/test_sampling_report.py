@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from host.server import Progress, Prompt, PromptInterrupted, Server
 
-from tests.support.filming import mini_prompt
+from tests.support.workflows import mini_prompt
 
 SEEDS = count(901)  # no other test samples with these, so that the first run is none from the cache
 FRAMES, STEPS = 4, 2

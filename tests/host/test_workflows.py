@@ -16,13 +16,22 @@ from host.server import Server
 from PIL import Image
 from safetensors import safe_open
 
-from tests.support.example_workflows import FOLDER, FRAMES, NAMES, SIZE, decode, frame_rate, frames_of, small_prompt
-from tests.support.motion_files import sites
-from tests.support.server_fixtures import HostModels
+from tests.support.motion_files import site_channels
+from tests.support.server import HostModels
+from tests.support.workflows import (
+    EXAMPLE_FRAMES,
+    EXAMPLE_SIZE,
+    WORKFLOW_NAMES,
+    WORKFLOWS,
+    decode_video,
+    example_frames,
+    frame_rate,
+    small_prompt,
+)
 
 Entry = dict[str, dict]
 FRESH, TRAINED = "scale_shift", "temporal_transformer"
-SITES_OF_V3 = set(sites((320, 320, 320, 320), mid=False))
+SITES_OF_V3 = set(site_channels((320, 320, 320, 320), mid=False))
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +51,19 @@ def run_small(
     return run
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOW_NAMES)
 def test_workflow_makes_a_moving_video(name: str, host_server: Server, run_small: Callable[[str], Entry]):
     (video,) = host_server.files(run_small(name))
 
-    frames = decode(video).astype(float)
-    assert frames.shape == (frames_of(name), SIZE, SIZE, 3)
+    frames = decode_video(video).astype(float)
+    assert frames.shape == (example_frames(name), EXAMPLE_SIZE, EXAMPLE_SIZE, 3)
     assert frames.std(axis=(1, 2, 3)).min() > 2, "a frame is of one colour"
     assert abs(frames[1:] - frames[:-1]).mean(axis=(1, 2, 3)).min() > 0.5, "two frames in a row are the same"
 
 
 def test_prompt_travel_shows_the_prompts_of_every_frame(run_small: Callable[[str], Entry]):
     (table,) = (output["text"][0] for output in run_small("prompt_travel")["outputs"].values() if "text" in output)
-    frames = range(frames_of("prompt_travel"))
+    frames = range(example_frames("prompt_travel"))
     assert [line.split(":")[0] for line in table.splitlines()] == ["prefix", "suffix", *map(str, frames)]
 
 
@@ -65,7 +74,7 @@ def test_controlnet_video_follows_its_video(host_server: Server, run_small: Call
     assert frame_rate(video) == 12
 
     edges = numpy.stack([numpy.asarray(Image.open(file)) for file in previews(host_server, entry)])
-    assert edges.shape == (frames_of("controlnet_video"), SIZE, SIZE, 3)
+    assert edges.shape == (example_frames("controlnet_video"), EXAMPLE_SIZE, EXAMPLE_SIZE, 3)
     assert edges.max(axis=(1, 2, 3)).min() == 255, "a picture has no edges"
     assert (edges[1:] != edges[:-1]).any(axis=(1, 2, 3)).all(), "the edges stand still"
 
@@ -92,8 +101,8 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
     for node, text in (("Show Sampling Report", "Report as text"), ("Video Metrics", "Metrics as text")):
         assert outputs[text]["text"] == outputs[node]["text"]
     (report,), (metrics,) = (outputs[f"{name} as text"]["text"] for name in ("Report", "Metrics"))
-    assert re.match(rf"Run \d+, complete: {FRAMES} frames, ", report)
-    assert metrics.startswith(f"clip: {FRAMES} frames, {SIZE} x {SIZE}\nflicker: ")
+    assert re.match(rf"Run \d+, complete: {EXAMPLE_FRAMES} frames, ", report)
+    assert metrics.startswith(f"clip: {EXAMPLE_FRAMES} frames, {EXAMPLE_SIZE} x {EXAMPLE_SIZE}\nflicker: ")
 
     numbers = json.loads(outputs["Report as JSON"]["text"][0])
     attending = {own["site"] for own in numbers["attention_maps"]}
@@ -106,7 +115,7 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
 
 def shown(entry: Entry, workflow: str) -> dict[str, dict]:
     """What the nodes of a workflow that was run show, by their titles."""
-    prompt = load_prompt(FOLDER / "api" / f"{workflow}.json")
+    prompt = load_prompt(WORKFLOWS / "api" / f"{workflow}.json")
     return {prompt[number]["_meta"]["title"]: output for number, output in entry["outputs"].items()}
 
 
@@ -117,13 +126,13 @@ def previews(server: Server, entry: Entry) -> list[Path]:
 
 
 def test_every_workflow_is_tested_and_has_a_picture():
-    assert {file.stem for file in FOLDER.glob("*.json")} == set(NAMES)
-    assert {file.stem for file in FOLDER.glob("*.jpg")} == set(NAMES)
-    assert {file.stem for file in (FOLDER / "api").glob("*.json")} == set(NAMES)
+    assert {file.stem for file in WORKFLOWS.glob("*.json")} == set(WORKFLOW_NAMES)
+    assert {file.stem for file in WORKFLOWS.glob("*.jpg")} == set(WORKFLOW_NAMES)
+    assert {file.stem for file in (WORKFLOWS / "api").glob("*.json")} == set(WORKFLOW_NAMES)
 
 
 def test_workflows_are_among_the_templates(host_server: Server):
-    assert set(host_server.get("/workflow_templates")[PACK]) == set(NAMES)
-    for name in NAMES:
+    assert set(host_server.get("/workflow_templates")[PACK]) == set(WORKFLOW_NAMES)
+    for name in WORKFLOW_NAMES:
         with urlopen(f"{host_server.url}/api/workflow_templates/{PACK}/{name}.jpg") as picture:
             assert picture.headers.get_content_type() == "image/jpeg"

@@ -4,9 +4,25 @@ import pytest
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 
-from tests.support.families_expected import EXPECTED, HOTSHOT, LCM, LIGHTNING, LONG, SDXL_BETA, V1, V2, V3, Expected
-from tests.support.motion_files import FULL_WIDTHS, SPELLINGS, as_diffusers, file_shapes, motion_file, weightless
-from tests.support.refusals import refused
+from tests.support.motion_files import (
+    EXPECTED,
+    FULL_WIDTHS,
+    HOTSHOT,
+    LCM,
+    LIGHTNING,
+    LONG,
+    SDXL_BETA,
+    SPELLINGS,
+    V1,
+    V2,
+    V3,
+    Expected,
+    as_diffusers,
+    file_shapes,
+    motion_file,
+    weightless,
+)
+from tests.support.texts import expect_error
 
 DETECTION = {  # base, mid block, positions in the file, spelling: family
     ("SD1.5", False, 24, "original"): V1,
@@ -82,7 +98,7 @@ def test_lightning_is_the_persons_choice():
 
 
 def test_an_impossible_choice():
-    with refused("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "set family to 'auto'"):
+    with expect_error("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "set family to 'auto'"):
         load(V3.file(), V3, "AnimateDiff v2")
-    with refused("'tiny.safetensors'", "no such family"):
+    with expect_error("'tiny.safetensors'", "no such family"):
         load(V3.file(), V3, "no such family")

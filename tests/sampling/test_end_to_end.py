@@ -8,10 +8,10 @@ from animatediff_loom.sampling.animate import animate
 from comfy.cli_args import args
 from diffusers import AnimateDiffPipeline, DDIMScheduler, EulerDiscreteScheduler, LCMScheduler
 
-from tests.support.clips import noise, prompt, sample
-from tests.support.families_expected import EXPECTED, LCM, V1, V2, V3, Expected
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
+from tests.support.motion_files import EXPECTED, LCM, V1, V2, V3, Expected
 from tests.support.reference_unet import SDXL_TIME_IDS, reference_unet
+from tests.support.sampling import noise, prompt, sample
 
 FRAMES, CFG, SEED = 3, 5.0, 11
 LATENT_SCALE = {"SD1.5": 0.18215, "SDXL": 0.13025}

@@ -14,11 +14,10 @@ from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.clips import prompt, sample, watched
-from tests.support.families_expected import SDXL_BETA, V1, V2, V3
-from tests.support.host_models import copied_weights, same_weights, tiny_dit, tiny_model
-from tests.support.motion_files import file_shapes, weightless
-from tests.support.refusals import refused
+from tests.support.host import copy_weights, same_weights, tiny_dit, tiny_model
+from tests.support.motion_files import SDXL_BETA, V1, V2, V3, file_shapes, weightless
+from tests.support.sampling import prompt, record_unet, sample
+from tests.support.texts import expect_error
 
 NAME = "tiny.safetensors"
 
@@ -41,7 +40,7 @@ def good_clip(plain, motion_model):
 @pytest.fixture
 def animated(plain, motion_model, good_clip):
     """Sampling this must still give the very same clip after whatever the test has tried."""
-    weights, animated = copied_weights(plain), animate(plain, motion_model, MotionSettings())
+    weights, animated = copy_weights(plain), animate(plain, motion_model, MotionSettings())
     yield animated
     assert torch.equal(sample(animated, steps=1), good_clip)
     assert same_weights(plain, weights)
@@ -60,30 +59,30 @@ def animated(plain, motion_model, good_clip):
 )
 def test_wrong_base_model(expected, model, found, animated):
     wrong, motion_model = model(), motion_model_from_tensors(expected.file(), NAME)
-    weights = copied_weights(wrong)
-    with refused(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is {found}"):
+    weights = copy_weights(wrong)
+    with expect_error(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is {found}"):
         animate(wrong, motion_model, MotionSettings())
-    with refused(f"`model` is {found}"):
+    with expect_error(f"`model` is {found}"):
         animate(wrong, motion_model, MotionSettings(strength=0.0))
     assert same_weights(wrong, weights)
 
 
 def test_wrong_widths(plain, animated):
     wide = motion_model_from_tensors(weightless(file_shapes((32, 64, 96, 128), mid=False, positions=32)), NAME)
-    with refused(f"'{NAME}'", "128 channels at 'down_blocks.2.motion_modules.0', not 96"):
+    with expect_error(f"'{NAME}'", "128 channels at 'down_blocks.2.motion_modules.0', not 96"):
         animate(plain, wide, MotionSettings())
 
 
 def test_no_place_for_a_module(animated, motion_model):
     short = tiny_model()
     short.model.diffusion_model.output_blocks = short.model.diffusion_model.output_blocks[:-1]
-    with refused(f"'{NAME}'", "without a place for 'up_blocks.3.motion_modules.2'"):
+    with expect_error(f"'{NAME}'", "without a place for 'up_blocks.3.motion_modules.2'"):
         animate(short, motion_model, MotionSettings())
 
 
 def refused_before_sampling(model, *parts, **options) -> None:
-    model, seen = watched(model)
-    with refused(*parts):
+    model, seen = record_unet(model)
+    with expect_error(*parts):
         sample(model, **options)
     assert not seen.calls
 
@@ -115,7 +114,7 @@ def windows(model, length: int, anchors: bool = False):
 
 
 def test_context_windows_lift_the_limit(animated):
-    model, seen = watched(windows(animated, 8))
+    model, seen = record_unet(windows(animated, 8))
     assert sample(model, frames=26, steps=1).shape[0] == 26
     assert {call["x"].shape[0] for call in seen.calls} == {2 * 8}
 
@@ -169,7 +168,7 @@ def test_a_batch_that_is_no_multiple_of_the_conds(animated):
 
     model = animated.clone()
     model.set_model_unet_function_wrapper(drop_one_frame)
-    with refused("batch of 9 for 2 conds", "a multiple of 2"):
+    with expect_error("batch of 9 for 2 conds", "a multiple of 2"):
         sample(model, frames=5)
 
 
@@ -177,7 +176,7 @@ def test_a_batch_that_is_no_multiple_of_the_conds(animated):
 def test_frames_per_chunk(frames, chunks):
     assert frames_per_chunk(frames * chunks, chunks) == frames
     if chunks > 1:
-        with refused(f"batch of {frames * chunks + 1} for {chunks} conds"):
+        with expect_error(f"batch of {frames * chunks + 1} for {chunks} conds"):
             frames_per_chunk(frames * chunks + 1, chunks)
 
 
@@ -203,7 +202,7 @@ def test_a_layer_patch_of_another_class_in_front_of_ours(animated, good_clip):
 def test_a_motion_model_that_never_ran(animated):
     model = animated.clone()
     model.set_model_unet_function_wrapper(lambda apply_model, arguments: arguments["input"])
-    with refused(f"'{NAME}'", "never ran while sampling", "take away the nodes"):
+    with expect_error(f"'{NAME}'", "never ran while sampling", "take away the nodes"):
         sample(model)
 
 
@@ -217,13 +216,13 @@ def test_options_without_weights(animated):
     model = animated.clone()
     (motion,) = applied_motion(model.model_options)
     model.remove_additional_models(motion.key)
-    with refused(f"'{NAME}'", "does not carry its weights any more", "apply the motion model behind"):
+    with expect_error(f"'{NAME}'", "does not carry its weights any more", "apply the motion model behind"):
         sample(model)
 
 
 @pytest.mark.parametrize(("start", "end"), ((0.5, 0.5), (0.6, 0.4), (1.0, 0.0)))
 def test_start_behind_end(plain, motion_model, animated, start, end):
-    with refused(f"start_percent is {start}", f"end_percent {end}", "set start_percent below end_percent"):
+    with expect_error(f"start_percent is {start}", f"end_percent {end}", "set start_percent below end_percent"):
         animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
 
 

@@ -11,10 +11,9 @@ from animatediff_loom.sampling.animate import BETA_SCHEDULE_CHOICES, animate
 from comfy.patcher_extension import WrappersMP
 from torch.overrides import _get_current_function_mode_stack
 
-from tests.support import host_snapshot
-from tests.support.clips import sample
-from tests.support.families_expected import V1, V2, V3, Expected
-from tests.support.host_models import copied_weights, same_weights, tiny_model
+from tests.support.host import changed_names, copy_weights, same_weights, take_snapshot, tiny_model
+from tests.support.motion_files import V1, V2, V3, Expected
+from tests.support.sampling import sample
 
 
 def load(expected: Expected, seed: int = 0):
@@ -32,14 +31,14 @@ def looks(options: dict) -> list:
 def untouched(request, host_before):
     """A plain MODEL that, like the host, must be after the test as it was before it."""
     plain = tiny_model(request.param.base)
-    weights, options, still = copied_weights(plain), looks(plain.model_options), sample(plain, steps=1)
+    weights, options, still = copy_weights(plain), looks(plain.model_options), sample(plain, steps=1)
     yield plain
     assert looks(plain.model_options) == options
     assert not plain.additional_models and not plain.wrappers and not plain.object_patches
     assert torch.equal(sample(plain, steps=1), still)
     assert same_weights(plain, weights)
     assert not _get_current_function_mode_stack()
-    assert host_snapshot.changes(host_before, host_snapshot.take()) == []
+    assert changed_names(host_before, take_snapshot()) == []
 
 
 on_untouched = pytest.mark.parametrize(
@@ -51,7 +50,7 @@ def test_the_snapshot_sees_a_change(host_before, monkeypatch):
     assert len(host_before) > 5000
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "clone", lambda self: self)
     monkeypatch.setattr(comfy.samplers, "calc_cond_batch", lambda *args: None)
-    changed = host_snapshot.changes(host_before, host_snapshot.take())
+    changed = changed_names(host_before, take_snapshot())
     assert {"comfy.model_patcher.ModelPatcher.clone", "comfy.samplers.calc_cond_batch"} <= set(changed)
 
 
@@ -63,7 +62,7 @@ def test_a_clip(untouched, expected):
 @on_untouched
 def test_two_prompts_in_a_row(untouched, expected):
     motion_model = load(expected)
-    weights = copied_weights(motion_model.patcher)
+    weights = copy_weights(motion_model.patcher)
     first = sample(animate(untouched, motion_model, MotionSettings()))
     again = animate(untouched, motion_model, MotionSettings())
     assert torch.equal(sample(again), first) and torch.equal(sample(again), first)

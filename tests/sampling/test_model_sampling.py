@@ -12,7 +12,7 @@ from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, 
 from comfy_extras.nodes_model_advanced import LCM, ModelSamplingDiscreteDistilled
 from diffusers import DDIMScheduler, LCMScheduler
 
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
 
 LINEAR, SCALED, SDXL_BETA, CONSISTENCY = (
     "AnimateDiff (linear)",

@@ -7,10 +7,10 @@ from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from comfy.cli_args import args
 
-from tests.support.clips import evaluate_once
-from tests.support.families_expected import EXPECTED, HOTSHOT, SDXL_BETA, V1, V2, Expected
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
+from tests.support.motion_files import EXPECTED, HOTSHOT, SDXL_BETA, V1, V2, Expected
 from tests.support.reference_unet import evaluate_reference, reference_unet
+from tests.support.sampling import evaluate_once
 
 FRAMES, TIMESTEP = 5, 501
 by_name = pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.name)

@@ -16,7 +16,7 @@ from host.weights import NOISE, ModelFiles
 from loom_mini.measures import read_clip
 from PIL import Image
 
-from tests.support.example_workflows import decode
+from tests.support.workflows import decode_video
 
 DEMO = ROOT / "scripts" / "demo.py"
 WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
@@ -73,7 +73,9 @@ def test_without_options_the_demo_shows_a_red_circle_moving_right(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Starting ComfyUI in {HOSTS / NEWEST}" in done.stdout
     assert NOISE not in done.stdout
-    seen = read_clip(torch.from_numpy(decode(Path(done.stdout.splitlines()[-2]))).permute(0, 3, 1, 2).float() / 255)
+    seen = read_clip(
+        torch.from_numpy(decode_video(Path(done.stdout.splitlines()[-2]))).permute(0, 3, 1, 2).float() / 255
+    )
     assert (seen.motion, seen.most_common("colour"), seen.most_common("shape")) == ("right", "red", "circle")
     assert len(seen.frames) == 16
 
@@ -83,7 +85,7 @@ def test_with_another_workflow_and_no_models_the_demo_says_that_the_video_is_noi
     done = subprocess.run([sys.executable, str(DEMO), *small], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert NOISE in done.stdout
-    assert decode(Path(done.stdout.splitlines()[-2])).shape == (16, 16, 16, 3)
+    assert decode_video(Path(done.stdout.splitlines()[-2])).shape == (16, 16, 16, 3)
 
 
 @pytest.mark.parametrize("moment", ["Starting ComfyUI", "1/500"])

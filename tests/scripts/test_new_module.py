@@ -11,7 +11,7 @@ from host.checkout import HOSTS, ROOT, VENV
 from host.data_folder import link_folder
 from new_module import LONGEST, MADE
 
-from tests.support.refusals import check_sentence
+from tests.support.texts import check_sentence
 
 SHORT, LONG = "my_mixer", LONGEST * "m"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "artefacts")

@@ -8,7 +8,7 @@ import pytest
 from host.server import Progress, PromptError, PromptInterrupted, Server, ServerError
 from host.weights import ModelFiles
 
-from tests.support.server_fixtures import HostModels, place_models
+from tests.support.server import HostModels, place_models
 
 
 def picture(size: int = 64) -> dict:

@@ -56,24 +56,25 @@ def main(tree: str, action: str, positions: int) -> None:
     import comfy_extras.nodes_custom_sampler
 
     import nodes  # noqa: F401
-    from tests.support import clips, host_models
+    from tests.support.host import tiny_model
+    from tests.support.sampling import sample
 
-    model = host_models.tiny_model()
-    still = clips.sample(model)
+    model = tiny_model()
+    still = sample(model)
     before = snapshot()
     conftest._load_pack()
-    from tests.support.citizen import animated, motion
-    from tests.support.interruptions import failing
+    from tests.support.motion_models import apply_motion, load_motion
+    from tests.support.sampling import fail_during
 
-    clip = animated(model, motion(positions))
-    clips.sample(clip)
+    clip = apply_motion(model, load_motion(positions))
+    sample(clip)
     with contextlib.suppress(ZeroDivisionError):
-        clips.sample(failing(clip))
+        sample(fail_during(clip))
         raise AssertionError("the run did not fail")
     if action == "patch":
         comfy_extras.nodes_custom_sampler.CFGGuider.execute = None
         sys.modules["torch.nn"].GroupNorm.forward = None
-    same = action == "patch" or bool((clips.sample(model) == still).all())
+    same = action == "patch" or bool((sample(model) == still).all())
     print(json.dumps({"changes": changes(before), "watched": len(before), "same": same}))
 
 

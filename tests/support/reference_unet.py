@@ -8,9 +8,8 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
-from tests.support.families_expected import Expected
-from tests.support.host_models import CONTEXT_WIDTH, unet_config
-from tests.support.motion_files import TINY_WIDTHS, Tensors, as_diffusers
+from tests.support.host import CONTEXT_WIDTH, unet_config
+from tests.support.motion_files import TINY_WIDTHS, Expected, Tensors, as_diffusers
 
 HEIGHT = WIDTH = 64
 SDXL_TIME_IDS = [HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]

@@ -13,8 +13,8 @@ from animatediff_loom.motion_modules.motion_model import ModuleSpec, MotionModul
 from animatediff_loom.training.gradient_report import GradientLimits, gradient_report
 from torch import nn
 
-from tests.support.architectures import CHANNELS, KEYS, TIME, clip, inputs
-from tests.support.refusals import refused
+from tests.support.motion_models import CHANNELS, KEYS, TIME, feature_maps, motion_inputs
+from tests.support.texts import expect_error
 
 SITES = ("down_blocks.0.motion_modules.0", "mid_block.motion_modules.0", "up_blocks.3.motion_modules.2")
 GRADIENTS = {"fine": 0.1, "loud": 1e4, "quiet": 1e-9, "nan": math.nan, "inf": math.inf, "unused": None}
@@ -39,9 +39,9 @@ def fresh(key: str) -> MotionModules:
 
 def error_of(modules: MotionModules, sites: Sequence[str]) -> torch.Tensor:
     """Of the modules at `sites` one behind the other."""
-    x = moved = clip()
+    x = moved = feature_maps()
     for site in sites:
-        moved = modules.by_site[site](moved, inputs())
+        moved = modules.by_site[site](moved, motion_inputs())
     return (moved - x.flip(0)).square().mean()
 
 
@@ -96,7 +96,7 @@ def test_limits_are_adjustable():
 
 @pytest.mark.parametrize("limits", ((1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan), ("1e-7", 1e3)))
 def test_limits_that_make_no_sense_are_refused(limits):
-    with refused(str(limits[0]), str(limits[1]), "at least 0 and below the second"):
+    with expect_error(str(limits[0]), str(limits[1]), "at least 0 and below the second"):
         GradientLimits(*limits)
 
 
@@ -104,7 +104,7 @@ def test_frozen_parameters_are_not_looked_at():
     layers = Layers({"trained": 0.1, "frozen": None})
     layers.frozen.requires_grad_(False)
     assert gradient_report(layers).counts == {"ok": 1}
-    with refused("Layers", "requires_grad_(True)"):
+    with expect_error("Layers", "requires_grad_(True)"):
         gradient_report(layers.requires_grad_(False))
 
 

@@ -12,9 +12,9 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.func import functional_call
 
-from tests.support.architectures import FRAMES, KEYS, clip, inputs, made, module_of
-from tests.support.clips import noise
-from tests.support.host_models import CONTEXT_WIDTH, tiny_model
+from tests.support.host import CONTEXT_WIDTH, tiny_model
+from tests.support.motion_models import FRAMES, KEYS, feature_maps, motion_inputs, random_module, untrained_motion
+from tests.support.sampling import noise
 
 LOW_PRECISIONS = {torch.bfloat16: 0.03, torch.float16: 0.004}  # and how far gradients may be from those in float32
 
@@ -32,7 +32,7 @@ in_views = pytest.mark.parametrize("views", (None, overlapping()), ids=("whole",
 
 
 def trained_module(key: str) -> nn.Module:
-    return module_of(key).requires_grad_()
+    return random_module(key).requires_grad_()
 
 
 def error_of(module: nn.Module, x: torch.Tensor, given: MotionInputs) -> torch.Tensor:
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_the_mathematics(key, views, monkeypatch):
     monkeypatch.setattr(contract, "CPU_TOKENS", 4 * 2 * FRAMES)
     module = trained_module(key).double()
     names, weights = zip(*module.named_parameters(), strict=True)
-    x, time = (tensor.double().requires_grad_() for tensor in (clip(), inputs().time_embedding))
+    x, time = (tensor.double().requires_grad_() for tensor in (feature_maps(), motion_inputs().time_embedding))
 
     def moved(x: torch.Tensor, time: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         given = MotionInputs(FRAMES, 0.7, 1.2, views=views, time_embedding=time)
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_the_mathematics(key, views, monkeypatch):
 @every
 def test_autocast_trains_a_step(key, views, dtype):
     """On features as a UNet hands them over under autocast; gradients are those of float32, with less precision."""
-    module, x, given = trained_module(key), clip(), inputs(views=views)
+    module, x, given = trained_module(key), feature_maps(), motion_inputs(views=views)
     error_of(module, x, given).backward()
     exact = gradients(module)
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -102,7 +102,7 @@ def test_autocast_trains_a_step(key, views, dtype):
 
 def test_windows_may_be_mixed_in_another_precision_than_that_of_the_tokens():
     tokens = torch.randn(2, FRAMES, 4, dtype=torch.bfloat16)
-    mixed = inputs(views=overlapping()).in_views(tokens, lambda part: part.float())
+    mixed = motion_inputs(views=overlapping()).in_views(tokens, lambda part: part.float())
     assert torch.equal(mixed, tokens)
 
 
@@ -110,7 +110,7 @@ def test_windows_may_be_mixed_in_another_precision_than_that_of_the_tokens():
 @in_views
 @every
 def test_checkpointing_changes_no_gradient_and_keeps_the_input_alone(key, views, dtype):
-    module, x, given = trained_module(key), clip().requires_grad_(), inputs(views=views)
+    module, x, given = trained_module(key), feature_maps().requires_grad_(), motion_inputs(views=views)
     found, kept = [], []
     for each in (module, GradientCheckpointing(module)):
         with torch.autocast("cpu", dtype, enabled=dtype is not None), torch.autograd.set_detect_anomaly(True):
@@ -125,7 +125,7 @@ def test_checkpointing_changes_no_gradient_and_keeps_the_input_alone(key, views,
 
 def test_checkpointing_in_the_unet():
     model = tiny_model()
-    unet, modules = model.model.diffusion_model, fresh_modules(made(model, "scale_shift").sites)
+    unet, modules = model.model.diffusion_model, fresh_modules(untrained_motion(model, "scale_shift").sites)
     for value in modules.parameters():
         value.data.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
     sites = {name: site for name, site in unet_sites(unet).items() if name in modules.by_site}

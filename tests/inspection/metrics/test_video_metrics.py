@@ -16,7 +16,7 @@ from animatediff_loom.nodes.video_metrics import MeasureVideo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.refusals import refused
+from tests.support.texts import expect_error
 
 SIZE = 96
 
@@ -156,7 +156,7 @@ def test_alpha_does_not_count():
     ],
 )
 def test_what_has_no_metrics_is_refused(images, windows, parts):
-    with refused(*parts):
+    with expect_error(*parts):
         video_metrics(images, *windows)
 
 

@@ -24,14 +24,11 @@ from animatediff_loom.sampling.animate import animate
 from comfy.model_management import InterruptProcessingException, unload_all_models
 from comfy.patcher_extension import WrappersMP
 
-from tests.support.architectures import KEYS, acting
-from tests.support.citizen import animated, ksampler, motion
-from tests.support.clips import sample, watched
-from tests.support.host_models import tiny_model
-from tests.support.interruptions import failing, interrupted
+from tests.support.host import tiny_model
 from tests.support.motion_files import motion_file
-from tests.support.refusals import check_sentence, refused
-from tests.support.windows import in_windows, windowed_by_host
+from tests.support.motion_models import KEYS, apply_motion, apply_windows, load_motion, random_motion
+from tests.support.sampling import apply_host_windows, fail_during, interrupt_during, ksampler, record_unet, sample
+from tests.support.texts import check_sentence, expect_error
 
 FRAMES, STEPS = 4, 3
 BROKEN_SITE = "up_blocks.1.motion_modules.1"
@@ -46,7 +43,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def moving(model):
-    return animated(model)
+    return apply_motion(model)
 
 
 class Clamp(torch.nn.Module):
@@ -97,7 +94,7 @@ def captured(model):
 
 
 def test_numbers_are_those_of_the_tensors(model):
-    clone, seen, handles = captured(animated(model))
+    clone, seen, handles = captured(apply_motion(model))
     run, _ = report_of(clone, cfg=1.0)
     for handle in handles:
         handle.remove()
@@ -139,14 +136,14 @@ def test_numbers_in_every_precision(dtype):
 
 
 def test_a_module_that_does_nothing_changes_nothing(model):
-    run, _ = report_of(animated(model, motion(scale=0.0)), steps=1)
+    run, _ = report_of(apply_motion(model, load_motion(scale=0.0)), steps=1)
     totals = [record.total().numbers() for record in run.records.values()]
     assert [total["change"] for total in totals] == [0.0] * len(totals)
     assert all(total["mean_in"] == total["mean_out"] for total in totals)
 
 
 def test_several_motion_models_are_told_apart(moving):
-    twice = animated(animated(moving), motion(seed=2, name="other"))
+    twice = apply_motion(apply_motion(moving), load_motion(seed=2, name="other"))
     run, _ = report_of(twice, MAPS, steps=1)
     names = ["motion.safetensors", "motion.safetensors #2", "other.safetensors"]
     assert list(run.facts.motions.values()) == names
@@ -164,7 +161,7 @@ def test_without_motion_models_it_says_so(model):
 
 
 def test_a_part_of_the_schedule(model):
-    run, _ = report_of(animated(model, start_percent=0.5), steps=4)
+    run, _ = report_of(apply_motion(model, start_percent=0.5), steps=4)
     ran = {tuple(record.steps) for record in run.records.values()}
     assert len(ran) == 1 and 0 not in next(iter(ran)) and 3 in next(iter(ran))
     assert draw(run).shape[0] == 1
@@ -172,7 +169,7 @@ def test_a_part_of_the_schedule(model):
 
 @pytest.mark.parametrize("schedule", ["static", "uniform", "looped", "batched", "view"])
 def test_windows(moving, schedule):
-    windowed = in_windows(moving, schedule)
+    windowed = apply_windows(moving, schedule)
     run, samples = report_of(windowed, MAPS, frames=7)
     assert torch.equal(samples, sample(windowed, 7, STEPS))
     assert all(sorted(record.steps) == [0, 1, 2] for record in run.records.values())
@@ -182,7 +179,7 @@ def test_windows(moving, schedule):
 @pytest.mark.parametrize("schedule", ["static", "view"])
 @pytest.mark.parametrize("key", KEYS)
 def test_every_architecture_in_windows_is_reported(model, key, schedule):
-    windowed = in_windows(animate(model, acting(model, key), MotionSettings()), schedule)
+    windowed = apply_windows(animate(model, random_motion(model, key), MotionSettings()), schedule)
     run, samples = report_of(windowed, MAPS, frames=7, steps=1)
     assert torch.equal(samples, sample(windowed, 7, 1))
     assert run.state == COMPLETE and len(run.records) == 21
@@ -195,9 +192,9 @@ def test_every_architecture_in_windows_is_reported(model, key, schedule):
 @pytest.mark.parametrize("frame", [0, 5])
 def test_the_frame_of_a_nan_is_that_of_the_clip(moving, frame, windows):
     """A NaN that comes in with one frame of the latent, before any motion module."""
-    clone = windowed_by_host(moving) if windows else moving
+    clone = apply_host_windows(moving) if windows else moving
     if "host" not in windows:
-        clone = in_windows(moving, **windows)
+        clone = apply_windows(moving, **windows)
     noise = torch.randn(7, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     noise[frame, 0, 2, 2] = math.nan
     run, _ = report_of(clone, frames=7, noise=noise)
@@ -239,19 +236,19 @@ def test_a_nan_behind_the_last_module(moving):
 
 
 def test_it_stops_on_request(model):
-    spoiled, seen = watched(broken(model, start_percent=0.6))
+    spoiled, seen = record_unet(broken(model, start_percent=0.6))
     clone, report = reported(spoiled, ReportSettings(stop_at_nan=True))
     with pytest.raises(LoomError, match=r"first NaN of step \d at frame 0") as caught:
         sample(clone, FRAMES, steps=6)
     check_sentence(str(caught.value), f"'{BROKEN_SITE}'")
     assert report.unfinished.problem == str(caught.value)
     assert len(seen.calls) == report.unfinished.bad.step + 1 < 6
-    sound, _ = report_of(animated(model), ReportSettings(stop_at_nan=True))
+    sound, _ = report_of(apply_motion(model), ReportSettings(stop_at_nan=True))
     assert sound.state == COMPLETE
 
 
 def test_runs_that_do_not_end_are_no_reports(moving):
-    clone, report = reported(interrupted(moving))
+    clone, report = reported(interrupt_during(moving))
     with pytest.raises(InterruptProcessingException):
         sample(clone, FRAMES, STEPS)
     assert report.unfinished.state == INTERRUPTED and not report.complete
@@ -265,7 +262,7 @@ def test_the_report_of_the_last_good_run_stays(moving):
     samples = sample(good, FRAMES, STEPS)
     before = report.run_of({"samples": samples})
     with pytest.raises(ZeroDivisionError):
-        sample(failing(good), FRAMES, STEPS)
+        sample(fail_during(good), FRAMES, STEPS)
     assert report.run_of({"samples": samples}) is report.run_of(None) is before
     again = sample(good, FRAMES, STEPS, seed=2, sampler="euler_ancestral")
     assert report.run_of(None).number == 3
@@ -291,7 +288,7 @@ def test_clones_never_see_each_other(moving):
     assert len(three.complete) == len(one.complete) == 1
 
 
-@pytest.mark.parametrize("ends", [None, failing, interrupted])
+@pytest.mark.parametrize("ends", [None, fail_during, interrupt_during])
 def test_nothing_is_left_behind(moving, ends):
     clone, _ = reported(ends(moving) if ends else moving)
     before = set(clone.model_options["transformer_options"])
@@ -305,7 +302,7 @@ def test_nothing_is_left_behind(moving, ends):
 
 def test_attention_maps_are_those_of_the_attention(model):
     """One position of one site, with the logits written out."""
-    clone = animated(model, motion(), attention_scale=1.3)
+    clone = apply_motion(model, load_motion(), attention_scale=1.3)
     site, inputs = "mid_block", []
     site = "down_blocks.3.motion_modules.1"
     module = next(iter(clone.additional_models.values()))[0].model.by_site[site]
@@ -337,9 +334,9 @@ def test_attention_maps_are_those_of_the_attention(model):
     ],
 )
 def test_attention_is_drawn_at_the_sites_of_the_patterns(model, patterns, count, report_first):
-    settings, with_mid = ReportSettings(attention_maps=True, attention_sites=patterns), motion(mid=True)
-    clone, report = reported(model if report_first else animated(model, with_mid), settings)
-    sample(animated(clone, with_mid) if report_first else clone, FRAMES, steps=1)
+    settings, with_mid = ReportSettings(attention_maps=True, attention_sites=patterns), load_motion(mid=True)
+    clone, report = reported(model if report_first else apply_motion(model, with_mid), settings)
+    sample(apply_motion(clone, with_mid) if report_first else clone, FRAMES, steps=1)
     assert len({found.site for found in report.run_of(None).maps}) == count
 
 
@@ -347,11 +344,11 @@ def test_attention_is_drawn_at_the_sites_of_the_patterns(model, patterns, count,
 @pytest.mark.parametrize(("patterns", "wrong"), [("up.9", "up.9"), ("down\uff0cmid_block", "mid_block")])
 def test_a_pattern_for_no_motion_module_is_refused_before_sampling(model, patterns, wrong, report_first):
     """`mid_block` too, where the motion model has no module in the middle."""
-    watched_model, seen = watched(model)
+    watched_model, seen = record_unet(model)
     settings = ReportSettings(attention_maps=True, attention_sites=patterns)
-    clone, report = reported(watched_model if report_first else animated(watched_model), settings)
-    with refused("`attention_sites`", f"'{wrong}'", "down.0.0, down.0.1, ", "up.3.2"):
-        sample(animated(clone) if report_first else clone, FRAMES, STEPS)
+    clone, report = reported(watched_model if report_first else apply_motion(watched_model), settings)
+    with expect_error("`attention_sites`", f"'{wrong}'", "down.0.0, down.0.1, ", "up.3.2"):
+        sample(apply_motion(clone) if report_first else clone, FRAMES, STEPS)
     assert not seen.calls and not report.complete and report.unfinished is None
 
 

@@ -20,11 +20,22 @@ from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tests.support.architectures import CHANNELS, FRAMES, KEYS, SMALL, TIME, acting, clip, inputs, made, module_of
-from tests.support.clips import evaluate_once, sample
-from tests.support.host_models import tiny_dit, tiny_model
+from tests.support.host import tiny_dit, tiny_model
 from tests.support.motion_files import motion_file
-from tests.support.refusals import refused
+from tests.support.motion_models import (
+    CHANNELS,
+    FRAMES,
+    KEYS,
+    SMALL,
+    TIME,
+    feature_maps,
+    motion_inputs,
+    random_module,
+    random_motion,
+    untrained_motion,
+)
+from tests.support.sampling import evaluate_once, sample
+from tests.support.texts import expect_error
 
 EXAMPLES = tuple(key for key in KEYS if key != "temporal_transformer")
 every = pytest.mark.parametrize("key", KEYS)
@@ -40,7 +51,7 @@ def placed(model, motion_model, **settings):
 @every
 def test_a_new_motion_model_changes_nothing(key, base):
     model = tiny_model(base)
-    motion_model = made(model, key)
+    motion_model = untrained_motion(model, key)
     assert motion_model.family.base == base
     assert {site.architecture.key for site in motion_model.sites.values()} == {key}
     still, clip = sample(model, steps=1), sample(placed(model, motion_model), steps=1)
@@ -50,7 +61,7 @@ def test_a_new_motion_model_changes_nothing(key, base):
 @every
 def test_a_saved_motion_model_makes_the_same_clip_bit_for_bit(key, tmp_path: Path):
     model, file = tiny_model(), tmp_path / "mine.safetensors"
-    ours = acting(model, key)
+    ours = random_motion(model, key)
     save_motion_model(ours, file)
     again = load_motion_model(str(file))
     assert (again.sites, again.family, again.reason) == (ours.sites, ours.family, "its header")
@@ -63,7 +74,7 @@ def test_a_saved_motion_model_makes_the_same_clip_bit_for_bit(key, tmp_path: Pat
 
 @every
 def test_without_a_header_the_names_of_the_tensors_tell(key):
-    ours = acting(tiny_model(), key)
+    ours = random_motion(tiny_model(), key)
     again = motion_model_from_tensors(ours.patcher.model.state_dict(), "bare.safetensors")
     assert {n: site.architecture for n, site in again.sites.items()} == {
         n: site.architecture for n, site in ours.sites.items()
@@ -86,12 +97,12 @@ def test_full_widths(key):
         config = architecture.config.for_site(SiteShape(channels, 1280, 32))
         module = architecture.module(config, device="meta")
         shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        assert architecture.config.from_shapes(shapes, made(tiny_model(), key).family) == config
+        assert architecture.config.from_shapes(shapes, untrained_motion(tiny_model(), key).family) == config
 
 
 @every
 def test_the_seed_decides_the_weights(key):
-    sites = made(tiny_model(), key).sites
+    sites = untrained_motion(tiny_model(), key).sites
     before = torch.random.get_rng_state()
     one, same, other = (fresh_modules(sites, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
@@ -102,27 +113,29 @@ def test_the_seed_decides_the_weights(key):
 @every
 def test_windows_of_frames_are_clips_of_their_own(key):
     """Views whose windows do not overlap give what the windows give alone."""
-    module, x = module_of(key), clip(frames=6)
+    module, x = random_module(key), feature_maps(frames=6)
     windows = (torch.arange(3), torch.arange(3, 6))
     weights = tuple(torch.zeros(1, 6, 1).index_fill(1, window, 1.0)[:, window] for window in windows)
-    together = module(x, inputs(6, views=Views(windows, weights))).unflatten(0, (2, 6))
+    together = module(x, motion_inputs(6, views=Views(windows, weights))).unflatten(0, (2, 6))
     whole = x.unflatten(0, (2, 6))
-    alone = torch.cat([module(whole[:, w].flatten(0, 1), inputs(3)).unflatten(0, (2, 3)) for w in windows], dim=1)
+    alone = torch.cat(
+        [module(whole[:, w].flatten(0, 1), motion_inputs(3)).unflatten(0, (2, 3)) for w in windows], dim=1
+    )
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
 @every
 def test_frames_see_each_other(key):
-    module, x = module_of(key), clip()
+    module, x = random_module(key), feature_maps()
     other = x.clone()
     other[0] = other[0].flip(0)
-    difference = (module(other, inputs()) - module(x, inputs())).abs().amax(dim=(1, 2, 3))
+    difference = (module(other, motion_inputs()) - module(x, motion_inputs())).abs().amax(dim=(1, 2, 3))
     assert difference[1] > 1e-4, "the next frame"
     assert difference[FRAMES:].max() == 0, "another chunk"
 
 
 def test_scale_shift_reads_the_timestep():
-    module, x = module_of("scale_shift"), clip()
+    module, x = random_module("scale_shift"), feature_maps()
     early, late = (module(x, MotionInputs(FRAMES, time_embedding=torch.full((10, TIME), t))) for t in (0.0, 1.0))
     assert (early - late).abs().max() > 1e-3
 
@@ -130,7 +143,7 @@ def test_scale_shift_reads_the_timestep():
 def test_the_host_hands_over_the_timestep():
     """Of both samplings only the timestep differs for a module that has nothing else to go by."""
     model = tiny_model()
-    motion_model = acting(model, "scale_shift")
+    motion_model = random_motion(model, "scale_shift")
     seen = []
     handles = [
         m.register_forward_hook(lambda _m, a, _r: seen.append(a[1]))
@@ -151,7 +164,7 @@ def group_norm(module, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_scale_shift_by_its_formula():
-    module, x, given = module_of("scale_shift"), clip(chunks=1), inputs(chunks=1)
+    module, x, given = random_module("scale_shift"), feature_maps(chunks=1), motion_inputs(chunks=1)
     z, heads = group_norm(module, x), module.config.heads
     table = sinusoidal_positions(FRAMES, TIME)[0]
     v = []
@@ -178,8 +191,8 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, sca
 
 
 def test_low_rank_attention_by_its_formula():
-    module, x = module_of("low_rank_attention"), clip(chunks=1)
-    result, z = module(x, inputs(chunks=1, attention_scale=1.2)), group_norm(module, x)
+    module, x = random_module("low_rank_attention"), feature_maps(chunks=1)
+    result, z = module(x, motion_inputs(chunks=1, attention_scale=1.2)), group_norm(module, x)
     for row in range(2):
         tokens = z[:, :, row, 1] + module.positions[:FRAMES]
         attended = attention(module.to_q(tokens), module.to_k(tokens), module.to_v(tokens), CHANNELS // 32, 1.2)
@@ -190,12 +203,12 @@ def test_low_rank_attention_by_its_formula():
 def test_the_rank_is_read_from_the_shapes():
     config = ARCHITECTURES["low_rank_attention"].config
     shapes = {"to_q.weight": (24, 320), "positions": (40, 320)}
-    found = config.from_shapes(shapes, made(tiny_model(), "low_rank_attention").family)
+    found = config.from_shapes(shapes, untrained_motion(tiny_model(), "low_rank_attention").family)
     assert (found.rank, found.channels, found.positions) == (24, 320, 40)
 
 
 def test_temporal_convolution_by_its_formula():
-    module, x = module_of("temporal_convolution"), clip(chunks=1)
+    module, x = random_module("temporal_convolution"), feature_maps(chunks=1)
 
     def convolved(layer, z: torch.Tensor, f: int) -> torch.Tensor:
         reach = layer.weight.shape[2] // 2
@@ -206,25 +219,28 @@ def test_temporal_convolution_by_its_formula():
     h = torch.stack([F.gelu(convolved(module.conv_in, z, f)) for f in range(FRAMES)])
     for f in range(FRAMES):
         expected = x[f, :, 1, 2] + convolved(module.conv_out, h, f)
-        torch.testing.assert_close(module(x, inputs(chunks=1))[f, :, 1, 2], expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(module(x, motion_inputs(chunks=1))[f, :, 1, 2], expected, rtol=0, atol=1e-5)
 
 
 def test_temporal_convolution_takes_clips_of_any_length():
-    motion_model = made(tiny_model(), "temporal_convolution")
+    motion_model = untrained_motion(tiny_model(), "temporal_convolution")
     assert motion_model.positions == UNLIMITED
     assert "any number at once" in describe(motion_model)
-    assert module_of("temporal_convolution")(clip(1, 70), inputs(70, 1)).shape == clip(1, 70).shape
+    assert (
+        random_module("temporal_convolution")(feature_maps(1, 70), motion_inputs(70, 1)).shape
+        == feature_maps(1, 70).shape
+    )
 
 
 def test_space_time_attention_by_its_formula():
-    module, x = module_of("space_time_attention"), clip(chunks=1)
+    module, x = random_module("space_time_attention"), feature_maps(chunks=1)
     z = group_norm(module, x)
     places = [(f, i, j) for f in range(FRAMES) for i in range(2) for j in range(3)]
     tokens = torch.stack([torch.cat([z[f, :, i, j], *map(waves, (f, i, j))]) for f, i, j in places])
     attended = attention(module.to_q(tokens), module.to_k(tokens), module.to_v(tokens), heads=2)
     change = module.to_out(attended * (1 + module.to_scale(tokens)))
     expected = x + change.view(FRAMES, 2, 3, CHANNELS).permute(0, 3, 1, 2)
-    torch.testing.assert_close(module(x, inputs(chunks=1)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(module(x, motion_inputs(chunks=1)), expected, rtol=0, atol=1e-5)
 
 
 def waves(number: int) -> torch.Tensor:
@@ -243,7 +259,7 @@ def test_fresh_space_time_attention_looks_at_the_same_place_in_all_frames():
         q, k = (part[0].unflatten(-1, (heads, -1)).movedim(1, 0) for part in (query, key))
         maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1))
 
-    module(clip(1, height=8, width=8), inputs(chunks=1, host_options={WATCHER: watch}))
+    module(feature_maps(1, height=8, width=8), motion_inputs(chunks=1, host_options={WATCHER: watch}))
     seen = maps[0].mean(0).unflatten(0, (FRAMES, 64)).unflatten(-1, (FRAMES, 64))
     at_the_place = seen.diagonal(dim1=1, dim2=3).mean(-1)
     assert at_the_place.sum(-1).min() > 0.5
@@ -256,70 +272,70 @@ def test_space_time_attention_has_no_fine_sites():
     motion_model = new_motion_model(model, "space_time_attention")
     assert not any(re.match(r"(down_blocks\.0|up_blocks\.3)\.", name) for name in motion_model.sites)
     assert "down_blocks.1.motion_modules.0" in motion_model.sites
-    with refused("down_blocks.0.motion_modules.1", "65536 tokens (16 frames of 64 x 64)", "at most 16384"):
+    with expect_error("down_blocks.0.motion_modules.1", "65536 tokens (16 frames of 64 x 64)", "at most 16384"):
         new_motion_model(model, "space_time_attention", sites=["down_blocks.0.motion_modules.1"])
-    with refused("tokens (16 frames of "):
+    with expect_error("tokens (16 frames of "):
         new_motion_model(model, "space_time_attention", Clip(height=8192, width=8192))
 
 
 def test_a_latent_that_is_too_large_is_refused_before_sampling():
     model = tiny_model()
     large = torch.zeros(16, 4, 64, 64)
-    with refused("down_blocks.0.motion_modules.0", "65536 tokens (16 frames of 64 x 64)", "latent smaller"):
-        sample(placed(model, made(model, "space_time_attention")), steps=1, noise=large)
+    with expect_error("down_blocks.0.motion_modules.0", "65536 tokens (16 frames of 64 x 64)", "latent smaller"):
+        sample(placed(model, untrained_motion(model, "space_time_attention")), steps=1, noise=large)
 
 
 @pytest.mark.parametrize("key", ("scale_shift", "temporal_convolution"))
 def test_attention_scale_without_attention_is_refused(key):
     model = tiny_model()
-    with refused("attention_scale is 1.5", "no attention"):
-        placed(model, made(model, key), attention_scale=1.5)
+    with expect_error("attention_scale is 1.5", "no attention"):
+        placed(model, untrained_motion(model, key), attention_scale=1.5)
 
 
 @every
 def test_a_model_of_other_widths_is_refused(key):
-    motion_model, wide = made(tiny_model(), key), tiny_model(model_channels=64)
-    with refused("new " + key, "64 channels at 'down_blocks.0.motion_modules.0', not 32"):
+    motion_model, wide = untrained_motion(tiny_model(), key), tiny_model(model_channels=64)
+    with expect_error("new " + key, "64 channels at 'down_blocks.0.motion_modules.0', not 32"):
         placed(wide, motion_model)
 
 
 def test_a_model_of_another_base_is_refused():
-    motion_model = made(tiny_model(), "scale_shift")
-    with refused("made for SD1.5", "SDXL"):
+    motion_model = untrained_motion(tiny_model(), "scale_shift")
+    with expect_error("made for SD1.5", "SDXL"):
         placed(tiny_model("SDXL"), motion_model)
     bare = motion_model_from_tensors(motion_model.patcher.model.state_dict(), "bare.safetensors")
-    with refused("bare.safetensors", "made for another model", "without a place for 'down_blocks.3"):
+    with expect_error("bare.safetensors", "made for another model", "without a place for 'down_blocks.3"):
         placed(tiny_model("SDXL"), bare)
 
 
 def test_a_model_with_another_timestep_embedding_is_refused():
     """Both are 64 channels wide at the first level, where one begins with 32 channels."""
     one, other = tiny_model(channel_mult=[2, 2, 4, 4]), tiny_model(model_channels=64)
-    motion_model = made(one, "scale_shift", sites=["down_blocks.0.motion_modules.0"])
-    with refused("256 channels of time at 'down_blocks.0.motion_modules.0', not 128"):
+    motion_model = untrained_motion(one, "scale_shift", sites=["down_blocks.0.motion_modules.0"])
+    with expect_error("256 channels of time at 'down_blocks.0.motion_modules.0', not 128"):
         placed(other, motion_model)
 
 
 def test_a_model_that_is_no_unet_is_refused():
-    with refused("MMDIT", "need a UNet"):
+    with expect_error("MMDIT", "need a UNet"):
         new_motion_model(tiny_dit(), "scale_shift")
 
 
 def test_sites_that_are_not_there_are_refused():
     unet = tiny_model().model.diffusion_model
-    with refused("down_blocks.9.motion_modules.0"):
+    with expect_error("down_blocks.9.motion_modules.0"):
         new_sites(unet, architectures()["scale_shift"], SMALL, ["down_blocks.9.motion_modules.0"])
 
 
 @examples
 def test_a_file_whose_pack_is_missing(key, tmp_path: Path, monkeypatch):
     file = tmp_path / "theirs.safetensors"
-    motion_model = made(tiny_model(), key)
+    motion_model = untrained_motion(tiny_model(), key)
     save_motion_model(motion_model, file)
     monkeypatch.delitem(ARCHITECTURES, key)
-    with refused("theirs.safetensors", f"'{key}'", "the pack 'AnimateDiff Loom' that brings it is missing"):
+    with expect_error("theirs.safetensors", f"'{key}'", "the pack 'AnimateDiff Loom' that brings it is missing"):
         load_motion_model(str(file))
-    with refused("bare.safetensors", f"'{key}'", "the pack that brings it is missing"):
+    with expect_error("bare.safetensors", f"'{key}'", "the pack that brings it is missing"):
         motion_model_from_tensors(motion_model.patcher.model.state_dict(), "bare.safetensors")
 
 
@@ -327,27 +343,27 @@ def test_a_file_whose_pack_is_missing(key, tmp_path: Path, monkeypatch):
 def test_a_damaged_header_is_refused(entry, tmp_path: Path):
     file = tmp_path / "damaged.safetensors"
     save_file(motion_file(), file, metadata={"loom_motion_model": entry})
-    with refused("damaged.safetensors", "loom_motion_model"):
+    with expect_error("damaged.safetensors", "loom_motion_model"):
         load_motion_model(str(file))
 
 
 def test_a_file_that_lost_a_site_is_refused(tmp_path: Path):
-    file, motion_model = tmp_path / "cut.safetensors", made(tiny_model(), "scale_shift")
+    file, motion_model = tmp_path / "cut.safetensors", untrained_motion(tiny_model(), "scale_shift")
     save_motion_model(motion_model, file)
     with safe_open(file, "pt") as opened:
         kept = {n: opened.get_tensor(n) for n in opened.keys() if not n.startswith("up_blocks.1.motion_modules.2")}  # noqa: SIM118
         save_file(kept, tmp_path / "less.safetensors", metadata=opened.metadata())
-    with refused("less.safetensors", "no motion module at 'up_blocks.1.motion_modules.2'"):
+    with expect_error("less.safetensors", "no motion module at 'up_blocks.1.motion_modules.2'"):
         load_motion_model(str(tmp_path / "less.safetensors"))
 
 
 def test_two_architectures_at_one_site_are_refused():
-    mixed = motion_file() | made(tiny_model(), "scale_shift").patcher.model.state_dict()
-    with refused("both a temporal_transformer and a scale_shift"):
+    mixed = motion_file() | untrained_motion(tiny_model(), "scale_shift").patcher.model.state_dict()
+    with expect_error("both a temporal_transformer and a scale_shift"):
         motion_model_from_tensors(mixed, "mixed.safetensors")
 
 
 def test_another_family_cannot_be_chosen():
-    tensors = made(tiny_model(), "scale_shift").patcher.model.state_dict()
-    with refused("cannot be AnimateDiff v2", "scale_shift"):
+    tensors = untrained_motion(tiny_model(), "scale_shift").patcher.model.state_dict()
+    with expect_error("cannot be AnimateDiff v2", "scale_shift"):
         motion_model_from_tensors(tensors, "mine.safetensors", "AnimateDiff v2")

@@ -12,11 +12,11 @@ from animatediff_loom.motion_modules.architectures.trial import try_out
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from torch import nn
 
-from tests.support.architectures import import_pack, list_modules, made
-from tests.support.clips import sample
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
 from tests.support.motion_files import motion_file
-from tests.support.refusals import check_sentence, refused
+from tests.support.motion_models import import_pack, list_modules, untrained_motion
+from tests.support.sampling import sample
+from tests.support.texts import check_sentence, expect_error
 
 NOT_OURS = "temporal_transformer"
 
@@ -185,7 +185,7 @@ def test_a_list_in_a_part_of_a_pack_is_that_of_the_pack(pack):
 def test_a_module_of_another_pack_moves_a_model(monkeypatch, tmp_path):
     import_pack("wobble_pack", monkeypatch)
     model = tiny_model()
-    motion_model = made(model, "wobble")
+    motion_model = untrained_motion(model, "wobble")
     tensors = {name: torch.full_like(gain, 0.5) for name, gain in motion_model.patcher.model.state_dict().items()}
     from animatediff_loom.motion_modules.unet.applied import MotionSettings
     from animatediff_loom.sampling.animate import animate
@@ -208,7 +208,7 @@ def test_a_part_is_missing_in_a_list(pack, case):
 @pytest.mark.parametrize("case", [case for case in INCOMPLETE if case not in ("no key", "no module", "no dictionary")])
 def test_a_part_is_missing_in_the_decorator(registered, case):
     entry, *words = INCOMPLETE[case]
-    with refused(*words):
+    with expect_error(*words):
         decorate(entry)
     assert "mean" not in architectures().usable
 
@@ -217,7 +217,7 @@ def test_a_part_is_missing_in_the_decorator(registered, case):
 def test_a_broken_promise(pack, case):
     entry, *words = BREAKING[case]
     pack("their_pack", entry)
-    with refused("'mean' of 'their_pack'", *words):
+    with expect_error("'mean' of 'their_pack'", *words):
         architectures()["mean"]
 
 
@@ -225,7 +225,7 @@ def test_a_broken_promise(pack, case):
 def test_a_broken_promise_of_a_decorated_class(registered, case):
     entry, *words = BREAKING[case]
     decorate(entry)
-    with refused("'mean' of 'AnimateDiff Loom'", *words):
+    with expect_error("'mean' of 'AnimateDiff Loom'", *words):
         try_out(registry.ARCHITECTURES["mean"])
 
 
@@ -248,7 +248,7 @@ def test_the_trial_leaves_random_numbers_alone(pack):
 
 def test_a_key_that_is_taken_by_the_decorator(registered):
     decorate(GOOD)
-    with refused("'mean'", "taken twice"):
+    with expect_error("'mean'", "taken twice"):
         decorate(GOOD | {"module": Mixed})
 
 
@@ -256,7 +256,7 @@ def test_a_key_that_is_taken_by_the_decorator(registered):
 def test_a_key_that_two_packs_take_is_refused_in_either_order(pack, names):
     for name in names:
         pack(name, dict(GOOD))
-    with refused("'mean'", "'one' and 'two'"):
+    with expect_error("'mean'", "'one' and 'two'"):
         architectures()["mean"]
 
 
@@ -275,12 +275,12 @@ def test_a_broken_module_of_another_pack_leaves_the_others_alone(pack, caplog):
 
 def test_a_file_of_a_broken_module_says_what_is_wrong(pack):
     pack("their_pack", GOOD)
-    tensors = made(tiny_model(), "mean").patcher.model.state_dict()
+    tensors = untrained_motion(tiny_model(), "mean").patcher.model.state_dict()
     pack("their_pack", GOOD | {"module": Smaller})
-    with refused("'mean' of 'their_pack' turns a feature map"):
+    with expect_error("'mean' of 'their_pack' turns a feature map"):
         motion_model_from_tensors(tensors, "mean.safetensors")
 
 
 def test_an_architecture_that_nobody_brings():
-    with refused("'wibble'", "scale_shift"):
+    with expect_error("'wibble'", "scale_shift"):
         architectures()["wibble"]

@@ -13,9 +13,8 @@ from animatediff_loom.motion_modules.files.loading import load_motion_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.families_expected import V3
-from tests.support.motion_files import as_training_checkpoint
-from tests.support.refusals import refused
+from tests.support.motion_files import V3, as_training_checkpoint
+from tests.support.texts import expect_error
 
 SITE = "down_blocks.0.motion_modules.0.temporal_transformer."
 
@@ -31,7 +30,7 @@ def good_file(tmp_path):
 
 def assert_damaged(path, content: bytes) -> None:
     path.write_bytes(content)
-    with refused(f"'{path.name}'", "could not be read", "download it again"):
+    with expect_error(f"'{path.name}'", "could not be read", "download it again"):
         load_motion_model(str(path))
 
 
@@ -49,7 +48,7 @@ def test_garbage(good_file, suffix, content):
 def test_any_garbage(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"garbage{suffix}"
     path.write_bytes(content)
-    with refused(f"'garbage{suffix}'"):
+    with expect_error(f"'garbage{suffix}'"):
         load_motion_model(str(path))
 
 
@@ -72,12 +71,12 @@ def test_truncated_pickle(good_file, kept, new_format):
 def test_pickles_of_other_things(good_file, content):
     path = good_file.with_name("thing.ckpt")
     torch.save(content, path)
-    with refused("'thing.ckpt'"):
+    with expect_error("'thing.ckpt'"):
         load_motion_model(str(path))
 
 
 def test_a_missing_file(good_file):
-    with refused("'gone.safetensors'", "could not be opened", "No such file", "check that the file is there"):
+    with expect_error("'gone.safetensors'", "could not be opened", "No such file", "check that the file is there"):
         load_motion_model(str(good_file.with_name("gone.safetensors")))
 
 
@@ -85,7 +84,7 @@ def test_a_dictionary_that_holds_itself(good_file):
     path, endless = good_file.with_name("endless.ckpt"), {}
     endless["state_dict"] = endless
     torch.save(endless, path)
-    with refused("'endless.ckpt'", "could not be read", "download it again"):
+    with expect_error("'endless.ckpt'", "could not be read", "download it again"):
         load_motion_model(str(path))
 
 
@@ -105,7 +104,7 @@ def test_code_in_a_pickle_never_runs(good_file, suffix, new_format):
     trace, path = good_file.with_name("trace"), good_file.with_name(f"code{suffix}")
     checkpoint = {"state_dict": V3.file(), "extra": RunsCode(trace)}
     torch.save(checkpoint, path, _use_new_zipfile_serialization=new_format)
-    with refused(f"'{path.name}'", "contains Python code", "get a .safetensors version"):
+    with expect_error(f"'{path.name}'", "contains Python code", "get a .safetensors version"):
         load_motion_model(str(path))
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -116,7 +115,7 @@ def test_code_in_a_pickle_never_runs(good_file, suffix, new_format):
 def test_code_in_a_bare_pickle_never_runs(good_file):
     trace, path = good_file.with_name("trace"), good_file.with_name("bare.ckpt")
     path.write_bytes(pickle.dumps(RunsCode(trace)))
-    with refused("'bare.ckpt'"):
+    with expect_error("'bare.ckpt'"):
         load_motion_model(str(path))
     assert not trace.exists()
 
@@ -124,7 +123,7 @@ def test_code_in_a_bare_pickle_never_runs(good_file):
 def test_code_behind_a_harmless_name_never_runs(good_file):
     trace, path = good_file.with_name("trace"), good_file.with_name("sheep.safetensors")
     torch.save({"state_dict": RunsCode(trace)}, path)
-    with refused("'sheep.safetensors'", "could not be read"):
+    with expect_error("'sheep.safetensors'", "could not be read"):
         load_motion_model(str(path))
     assert not trace.exists()
 

@@ -20,11 +20,15 @@ from diffusers import MotionAdapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.clips import sample
-from tests.support.families_expected import EXPECTED, HOTSHOT, LONG, V2, V3, Expected
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
 from tests.support.motion_files import (
+    EXPECTED,
+    HOTSHOT,
+    LONG,
     SPELLINGS,
+    V2,
+    V3,
+    Expected,
     Tensors,
     as_diffusers,
     as_hotshot,
@@ -34,9 +38,10 @@ from tests.support.motion_files import (
     from_diffusers,
     motion_file,
     position_table,
-    sites,
+    site_channels,
     weightless,
 )
+from tests.support.sampling import sample
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 FILES = (
@@ -58,7 +63,7 @@ def assert_holds(motion_model, expected: Expected, tensors: Tensors) -> None:
     configs = {name: site.config for name, site in motion_model.sites.items()}
     assert configs == {
         name: TemporalTransformerConfig(channels, expected.positions, norm_over_frames=expected.joint_module_norm)
-        for name, channels in sites(expected.widths, expected.mid).items()
+        for name, channels in site_channels(expected.widths, expected.mid).items()
     }
     loaded = motion_model.patcher.model.state_dict()
     assert loaded.keys() == file_shapes(expected.widths, expected.mid, expected.positions).keys()
@@ -230,5 +235,5 @@ def test_any_width_loads(widths, positions):
     mid = len(widths) == 4
     motion_model = motion_model_from_tensors(motion_file(widths, mid, positions), "any.safetensors")
     channels = {name: site.channels for name, site in motion_model.sites.items()}
-    assert channels == sites(widths, mid)
+    assert channels == site_channels(widths, mid)
     assert motion_model.positions == positions

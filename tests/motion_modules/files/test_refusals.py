@@ -9,10 +9,9 @@ from animatediff_loom.sampling.animate import animate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.families_expected import V2, V3
-from tests.support.host_models import tiny_model
-from tests.support.motion_files import as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
-from tests.support.refusals import refused
+from tests.support.host import tiny_model
+from tests.support.motion_files import V2, V3, as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
+from tests.support.texts import expect_error
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
 ADVICE = ("'other.ckpt'", "choose a text-to-video motion model")
@@ -59,7 +58,7 @@ OTHER_FILES = {
 def test_other_kinds_of_file(kind):
     named = " ".join(word for word in kind.replace(",", "").split(" ") if word[0].isupper() or kind[0] == "m")
     name = "motion LoRA" if kind.startswith("motion LoRA") else named.split(" ")[0]
-    with refused(f"is a {name} file", *ADVICE):
+    with expect_error(f"is a {name} file", *ADVICE):
         motion_model_from_tensors(OTHER_FILES[kind], "other.ckpt")
 
 
@@ -73,7 +72,7 @@ def test_other_kinds_of_file(kind):
     ),
 )
 def test_files_without_motion_modules(tensors, found):
-    with refused("'other.ckpt'", "no motion modules", found, "choose an AnimateDiff or Hotshot-XL motion model"):
+    with expect_error("'other.ckpt'", "no motion modules", found, "choose an AnimateDiff or Hotshot-XL motion model"):
         motion_model_from_tensors(tensors, "other.ckpt")
 
 
@@ -87,14 +86,14 @@ def test_files_without_motion_modules(tensors, found):
 )
 def test_a_part_of_a_motion_model(left_out, missing, found):
     tensors = {name: tensor for name, tensor in V3.file().items() if not name.startswith(left_out)}
-    with refused("'half.ckpt'", f"motion module at '{missing}'", found, "choose a whole motion model"):
+    with expect_error("'half.ckpt'", f"motion module at '{missing}'", found, "choose a whole motion model"):
         motion_model_from_tensors(tensors, "half.ckpt")
 
 
 @pytest.mark.parametrize("levels", (1, 2, 5))
 def test_unknown_layouts(levels):
     tensors = weightless(file_shapes((32,) * levels, mid=False, positions=32))
-    with refused("'odd.ckpt'", f"{levels} levels", "expected 4 levels (SD1.5) or 3"):
+    with expect_error("'odd.ckpt'", f"{levels} levels", "expected 4 levels (SD1.5) or 3"):
         motion_model_from_tensors(tensors, "odd.ckpt")
 
 
@@ -122,7 +121,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]
     ),
 )
 def test_shapes_that_contradict_each_other(parameter, shape, found):
-    with refused("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "download it again"):
+    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "download it again"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "odd.ckpt")
 
 
@@ -139,7 +138,7 @@ def test_shapes_that_contradict_each_other(parameter, shape, found):
 )
 def test_tensors_too_many(parameter, found):
     tensors = V3.file() | {SITE + parameter: torch.zeros(32)}
-    with refused("'odd.ckpt'", found):
+    with expect_error("'odd.ckpt'", found):
         motion_model_from_tensors(tensors, "odd.ckpt")
 
 
@@ -153,19 +152,19 @@ def test_tensors_too_many(parameter, found):
 )
 def test_absurd_shapes_allocate_nothing(parameter, shape):
     """No machine could allocate these: that the sentence comes shows that nothing was."""
-    with refused("'huge.ckpt'", str(max(shape)), "download it again"):
+    with expect_error("'huge.ckpt'", str(max(shape)), "download it again"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "huge.ckpt")
 
 
 def test_absurd_shapes_everywhere():
     tensors = weightless(file_shapes((2**21,) * 4, mid=False, positions=32))
-    with refused("'huge.ckpt'", "download it again"):
+    with expect_error("'huge.ckpt'", "download it again"):
         motion_model_from_tensors(tensors, "huge.ckpt")
 
 
 def test_absurdly_many_positions():
     tensors = weightless(file_shapes((32,) * 4, mid=False, positions=131072))
-    with refused("'huge.ckpt'", "131072"):
+    with expect_error("'huge.ckpt'", "131072"):
         motion_model_from_tensors(tensors, "huge.ckpt")
 
 
@@ -177,7 +176,7 @@ def test_broken_weights(value, dtype):
     broken[name] = broken[name].clone()
     broken[name][3, 5] = value
     model = tiny_model()
-    with refused("'broken.ckpt'", "NaN or Inf", name, "download it again"):
+    with expect_error("'broken.ckpt'", "NaN or Inf", name, "download it again"):
         animate(model, motion_model_from_tensors(broken, "broken.ckpt"), MotionSettings())
     assert animate(model, motion_model_from_tensors(good, "good.ckpt"), MotionSettings()) is not model
 

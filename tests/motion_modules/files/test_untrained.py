@@ -9,11 +9,20 @@ from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.nodes.new_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import animate
 
-from tests.support.architectures import KEYS, SMALL, acting, import_pack
-from tests.support.clips import sample
-from tests.support.custom_models import SITES, Width, film, import_gain_pack, new
-from tests.support.host_models import tiny_dit, tiny_model
-from tests.support.refusals import refused
+from tests.support.host import tiny_dit, tiny_model
+from tests.support.motion_models import (
+    KEYS,
+    SITES,
+    SMALL,
+    Width,
+    import_gain_pack,
+    import_pack,
+    new_model,
+    random_motion,
+    sample_with,
+)
+from tests.support.sampling import sample
+from tests.support.texts import expect_error
 
 
 def offered() -> dict[str, list[str]]:
@@ -26,24 +35,24 @@ def offered() -> dict[str, list[str]]:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_new_motion_model_is_the_identity_bit_for_bit(key, base):
     model = tiny_model(base)
-    motion_model = new(model, key)
+    motion_model = new_model(model, key)
     assert {site.architecture.key for site in motion_model.sites.values()} == {key}
     assert motion_model.family.trained_frames == 8
-    assert torch.equal(film(model, motion_model), sample(model, steps=1))
+    assert torch.equal(sample_with(model, motion_model), sample(model, steps=1))
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_layers_may_have_no_weights_until_a_file_is_loaded(key, monkeypatch):
     """As the host's linear layers have where it pages weights in, by default on NVIDIA cards."""
     model = tiny_model()
-    expected = film(model, acting(model, key))
+    expected = sample_with(model, random_motion(model, key))
     monkeypatch.setattr("comfy.memory_management.aimdo_enabled", True)
     assert comfy.ops.manual_cast.Linear(1, 1).weight is None
-    assert torch.equal(film(model, acting(model, key)), expected)
+    assert torch.equal(sample_with(model, random_motion(model, key)), expected)
 
 
 def test_a_new_motion_model_at_chosen_sites():
-    assert set(new(tiny_model(), sites="mid, up.1").sites) == {
+    assert set(new_model(tiny_model(), sites="mid, up.1").sites) == {
         "mid_block.motion_modules.0",
         *(f"up_blocks.1.motion_modules.{index}" for index in range(3)),
     }
@@ -63,19 +72,19 @@ def test_those_of_other_packs_are_offered_as_soon_as_they_are_there(monkeypatch)
     import_pack("wobble_pack", monkeypatch)
     assert "wobble" in offered()
     model = tiny_model()
-    assert torch.equal(film(model, new(model, "wobble")), sample(model, steps=1))
+    assert torch.equal(sample_with(model, new_model(model, "wobble")), sample(model, steps=1))
 
 
 def test_everywhere_means_wherever_it_can_be_also_beside_other_patterns():
     sizes = {"width": 1024, "height": 1024}
-    coarse = new(tiny_model(), "space_time_attention", **sizes).sites
+    coarse = new_model(tiny_model(), "space_time_attention", **sizes).sites
     assert 0 < len(coarse) < len(SITES)
-    assert new(tiny_model(), "space_time_attention", sites="*, down.0", **sizes).sites == coarse
+    assert new_model(tiny_model(), "space_time_attention", sites="*, down.0", **sizes).sites == coarse
 
 
 def test_a_model_that_is_no_unet_is_refused():
-    with refused("MMDIT", "need a UNet"):
-        new(tiny_dit())
+    with expect_error("MMDIT", "need a UNet"):
+        new_model(tiny_dit())
 
 
 class WideOnly(Width):
@@ -88,12 +97,12 @@ class WideOnly(Width):
 
 def test_code_that_fails_for_a_width_is_refused(monkeypatch):
     import_gain_pack(monkeypatch, WideOnly)
-    with refused("gain", "down_blocks.0.motion_modules.0", "ValueError", "32 channels are too few"):
-        new(tiny_model(), "gain")
+    with expect_error("gain", "down_blocks.0.motion_modules.0", "ValueError", "32 channels are too few"):
+        new_model(tiny_model(), "gain")
 
 
 def test_an_unknown_beta_schedule_is_refused_when_it_is_applied():
     model = tiny_model()
     motion_model = new_motion_model(model, "scale_shift", SMALL, beta_schedule="cosine")
-    with refused("beta_schedule is 'cosine'", "AnimateDiff (linear)"):
+    with expect_error("beta_schedule is 'cosine'", "AnimateDiff (linear)"):
         animate(model, motion_model, MotionSettings())

@@ -12,11 +12,10 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from torch import nn
 
-from tests.support.clips import evaluate_once, prompt, sample, watched
-from tests.support.families_expected import SDXL_BETA, V1, V2, V3, Expected
-from tests.support.host_models import tiny_model, unet_config
-from tests.support.motion_files import FULL_WIDTHS, sites
+from tests.support.host import tiny_model, unet_config
+from tests.support.motion_files import FULL_WIDTHS, SDXL_BETA, V1, V2, V3, Expected, site_channels
 from tests.support.reference_unet import evaluate_reference, reference_unet
+from tests.support.sampling import evaluate_once, prompt, record_unet, sample
 
 FRAMES = 3
 kinds = pytest.mark.parametrize("expected", (V1, V3, SDXL_BETA), ids=lambda expected: expected.name)
@@ -54,7 +53,7 @@ RESIDUAL_ONLY = {
 def test_sites_of_the_real_models(base):
     """Reference A.5: input k is level (k-1)//3, module (k-1)%3; output i is level i//3, module i%3."""
     found = unet_sites(full_size_unet(base))
-    assert {name: site.channels for name, site in found.items()} == sites(FULL_WIDTHS[base], mid=True)
+    assert {name: site.channels for name, site in found.items()} == site_channels(FULL_WIDTHS[base], mid=True)
     for name, site in found.items():
         kind, number = site.block
         if kind == "input":
@@ -128,8 +127,8 @@ def each_cond_alone(arguments: dict) -> list[torch.Tensor]:
 
 @kinds
 def test_cond_and_uncond_together_or_apart(expected):
-    together, seen_together = watched(animated(expected))
-    apart, seen_apart = watched(together)
+    together, seen_together = record_unet(animated(expected))
+    apart, seen_apart = record_unet(together)
     apart.model_options["sampler_calc_cond_batch_function"] = each_cond_alone
     one, other = sample(together, steps=1), sample(apart, steps=1)
     assert len(seen_together.calls[0]["chunks"]) == 2
@@ -138,7 +137,7 @@ def test_cond_and_uncond_together_or_apart(expected):
 
 
 def test_prompts_of_different_length():
-    model, seen = watched(animated(V3))
+    model, seen = record_unet(animated(V3))
     long = prompt(3, tokens=11)
     apart = sample(model, steps=1, negative=long)
     assert [len(call["chunks"]) for call in seen.calls] == [1, 1]
@@ -148,7 +147,7 @@ def test_prompts_of_different_length():
 
 @kinds
 def test_without_cfg(expected):
-    model, seen = watched(animated(expected))
+    model, seen = record_unet(animated(expected))
     assert sample(model, steps=1, cfg=1.0).isfinite().all()
     assert [len(call["chunks"]) for call in seen.calls] == [1]
 

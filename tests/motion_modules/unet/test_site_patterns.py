@@ -3,8 +3,8 @@
 import pytest
 from animatediff_loom.motion_modules.unet.site_patterns import short_name, sites_like
 
-from tests.support.custom_models import SITES
-from tests.support.refusals import refused
+from tests.support.motion_models import SITES
+from tests.support.texts import expect_error
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_patterns(pattern, count):
 
 @pytest.mark.parametrize("pattern", ("down.4", "middle", "", " , ", "mid.1", "down.1.motion"))
 def test_patterns_that_fit_nothing_are_refused_with_the_names_that_exist(pattern):
-    with refused("`sites`", "the UNet", "down.0.0, down.0.1", "up.3.2"):
+    with expect_error("`sites`", "the UNet", "down.0.0, down.0.1", "up.3.2"):
         sites_like(pattern, SITES, "the UNet")
 
 
 def test_the_error_names_the_input():
-    with refused("`attention_sites`", "'up.9'", "'v3.safetensors'"):
+    with expect_error("`attention_sites`", "'up.9'", "'v3.safetensors'"):
         sites_like("mid, up.9", SITES, "'v3.safetensors'", "attention_sites")
 
 

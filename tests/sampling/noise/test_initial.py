@@ -8,9 +8,9 @@ from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.citizen import animated, call, ksampler
-from tests.support.clips import noise, sample
-from tests.support.host_models import tiny_model
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_motion
+from tests.support.sampling import call, ksampler, noise, sample
 
 
 def order(frames: int, length: int, overlap: int, seed: int) -> list[int]:
@@ -67,7 +67,7 @@ def test_sampling_begins_with_that_noise(model, kind):
 def test_one_noise_for_all_frames_is_a_still_without_motion(model):
     clip = ksampler(noisy(model, "same"))
     assert torch.allclose(clip, clip[:1].expand_as(clip), atol=1e-5)
-    moving = ksampler(noisy(animated(model), "same"))
+    moving = ksampler(noisy(apply_motion(model), "same"))
     assert not torch.allclose(moving, moving[:1].expand_as(moving), atol=1e-3)
 
 

@@ -7,10 +7,10 @@ from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blen
 from comfy.hooks import create_hook_lora
 from safetensors.torch import save_file
 
-from tests.support.citizen import call, host_node
+from tests.support.host import WIDTH_G, WIDTH_L, encode_text, record_encodings, tiny_clip
 from tests.support.motion_files import random_weight
-from tests.support.refusals import refused
-from tests.support.text_encoders import WIDTH_G, WIDTH_L, counted, encode, tiny_clip
+from tests.support.sampling import call, host_node
+from tests.support.texts import expect_error
 
 FRAMES = 7
 LONG = "a very long road through the hills and the woods, " * 12
@@ -42,7 +42,7 @@ def test_a_frame_of_one_prompt_has_what_the_host_encodes(clip, interpolation):
     ((text, extra),) = scheduled(clip, "0-2: a (red:1.4) circle\n6: a blue square", interpolation)
     assert text.shape[0] == extra["pooled_output"].shape[0] == FRAMES
     for frames, prompt in (((0, 1, 2), "a (red:1.4) circle"), ((6,), "a blue square")):
-        ((expected, extra_expected),) = encode(clip, prompt)
+        ((expected, extra_expected),) = encode_text(clip, prompt)
         assert all(torch.equal(text[frame], expected[0]) for frame in frames)
         pooled = extra_expected["pooled_output"][0]
         assert all(torch.equal(extra["pooled_output"][frame], pooled) for frame in frames)
@@ -51,7 +51,7 @@ def test_a_frame_of_one_prompt_has_what_the_host_encodes(clip, interpolation):
 
 def test_linear_between_prompts(clip):
     ((text, extra),) = scheduled(clip, "0: a red circle\n4: a blue square")
-    ((start, start_extra),), ((end, end_extra),) = encode(clip, "a red circle"), encode(clip, "a blue square")
+    ((start, start_extra),), ((end, end_extra),) = encode_text(clip, "a red circle"), encode_text(clip, "a blue square")
     torch.testing.assert_close(text[1:2], 0.75 * start + 0.25 * end)
     pooled = 0.75 * start_extra["pooled_output"] + 0.25 * end_extra["pooled_output"]
     torch.testing.assert_close(extra["pooled_output"][1:2], pooled)
@@ -62,7 +62,7 @@ def test_linear_between_prompts(clip):
 
 def test_spherical_between_prompts_in_each_encoder(clip):
     ((text, extra),) = scheduled(clip, "0: a red circle\n4: a blue square", "spherical")
-    ((start, start_extra),), ((end, end_extra),) = encode(clip, "a red circle"), encode(clip, "a blue square")
+    ((start, start_extra),), ((end, end_extra),) = encode_text(clip, "a red circle"), encode_text(clip, "a blue square")
     widths = [WIDTH_L, WIDTH_G] if text.shape[-1] == WIDTH_L + WIDTH_G else [WIDTH_L]
     pairs = zip(start.split(widths, -1), end.split(widths, -1), strict=True)
     expected = torch.cat([arc(*pair, 0.25) for pair in pairs], -1)
@@ -74,14 +74,14 @@ def test_spherical_between_prompts_in_each_encoder(clip):
 
 def test_every_distinct_prompt_is_encoded_once(clip):
     clip = tiny_clip("SDXL" if "g" in clip.tokenize("") else "SD1.5")
-    asked = counted(clip)
+    asked = record_encodings(clip)
     scheduled(clip, "0: one\n1: two\n2: one\n...\n3: three\n5: two\n6: one")
     assert len(asked) == 3 and asked == [clip.tokenize(prompt) for prompt in ("one", "two", "three")]
 
 
 def test_prompts_of_different_length_are_repeated_to_one(clip):
     ((text, _),) = scheduled(clip, f"0: short\n6: {LONG}")
-    ((short, _),), ((long, _),) = encode(clip, "short"), encode(clip, LONG)
+    ((short, _),), ((long, _),) = encode_text(clip, "short"), encode_text(clip, LONG)
     assert text.shape[1] == long.shape[1] > short.shape[1]
     assert torch.equal(text[0], short[0].repeat(long.shape[1] // short.shape[1], 1))
     assert torch.equal(text[6], long[0])
@@ -92,8 +92,8 @@ def test_embeddings(tmp_path):
     save_file({"emb_params": torch.ones(2, WIDTH_L)}, tmp_path / "soft.safetensors")
     clip = tiny_clip(embeddings=str(tmp_path))
     ((text, _),) = scheduled(clip, "0: a cat, embedding:soft, (red:1.2)\n6: a cat")
-    assert torch.equal(text[0], encode(clip, "a cat, embedding:soft, (red:1.2)")[0][0][0])
-    assert not torch.allclose(text[0], encode(clip, "a cat, (red:1.2)")[0][0][0], atol=1e-2)
+    assert torch.equal(text[0], encode_text(clip, "a cat, embedding:soft, (red:1.2)")[0][0][0])
+    assert not torch.allclose(text[0], encode_text(clip, "a cat, (red:1.2)")[0][0][0], atol=1e-2)
 
 
 def with_scheduled_lora(clip, schedule_clip: bool = True):
@@ -112,7 +112,7 @@ def with_scheduled_lora(clip, schedule_clip: bool = True):
 def test_hooks_that_change_the_encoder_while_sampling_give_an_entry_per_range():
     clip = with_scheduled_lora(tiny_clip())
     entries = scheduled(clip, "0: a red circle\n6: a blue square")
-    starts, ends = encode(clip, "a red circle"), encode(clip, "a blue square")
+    starts, ends = encode_text(clip, "a red circle"), encode_text(clip, "a blue square")
     assert len(entries) == len(starts) == 2
     for (text, extra), (start, start_extra), (end, _) in zip(entries, starts, ends, strict=True):
         assert torch.equal(text[0], start[0]) and torch.equal(text[6], end[0])
@@ -126,7 +126,7 @@ def test_hooks_that_change_the_encoder_while_sampling_give_an_entry_per_range():
 def test_hooks_of_the_whole_run_are_passed_on():
     clip = with_scheduled_lora(tiny_clip(), schedule_clip=False)
     ((_, extra),) = scheduled(clip, "0: one\n6: two")
-    assert extra["hooks"] is encode(clip, "one")[0][1]["hooks"]
+    assert extra["hooks"] is encode_text(clip, "one")[0][1]["hooks"]
 
 
 def test_what_differs_between_prompts_and_is_no_feature_is_refused():
@@ -134,11 +134,11 @@ def test_what_differs_between_prompts_and_is_no_feature_is_refused():
     clip = tiny_clip()
     clip.cond_stage_model.clip_l.return_attention_masks = True
     ((_, extra),) = scheduled(clip, "0: one\n6: two")
-    assert torch.equal(extra["attention_mask"], encode(clip, "one")[0][1]["attention_mask"])
-    with refused("clip gives each prompt a 'attention_mask' of its own", "connect the CLIP of an SD1.5 or SDXL"):
+    assert torch.equal(extra["attention_mask"], encode_text(clip, "one")[0][1]["attention_mask"])
+    with expect_error("clip gives each prompt a 'attention_mask' of its own", "connect the CLIP of an SD1.5 or SDXL"):
         scheduled(clip, "0: one\n6: two words")
 
 
 def test_no_text_encoder():
-    with refused("clip is empty", "connect a checkpoint with a text encoder"):
+    with expect_error("clip is empty", "connect a checkpoint with a text encoder"):
         scheduled(None, "0: one")

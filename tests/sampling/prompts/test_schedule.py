@@ -17,7 +17,7 @@ from animatediff_loom.sampling.prompts.schedule import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.refusals import refused
+from tests.support.texts import expect_error
 
 TRAVEL = """
 # from the sea to the hills
@@ -58,7 +58,7 @@ def test_the_signs_of_a_chinese_keyboard():
 def test_line_ends_blanks_and_comments(end):
     lines = ("", "// one", "\t# two", "\t0 :\tone \t", "   ", "3 - 5: two")
     assert parse_schedule(end.join(lines), 6) == [Key(0, 0, "one"), Key(3, 5, "two")]
-    with refused("in line 6, column 7: expected a prompt"):
+    with expect_error("in line 6, column 7: expected a prompt"):
         parse_schedule(end.join(lines).removesuffix(" two"), 6)
 
 
@@ -78,7 +78,7 @@ def test_half_a_frame_is_rounded_up():
 
 def test_a_clip_of_one_frame():
     assert plan_blends(parse_schedule("0: one", 1), 1) == [Blend(0, 0, 0.0)]
-    with refused("has 100% (frame 0) in line 2", "expected a frame after 0"):
+    with expect_error("has 100% (frame 0) in line 2", "expected a frame after 0"):
         parse_schedule("0: one\n100%: two", 1)
 
 
@@ -169,13 +169,13 @@ def test_the_table_names_every_frame():
     ),
 )
 def test_mistakes(text, found, place, expected):
-    with refused(f"has {found} in {place}", f"expected {expected}"):
+    with expect_error(f"has {found} in {place}", f"expected {expected}"):
         parse_schedule(text, 16)
 
 
 @pytest.mark.parametrize("frames", (-1, 0, 4097))
 def test_impossible_lengths(frames):
-    with refused(f"frames is {frames}", "1 to 4096", "set frames"):
+    with expect_error(f"frames is {frames}", "1 to 4096", "set frames"):
         parse_schedule("0: one", frames)
 
 

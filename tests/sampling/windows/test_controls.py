@@ -6,11 +6,19 @@ from animatediff_loom.motion_modules.errors import LoomError
 from comfy.controlnet import ControlNet
 
 import nodes
-from tests.support.citizen import animated, distance, ksampler
-from tests.support.clips import prompt, watched
-from tests.support.controls import control_net, controlled, pictures, t2i_adapter
-from tests.support.host_models import CPU, tiny_model
-from tests.support.windows import DIVIDING, LENGTH, in_windows, published
+from tests.support.host import CPU, tiny_model
+from tests.support.motion_models import DIVIDING, LENGTH, apply_motion, apply_windows
+from tests.support.sampling import (
+    apply_control,
+    control_net,
+    distance,
+    ksampler,
+    prompt,
+    random_pictures,
+    record_options,
+    record_unet,
+    t2i_adapter,
+)
 
 FRAMES, STEPS = 10, 2
 
@@ -26,7 +34,7 @@ class FrameNumber(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def moving():
-    return animated(tiny_model())
+    return apply_motion(tiny_model())
 
 
 def frame_number_net(encoded: list[int]) -> ControlNet:
@@ -48,8 +56,8 @@ def numbered(frames: int = FRAMES) -> torch.Tensor:
 @pytest.mark.parametrize("windows_at_once", [1, 3])
 def test_every_window_sees_its_own_frames(moving, schedule, windows_at_once):
     encoded = []
-    model, seen = published(in_windows(moving, schedule, windows_at_once=windows_at_once))
-    ksampler(model, FRAMES, **controlled(frame_number_net(encoded), numbered()))
+    model, seen = record_options(apply_windows(moving, schedule, windows_at_once=windows_at_once))
+    ksampler(model, FRAMES, **apply_control(frame_number_net(encoded), numbered()))
     assert seen
     for evaluation in seen:
         chunks = len(evaluation["options"]["cond_or_uncond"])
@@ -63,7 +71,7 @@ def test_a_chain_of_two_with_strengths_and_ranges(moving):
     first, second = frame_number_net(encoded), frame_number_net(encoded)
     positive, negative = node.apply_controlnet(prompt(2), prompt(3), first, numbered(), 0.5, 0.0, 1.0)
     positive, negative = node.apply_controlnet(positive, negative, second, numbered().flip(0), 2.0, 0.0, 0.5)
-    model, seen = published(in_windows(moving, windows_at_once=2))
+    model, seen = record_options(apply_windows(moving, windows_at_once=2))
     ksampler(model, FRAMES, positive=positive, negative=negative, steps=4)
     both, alone = seen[0], seen[-1]
     for evaluation, added in ((both, 2.0), (alone, 0.0)):
@@ -75,9 +83,9 @@ def test_a_chain_of_two_with_strengths_and_ranges(moving):
 
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])
 def test_a_window_knows_nothing_of_the_pictures_of_another(moving, make):
-    net, images, model = make(), pictures(2 * LENGTH), in_windows(moving, "batched")
+    net, images, model = make(), random_pictures(2 * LENGTH), apply_windows(moving, "batched")
     clip, changed = (
-        ksampler(model, 2 * LENGTH, **controlled(net, hints))
+        ksampler(model, 2 * LENGTH, **apply_control(net, hints))
         for hints in (images, torch.cat([images[:LENGTH], images[:LENGTH]]))
     )
     assert distance(clip[:LENGTH], changed[:LENGTH]) < 1e-5
@@ -86,32 +94,32 @@ def test_a_window_knows_nothing_of_the_pictures_of_another(moving, make):
 
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])
 def test_several_windows_at_once(moving, make):
-    net, images = make(), pictures(FRAMES)
+    net, images = make(), random_pictures(FRAMES)
     together, apart = (
-        ksampler(in_windows(moving, windows_at_once=count), FRAMES, **controlled(net, images)) for count in (3, 1)
+        ksampler(apply_windows(moving, windows_at_once=count), FRAMES, **apply_control(net, images)) for count in (3, 1)
     )
     assert distance(together, apart) < 2e-5
-    assert distance(together, ksampler(in_windows(moving), FRAMES, **controlled(net, images.flip(0)))) > 1e-4
+    assert distance(together, ksampler(apply_windows(moving), FRAMES, **apply_control(net, images.flip(0)))) > 1e-4
 
 
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])
 def test_one_picture_for_all_frames(moving, make):
-    net, image, model = make(), pictures(1), in_windows(moving)
-    clip = ksampler(model, FRAMES, **controlled(net, image))
-    assert distance(clip, ksampler(model, FRAMES, **controlled(net, image.repeat(FRAMES, 1, 1, 1)))) < 1e-5
+    net, image, model = make(), random_pictures(1), apply_windows(moving)
+    clip = ksampler(model, FRAMES, **apply_control(net, image))
+    assert distance(clip, ksampler(model, FRAMES, **apply_control(net, image.repeat(FRAMES, 1, 1, 1)))) < 1e-5
 
 
 def test_one_picture_is_encoded_once(moving):
     encoded = []
-    model = in_windows(moving, windows_at_once=1)
-    ksampler(model, FRAMES, **controlled(frame_number_net(encoded), numbered(1)))
+    model = apply_windows(moving, windows_at_once=1)
+    ksampler(model, FRAMES, **apply_control(frame_number_net(encoded), numbered(1)))
     assert encoded == [1]
 
 
 def test_pictures_for_another_number_of_frames(moving):
-    model, seen = watched(in_windows(moving))
+    model, seen = record_unet(apply_windows(moving))
     with pytest.raises(LoomError, match=f"The image of ControlNet has 7 frames, but the clip has {FRAMES}"):
-        ksampler(model, FRAMES, **controlled(control_net(), pictures(7)))
+        ksampler(model, FRAMES, **apply_control(control_net(), random_pictures(7)))
     assert not seen.calls
     assert ksampler(model, FRAMES).isfinite().all()
 
@@ -119,7 +127,7 @@ def test_pictures_for_another_number_of_frames(moving):
 def test_the_nets_are_as_they_were(moving):
     net = frame_number_net([])
     before = dict(vars(net))
-    ksampler(in_windows(moving), FRAMES, **controlled(net, numbered()))
+    ksampler(apply_windows(moving), FRAMES, **apply_control(net, numbered()))
     assert vars(net) == before
 
 

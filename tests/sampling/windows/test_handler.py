@@ -15,10 +15,19 @@ from comfy.model_management import InterruptProcessingException, interrupt_curre
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
-from tests.support.citizen import animated, call, distance, motion, sampler_custom_advanced
-from tests.support.clips import SIZE, noise, prompt, sample, watched
-from tests.support.host_models import tiny_model
-from tests.support.windows import DIVIDING, LENGTH, OVERLAP, in_windows, published
+from tests.support.host import tiny_model
+from tests.support.motion_models import DIVIDING, LENGTH, OVERLAP, apply_motion, apply_windows, load_motion
+from tests.support.sampling import (
+    LATENT_SIZE,
+    call,
+    distance,
+    noise,
+    prompt,
+    record_options,
+    record_unet,
+    sample,
+    sampler_custom_advanced,
+)
 
 FRAMES, STEPS, CFG = 10, 3, 5.0
 CLOSE = 2e-5
@@ -31,20 +40,20 @@ def plain():
 
 @pytest.fixture(scope="module")
 def moving(plain):
-    return animated(plain)
+    return apply_motion(plain)
 
 
 @pytest.mark.parametrize("schedule", ["static", "uniform", "batched", "view"])
 @pytest.mark.parametrize("frames", [LENGTH, LENGTH - 1])
 def test_one_window_over_all_frames_is_no_window(moving, schedule, frames):
-    assert torch.equal(sample(in_windows(moving, schedule), frames), sample(moving, frames))
+    assert torch.equal(sample(apply_windows(moving, schedule), frames), sample(moving, frames))
 
 
 @pytest.mark.parametrize("schedule", DIVIDING)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_plain_loop_makes_the_same(moving, schedule, fusion):
     settings = ContextSettings(schedule, WindowSettings(LENGTH, OVERLAP, closed_loop=True), fusion)
-    clip = sampled(in_windows(moving, schedule, fuse=fusion, closed_loop=True), euler)
+    clip = sampled(apply_windows(moving, schedule, fuse=fusion, closed_loop=True), euler)
     assert distance(clip, sampled(moving, looped_euler(settings))) < CLOSE
     assert distance(clip, sampled(moving, euler)) > 1e-2
 
@@ -91,8 +100,8 @@ def looped_euler(settings: ContextSettings):
 
 @pytest.mark.parametrize("schedule", DIVIDING)
 def test_several_windows_at_once_make_what_each_alone_makes(moving, schedule):
-    together, seen = watched(in_windows(moving, schedule, windows_at_once=3))
-    alone, single = watched(in_windows(moving, schedule, windows_at_once=1))
+    together, seen = record_unet(apply_windows(moving, schedule, windows_at_once=3))
+    alone, single = record_unet(apply_windows(moving, schedule, windows_at_once=1))
     assert distance(sample(together, FRAMES), sample(alone, FRAMES)) < CLOSE
     most = 2 if schedule == "batched" else 3
     assert max(len(call["x"]) for call in seen.calls) == 2 * most * LENGTH
@@ -102,14 +111,14 @@ def test_several_windows_at_once_make_what_each_alone_makes(moving, schedule):
 
 @pytest.mark.parametrize("family", ["AnimateDiff v1"])
 def test_norms_over_frames_stay_inside_their_window(plain, family):
-    model = animated(plain, motion(family=family))
+    model = apply_motion(plain, load_motion(family=family))
     assert model.model_options["transformer_options"][APPLIED][0].joint_unet_norm
-    together, alone = (sample(in_windows(model, windows_at_once=count), FRAMES, steps=1) for count in (3, 1))
+    together, alone = (sample(apply_windows(model, windows_at_once=count), FRAMES, steps=1) for count in (3, 1))
     assert distance(together, alone) < CLOSE
 
 
 def test_windows_are_evaluated_one_by_one_where_memory_is_short(plain, moving):
-    windowed, seen = watched(in_windows(moving, windows_at_once=4))
+    windowed, seen = record_unet(apply_windows(moving, windows_at_once=4))
     factor, plain.model.memory_usage_factor = plain.model.memory_usage_factor, 1e18
     try:
         apart = sample(windowed, FRAMES)
@@ -136,35 +145,35 @@ def test_a_constant_prediction_stays_constant(plain, schedule, fusion):
 
 
 def test_a_model_without_motion_samples_each_frame_alone(plain):
-    assert distance(sample(in_windows(plain), FRAMES), sample(plain, FRAMES)) < CLOSE
+    assert distance(sample(apply_windows(plain), FRAMES), sample(plain, FRAMES)) < CLOSE
 
 
 def test_the_order_of_the_nodes_is_all_one(plain, moving):
-    clip = sample(in_windows(moving), FRAMES)
-    assert torch.equal(sample(animated(in_windows(plain)), FRAMES), clip)
+    clip = sample(apply_windows(moving), FRAMES)
+    assert torch.equal(sample(apply_motion(apply_windows(plain)), FRAMES), clip)
 
 
 def test_later_windows_follow_earlier_ones(moving):
-    both, seen = published(in_windows(in_windows(moving, length=5), length=3, start_percent=0.5))
+    both, seen = record_options(apply_windows(apply_windows(moving, length=5), length=3, start_percent=0.5))
     sample(both, FRAMES, steps=4)
     lengths = [call["options"]["ad_params"]["context_length"] for call in seen]
     assert lengths == sorted(lengths, reverse=True) and set(lengths) == {5, 3}
 
 
 def test_the_same_start_replaces(moving):
-    again = in_windows(in_windows(moving, length=5), length=3)
-    assert torch.equal(sample(again, FRAMES), sample(in_windows(moving, length=3), FRAMES))
+    again = apply_windows(apply_windows(moving, length=5), length=3)
+    assert torch.equal(sample(again, FRAMES), sample(apply_windows(moving, length=3), FRAMES))
 
 
 def test_nothing_is_divided_before_the_first_start(moving):
-    late, seen = watched(in_windows(moving, start_percent=0.5))
+    late, seen = record_unet(apply_windows(moving, start_percent=0.5))
     sample(late, FRAMES, steps=4)
     frames = [len(call["x"]) // 2 for call in seen.calls]
     assert frames[0] == FRAMES and frames[-1] != FRAMES
 
 
 def test_what_other_packs_read(moving):
-    windowed, seen = published(in_windows(moving, windows_at_once=2))
+    windowed, seen = record_options(apply_windows(moving, windows_at_once=2))
     sample(windowed, FRAMES, steps=1)
     numbers = [call["options"]["ad_params"]["sub_idxs"] for call in seen]
     assert numbers == [[0, 1, 2, 3, 3, 4, 5, 6], [6, 7, 8, 9]]
@@ -173,55 +182,55 @@ def test_what_other_packs_read(moving):
 
 
 def test_windows_have_cond_ids_of_their_own(moving):
-    windowed, seen = published(in_windows(moving, windows_at_once=1))
+    windowed, seen = record_options(apply_windows(moving, windows_at_once=1))
     sample(windowed, FRAMES, steps=2)
     ids = [tuple(call["options"]["uuids"]) for call in seen]
     assert len(set(ids)) == 3 and ids[:3] == ids[3:]
 
 
 def test_the_view_schedule_keeps_the_clip_whole(plain, moving):
-    viewed, seen = watched(in_windows(moving, "view"))
+    viewed, seen = record_unet(apply_windows(moving, "view"))
     clip = sample(viewed, FRAMES)
     assert {len(call["x"]) for call in seen.calls} == {2 * FRAMES}
     assert distance(clip, sample(moving, FRAMES)) > 1e-2
-    assert torch.equal(sample(in_windows(plain, "view"), FRAMES), sample(plain, FRAMES))
+    assert torch.equal(sample(apply_windows(plain, "view"), FRAMES), sample(plain, FRAMES))
 
 
 def test_views_without_overlap_are_windows_of_a_model_that_keeps_frames_apart(plain):
     """All that frames know of each other here comes through temporal attention."""
-    moves = animated(plain)
-    views, windows = (sample(in_windows(moves, kind, overlap=0), 2 * LENGTH) for kind in ("view", "batched"))
+    moves = apply_motion(plain)
+    views, windows = (sample(apply_windows(moves, kind, overlap=0), 2 * LENGTH) for kind in ("view", "batched"))
     assert distance(views, windows) < CLOSE
 
 
 @pytest.mark.parametrize("frames", [3, 8, 16])
 def test_a_short_loop_knows_no_first_frame(plain, frames):
     """With the same noise turned by some frames, a loop is the same loop, begun elsewhere."""
-    loop = in_windows(animated(plain), "looped", length=16, closed_loop=True, fuse="flat")
+    loop = apply_windows(apply_motion(plain), "looped", length=16, closed_loop=True, fuse="flat")
     start, turn = noise(frames), frames // 2
     clip = sample(loop, noise=start, steps=1)
     turned = sample(loop, noise=start.roll(turn, 0), steps=1)
     if frames % 2 == 0:
         assert distance(turned, clip.roll(turn, 0)) < CLOSE
-    assert distance(clip, sample(animated(plain), noise=start, steps=1)) > 1e-3
+    assert distance(clip, sample(apply_motion(plain), noise=start, steps=1)) > 1e-3
 
 
 @pytest.mark.parametrize("schedule", [*DIVIDING, "view"])
 def test_positions_limit_a_window_and_not_the_clip(plain, schedule):
-    few = animated(plain, motion(LENGTH, family="AnimateDiff v3"))
+    few = apply_motion(plain, load_motion(LENGTH, family="AnimateDiff v3"))
     with pytest.raises(LoomError, match="10 frames at once"):
         sample(few, FRAMES)
-    assert sample(in_windows(few, schedule), FRAMES, steps=1).isfinite().all()
-    longer, seen = watched(in_windows(few, schedule, length=LENGTH + 1))
+    assert sample(apply_windows(few, schedule), FRAMES, steps=1).isfinite().all()
+    longer, seen = record_unet(apply_windows(few, schedule, length=LENGTH + 1))
     with pytest.raises(LoomError, match=r"5 frames at once.*positions for 4.*context_length of at most 4"):
         sample(longer, FRAMES)
     assert not seen.calls
 
 
 def test_a_late_start_counts_as_the_whole_clip(plain):
-    few = animated(plain, motion(LENGTH, family="AnimateDiff v3"))
+    few = apply_motion(plain, load_motion(LENGTH, family="AnimateDiff v3"))
     with pytest.raises(LoomError, match=r"10 frames at once.*from start_percent 0 on"):
-        sample(in_windows(few, start_percent=0.2), FRAMES)
+        sample(apply_windows(few, start_percent=0.2), FRAMES)
 
 
 @pytest.mark.parametrize(
@@ -233,11 +242,11 @@ def test_a_late_start_counts_as_the_whole_clip(plain):
 )
 def test_an_overlap_that_is_too_long(moving, change, words):
     with pytest.raises(LoomError, match=words):
-        in_windows(moving, **change)
+        apply_windows(moving, **change)
 
 
 def test_a_loop_of_two_frames(moving):
-    loop, seen = watched(in_windows(moving, "looped"))
+    loop, seen = record_unet(apply_windows(moving, "looped"))
     with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
         sample(loop, 2)
     assert not seen.calls
@@ -248,8 +257,8 @@ SEVEN = {
     "cross_attn": torch.zeros(7, 7, 32),
     "pooled_output": torch.zeros(7, 1280),
     "mask": torch.ones(7, 64, 64),
-    "concat_latent_image": torch.zeros(7, 4, SIZE, SIZE),
-    "concat_mask": torch.ones(7, 1, SIZE, SIZE),
+    "concat_latent_image": torch.zeros(7, 4, LATENT_SIZE, LATENT_SIZE),
+    "concat_mask": torch.ones(7, 1, LATENT_SIZE, LATENT_SIZE),
 }
 
 
@@ -260,7 +269,7 @@ def with_seven(name: str) -> list:
 
 @pytest.mark.parametrize("name", SEVEN)
 def test_a_per_frame_input_of_another_length(moving, name):
-    windowed, seen = watched(in_windows(moving))
+    windowed, seen = record_unet(apply_windows(moving))
     with pytest.raises(LoomError, match=f"'{name}' has 7 frames, but the clip has {FRAMES}"):
         sample(windowed, FRAMES, positive=with_seven(name))
     assert not seen.calls
@@ -268,7 +277,7 @@ def test_a_per_frame_input_of_another_length(moving, name):
 
 def test_a_per_frame_input_of_another_length_for_windows_of_later_steps(plain):
     """The first windows do not divide the clip, so that the host would take any length."""
-    both, seen = watched(in_windows(in_windows(plain, length=FRAMES), start_percent=0.5))
+    both, seen = record_unet(apply_windows(apply_windows(plain, length=FRAMES), start_percent=0.5))
     with pytest.raises(LoomError, match=f"'mask' has 7 frames, but the clip has {FRAMES}"):
         sample(both, FRAMES, steps=4, positive=with_seven("mask"))
     assert not seen.calls
@@ -278,13 +287,13 @@ def test_a_mask_without_a_batch_holds_for_all_frames(moving):
     """The host makes one mask of it, whose first side is no number of frames."""
     ((text, extra),) = prompt(2)
     flat, one = ([[text, extra | {"mask": mask}]] for mask in (torch.ones(64, 64), torch.ones(1, 64, 64)))
-    windowed = in_windows(moving)
+    windowed = apply_windows(moving)
     assert torch.equal(sample(windowed, FRAMES, positive=flat), sample(windowed, FRAMES, positive=one))
 
 
 def test_a_prompt_for_every_frame_follows_its_window(moving):
     texts = torch.cat([prompt(seed)[0][0] for seed in range(FRAMES)])
-    windowed, seen = published(in_windows(moving, "uniform", windows_at_once=2))
+    windowed, seen = record_options(apply_windows(moving, "uniform", windows_at_once=2))
     sample(windowed, FRAMES, positive=[[texts, {"pooled_output": torch.zeros(1, 1280)}]])
     for evaluation in seen:
         options = evaluation["options"]
@@ -300,7 +309,7 @@ def test_the_host_is_told_about_a_window(moving):
         asked.append(list(noise_shape))
         return executor(model, noise_shape, *args, **kwargs)
 
-    for model, frames in ((in_windows(moving), LENGTH), (moving, FRAMES), (in_windows(moving, "view"), FRAMES)):
+    for model, frames in ((apply_windows(moving), LENGTH), (moving, FRAMES), (apply_windows(moving, "view"), FRAMES)):
         clone = model.clone()
         clone.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "test", keep)
         sample(clone, FRAMES, steps=1)
@@ -308,7 +317,7 @@ def test_the_host_is_told_about_a_window(moving):
 
 
 def test_a_cancel_is_seen_within_one_window(moving):
-    windowed, seen = published(in_windows(moving, windows_at_once=1))
+    windowed, seen = record_options(apply_windows(moving, windows_at_once=1))
     clone = windowed.clone()
 
     def cancel(executor, *args, **kwargs):
@@ -325,7 +334,7 @@ def test_a_cancel_is_seen_within_one_window(moving):
 
 
 def test_a_cancel_is_seen_inside_a_call_of_several_windows(moving):
-    clone, ended = in_windows(moving, windows_at_once=4).clone(), []
+    clone, ended = apply_windows(moving, windows_at_once=4).clone(), []
 
     def cancel(arguments):
         interrupt_current_processing()
@@ -343,21 +352,21 @@ def test_a_cancel_is_seen_inside_a_call_of_several_windows(moving):
 
 
 def test_the_settings_of_a_clone_are_its_own(moving):
-    windowed = in_windows(moving)
+    windowed = apply_windows(moving)
     before = sample(windowed, FRAMES)
-    in_windows(windowed, "batched", start_percent=0.0)
-    in_windows(windowed, "looped", start_percent=0.5)
+    apply_windows(windowed, "batched", start_percent=0.0)
+    apply_windows(windowed, "looped", start_percent=0.5)
     assert torch.equal(sample(windowed, FRAMES), before)
     assert "context_handler" not in moving.model_options
 
 
 def test_a_latent_of_a_video_model(plain):
-    video = torch.randn(1, 4, 5, SIZE, SIZE)
+    video = torch.randn(1, 4, 5, LATENT_SIZE, LATENT_SIZE)
     with pytest.raises(LoomError, match="use the host's own Context Windows node"):
-        sample(in_windows(plain), noise=video)
+        sample(apply_windows(plain), noise=video)
 
 
 def test_a_guider_without_negative(moving):
     custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
-    guider = call(custom.BasicGuider, model=in_windows(moving), conditioning=prompt(2))
+    guider = call(custom.BasicGuider, model=apply_windows(moving), conditioning=prompt(2))
     assert sampler_custom_advanced(guider, FRAMES).isfinite().all()

@@ -5,10 +5,9 @@ from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
 from comfy.sample import sample_custom
 from comfy.samplers import KSAMPLER
 
-from tests.support.citizen import animated
-from tests.support.clips import prompt
-from tests.support.host_models import tiny_model
-from tests.support.windows import in_windows
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_motion, apply_windows
+from tests.support.sampling import prompt
 
 SHORT, LONG, SIDE = 64, 2000, 8
 
@@ -33,6 +32,6 @@ def peak_of_a_step(model, frames: int) -> int:
 
 
 def test_a_long_clip_needs_little_more_than_a_short_one():
-    model = in_windows(animated(tiny_model()), length=16, overlap=4)
+    model = apply_windows(apply_motion(tiny_model()), length=16, overlap=4)
     short, long = (peak_of_a_step(model, frames) for frames in (SHORT, LONG))
     assert long <= 1.1 * short

@@ -4,10 +4,9 @@ import pytest
 import torch
 from animatediff_loom.sampling.windows.reference import WindowReference
 
-from tests.support.citizen import animated, distance
-from tests.support.clips import noise, prompt, sample
-from tests.support.host_models import tiny_model
-from tests.support.windows import LENGTH, in_windows, published
+from tests.support.host import tiny_model
+from tests.support.motion_models import LENGTH, apply_motion, apply_windows
+from tests.support.sampling import distance, noise, prompt, record_options, sample
 
 FRAMES = 10
 
@@ -18,14 +17,14 @@ def model():
 
 
 def test_without_reference_nothing_changes(model):
-    assert torch.equal(sample(in_windows(model, reference_until=0.0), FRAMES), sample(in_windows(model), FRAMES))
+    assert torch.equal(sample(apply_windows(model, reference_until=0.0), FRAMES), sample(apply_windows(model), FRAMES))
 
 
 @pytest.mark.parametrize("until", [0.4, 1.0])
 def test_other_windows_look_at_the_first(model, until):
     """Without motion, frames know of each other through the reference alone."""
-    start, referring = noise(FRAMES), in_windows(model, reference_until=until)
-    clip, plain = sample(referring, noise=start), sample(in_windows(model), noise=start)
+    start, referring = noise(FRAMES), apply_windows(model, reference_until=until)
+    clip, plain = sample(referring, noise=start), sample(apply_windows(model), noise=start)
     assert distance(clip[: LENGTH - 1], plain[: LENGTH - 1]) < 2e-5
     assert distance(clip[LENGTH:], plain[LENGTH:]) > 1e-3
     start[LENGTH // 2] = noise(1, seed=9)
@@ -46,22 +45,22 @@ def test_windows_take_the_means_of_the_first():
 
 
 def test_a_shorter_range_changes_less(model):
-    plain = sample(in_windows(model), FRAMES, steps=4)
-    early, always = (sample(in_windows(model, reference_until=until), FRAMES, steps=4) for until in (0.3, 1.0))
+    plain = sample(apply_windows(model), FRAMES, steps=4)
+    early, always = (sample(apply_windows(model, reference_until=until), FRAMES, steps=4) for until in (0.3, 1.0))
     assert 0 < distance(early, plain) < distance(always, plain)
 
 
 @pytest.mark.parametrize("windows_at_once", [1, 3])
 def test_the_first_window_is_evaluated_before_the_others(model, windows_at_once):
-    windowed, seen = published(in_windows(model, reference_until=1.0, windows_at_once=windows_at_once))
+    windowed, seen = record_options(apply_windows(model, reference_until=1.0, windows_at_once=windows_at_once))
     sample(windowed, FRAMES, steps=1)
     assert seen[0]["options"]["ad_params"]["sub_idxs"] == list(range(LENGTH))
 
 
 def test_several_windows_at_once_make_the_same(model):
-    moving = animated(model)
+    moving = apply_motion(model)
     one, three = (
-        sample(in_windows(moving, "uniform", reference_until=1.0, windows_at_once=count), FRAMES) for count in (1, 3)
+        sample(apply_windows(moving, "uniform", reference_until=1.0, windows_at_once=count), FRAMES) for count in (1, 3)
     )
     assert distance(three, one) < 2e-5
 
@@ -69,10 +68,10 @@ def test_several_windows_at_once_make_the_same(model):
 def test_conds_that_are_evaluated_apart_have_references_of_their_own(model):
     """Prompts of 7 and 8 tokens do not fit into one batch."""
     long = prompt(2, tokens=8)
-    clip = sample(in_windows(model, reference_until=1.0), FRAMES, positive=long)
+    clip = sample(apply_windows(model, reference_until=1.0), FRAMES, positive=long)
     factor, model.model.memory_usage_factor = model.model.memory_usage_factor, 1e18
     try:
-        apart = sample(in_windows(model, reference_until=1.0, windows_at_once=1), FRAMES, positive=long)
+        apart = sample(apply_windows(model, reference_until=1.0, windows_at_once=1), FRAMES, positive=long)
     finally:
         model.model.memory_usage_factor = factor
     assert distance(apart, clip) < 2e-5

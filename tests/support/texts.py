@@ -1,15 +1,51 @@
-"""The form of every error of the pack: the input, its value and a remedy, in one or two sentences."""
+"""Pages of Markdown, the namespace in which their snippets run, and the form of the pack's errors."""
 
 import re
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
+from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.errors import LoomError
 from host.server import Progress, Prompt, PromptError, Server
 
 
+def code_lines(text: str) -> list[str]:
+    return [line for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+
+
+def headings(text: str) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return re.findall(r"^(#+) ", prose, re.M)
+
+
+def local_links(text: str) -> list[str]:
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+
+
+def english_links(text: str) -> list[str]:
+    """Links in their order to other pages, those in Chinese by the names of their English twins."""
+    links = [re.sub(r"\bzh\.md$", "en.md", link) for link in local_links(text)]
+    return [link.replace(".en.md", ".md") for link in links]
+
+
 @contextmanager
-def refused(*parts: str):
+def import_namespace(name: str) -> Iterator[dict]:
+    """The namespace of a module which is imported, as a pack is; it is forgotten at the end, with what it registers."""
+    module, before = ModuleType(name), dict(ARCHITECTURES)
+    sys.modules[name] = module
+    try:
+        yield vars(module)
+    finally:
+        del sys.modules[name]
+        ARCHITECTURES.clear()
+        ARCHITECTURES.update(before)
+
+
+@contextmanager
+def expect_error(*parts: str):
     """The block must raise a LoomError that holds all of `parts`."""
     with pytest.raises(LoomError) as caught:
         yield
@@ -38,7 +74,7 @@ def check_sentence(error: str, *parts: str) -> None:
     assert not missing, f"{missing} not in: {error}"
 
 
-def refuse(server: Server, prompt: Prompt, node: str, *parts: str) -> None:
+def must_fail(server: Server, prompt: Prompt, node: str, *parts: str) -> None:
     """The prompt fails in a node of class `node` before any step of sampling; its error has all `parts`."""
     progress: list[Progress] = []
     with pytest.raises(PromptError) as caught:
