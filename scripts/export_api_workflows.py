@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from host.browser import ADVICE, find_browser
-from host.checkout import ROOT, SetupError
+from host.checkout import ROOT
+from host.errors import SetupError
 from host.frontend import api_prompt, headless_browser, load_workflow, open_frontend
 from host.releases import host_tree
 from host.script import run_as_script

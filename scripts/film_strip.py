@@ -1,6 +1,5 @@
-"""The frames of a video side by side in one picture. For the host's Python, which has PyAV and Pillow."""
+"""The frames of a video side by side in one picture. Needs PyAV and Pillow, which every host brings."""
 
-import argparse
 from pathlib import Path
 
 import av
@@ -10,7 +9,7 @@ COLUMNS, WIDTH, GAP = 8, 128, 2
 
 
 def film_strip(frames: list[Image.Image], columns: int = COLUMNS, width: int = WIDTH) -> Image.Image:
-    """All frames from left to right and from top to bottom, each `width` pixels wide, on white."""
+    """Arrange frames from left to right and from top to bottom, each `width` pixels wide, on white."""
     height = round(width * frames[0].height / frames[0].width)
     rows = -(-len(frames) // columns)
     size = columns * (width + GAP) - GAP, rows * (height + GAP) - GAP
@@ -22,18 +21,10 @@ def film_strip(frames: list[Image.Image], columns: int = COLUMNS, width: int = W
     return strip
 
 
-def frames_of(video: Path) -> list[Image.Image]:
+def save_film_strip(video: Path, picture: Path) -> None:
+    film_strip(read_frames(video)).save(picture)
+
+
+def read_frames(video: Path) -> list[Image.Image]:
     with av.open(str(video)) as container:
         return [frame.to_image() for frame in container.decode(video=0)]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("video", type=Path)
-    parser.add_argument("picture", type=Path, help="file to write, a PNG or JPEG by its name")
-    options = parser.parse_args()
-    film_strip(frames_of(options.video)).save(options.picture)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from string import Template
 
-from host.checkout import ROOT, SetupError
+from host.checkout import ROOT
+from host.errors import SetupError
 from host.releases import NEWEST
 from host.script import run_as_script
 

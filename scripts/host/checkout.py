@@ -11,10 +11,6 @@ PACK = "animatediff_loom"
 LOOM_MINI = "loom_mini"  # the custom node of the demo's own model, where it is linked
 
 
-class SetupError(Exception):
-    """Something that the machine lacks or that failed while it was being set up, in one sentence."""
-
-
 def python_in(environment: Path) -> Path:
     """The interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

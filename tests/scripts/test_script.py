@@ -7,9 +7,8 @@ from host.checkout import ROOT
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
-from host.checkout import SetupError
+from host.errors import PromptError, ServerError, SetupError
 from host.script import run_as_script
-from host.server import PromptError, ServerError
 
 def main():
     {body}

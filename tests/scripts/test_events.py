@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiohttp import WSMsgType, web
-from host.websocket import WebSocket
+from host.events import Events
 
 LENGTHS = (0, 5, 125, 126, 127, 65535, 65536, 300_000)
 
@@ -46,15 +46,15 @@ def port() -> Iterator[int]:
 
 
 def test_messages_of_every_length_arrive_in_order_and_pings_are_answered(port: int):
-    socket = WebSocket("127.0.0.1", port, "/ws")
-    assert [len(socket.receive(10) or "") for _ in LENGTHS] == list(LENGTHS)
-    assert socket.receive(10) == "pong"
-    assert socket.receive(0.05) is None
+    events = Events(f"http://127.0.0.1:{port}/ws")
+    assert [len(events.receive(10) or "") for _ in LENGTHS] == list(LENGTHS)
+    assert events.receive(10) == "pong"
+    assert events.receive(0.05) is None
     with pytest.raises(ConnectionError, match="closed"):
-        socket.receive(10)
-    socket.close()
+        events.receive(10)
+    events.close()
 
 
 def test_a_path_without_a_websocket_is_refused(port: int):
     with pytest.raises(ConnectionError, match="404"):
-        WebSocket("127.0.0.1", port, "/nothing")
+        Events(f"http://127.0.0.1:{port}/nothing")
