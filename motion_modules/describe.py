@@ -6,7 +6,7 @@ from .motion_model import MotionModel
 
 def describe(motion_model: MotionModel) -> str:
     """Lines of `name: value` for the info node and for bug reports."""
-    family, sites = motion_model.family, motion_model.sites
+    family, sites = motion_model.family, motion_model.specs
     weights = list(motion_model.patcher.model.parameters())
     count = sum(weight.numel() for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights)

@@ -152,7 +152,7 @@ FAMILIES = (
 )
 
 
-def recognise(facts: CheckpointFacts, file: str, choice: str = AUTO) -> tuple[Family, str]:
+def recognise_family(facts: CheckpointFacts, file: str, choice: str = AUTO) -> tuple[Family, str]:
     """The family of `file` and the reason for it, or an error that says why it has none."""
     if choice != AUTO:
         return _chosen(facts, file, choice), "chosen on the node"

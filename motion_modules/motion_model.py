@@ -72,17 +72,17 @@ class MotionModel:
     family: Family
     reason: str
     file_dtype: torch.dtype
-    sites: Mapping[str, ModuleSpec]
+    specs: Mapping[str, ModuleSpec]
 
     @property
     def positions(self) -> int:
         """The largest number of frames that every module has positions for."""
-        return min(site.positions for site in self.sites.values())
+        return min(spec.positions for spec in self.specs.values())
 
     @property
     def attends(self) -> bool:
         """Whether any module attends along frames, so that a factor on its attention means something."""
-        return any(site.architecture.attends for site in self.sites.values())
+        return any(spec.architecture.attends for spec in self.specs.values())
 
     @cached_property
     def broken_weight(self) -> str | None:
@@ -91,7 +91,7 @@ class MotionModel:
         return next((name for name, tensor in tensors.items() if not tensor.float().sum().isfinite()), None)
 
 
-def custom_family(kinds: Iterable[Architecture], sites: Iterable[str], **training: Any) -> Family:
+def make_custom_family(kinds: Iterable[Architecture], sites: Iterable[str], **training: Any) -> Family:
     """The family of a motion model that is like no published one; `training` are fields of Family."""
     used = {kind.key: kind for kind in kinds}
     names = tuple(sites)

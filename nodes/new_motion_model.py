@@ -8,7 +8,7 @@ from ..motion_modules.architectures.trial import SITE
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.contract import UNLIMITED
 from ..motion_modules.families import USUAL_BETA_SCHEDULE
-from ..motion_modules.files.untrained import Clip, new_motion_model
+from ..motion_modules.files.untrained import TargetClip, create_motion_model
 from .inputs import CATEGORY, MAX_WINDOW, MotionModelSocket, sites
 
 FIRST_CHOICE = "temporal_transformer"
@@ -73,10 +73,10 @@ class NewMotionModel(io.ComfyNode):
     ) -> io.NodeOutput:
         limits = {name: architecture[name] for name in ("positions", "width", "height") if name in architecture}
         return io.NodeOutput(
-            new_motion_model(
+            create_motion_model(
                 model,
                 architecture["architecture"],
-                Clip(frames, **limits),
+                TargetClip(frames, **limits),
                 sites=sites,
                 beta_schedule=beta_schedule,
                 seed=seed,

@@ -65,7 +65,7 @@ def _check_frames(motion: AppliedMotion, frames: int, context_handler) -> int:
 
 def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) -> None:
     for name, site in motion.sites.items():
-        objection = motion.modules[name].objection(site.clip(frames, height, width))
+        objection = motion.specs[name].objection(site.clip(frames, height, width))
         if objection:
             raise LoomError(
                 f"Motion model '{motion.name}' cannot work at '{name}' in this latent, since {objection}: "

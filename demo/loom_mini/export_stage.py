@@ -35,7 +35,7 @@ def _export_other(folder: Path, plan: Plan) -> None:
     tensors = motion_model(folder, plan)
     sites = motion_sites(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
     training = {"default_positions": POSITIONS, "trained_frames": FRAMES, "beta_schedule": MOTION_SCHEDULE}
-    family = pack("motion_modules.motion_model").custom_family(
+    family = pack("motion_modules.motion_model").make_custom_family(
         [site.architecture for site in sites.values()], sites, base="SD1.5", **training
     )
     own_files.save_motion_tensors(tensors, family, sites, file)

@@ -30,14 +30,14 @@ def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
     """The modules to train for `unet`, by site, in AnimateDiff's v3 layout: none in the mid block."""
     architecture = pack("motion_modules.architectures.registry").architectures()[plan.architecture]
     fresh = pack("motion_modules.files.untrained")
-    clip = fresh.Clip(FRAMES, plan.size, plan.size, POSITIONS)
+    clip = fresh.TargetClip(FRAMES, plan.size, plan.size, POSITIONS)
     sites = [name for name in pack("motion_modules.unet.sites").unet_sites(unet) if not name.startswith("mid_block")]
-    return fresh.new_sites(unet, architecture, clip, sites)
+    return fresh.plan_modules(unet, architecture, clip, sites)
 
 
 def build_motion_modules(unet: Any, plan: Plan = PLAN) -> Any:
     """Untrained motion modules for `unet`, which change nothing until they are trained."""
-    return pack("motion_modules.files.untrained").fresh_modules(motion_sites(unet, plan), plan.seed)
+    return pack("motion_modules.files.untrained").create_modules(motion_sites(unet, plan), plan.seed)
 
 
 def checkpoint_file(folder: Path, plan: Plan) -> Path:

@@ -36,7 +36,7 @@ def main_dtype(motion: Tensors) -> torch.dtype:
     return comfy.utils.weight_dtype(motion) or torch.float32
 
 
-def patcher_of(
+def build_patcher(
     motion: Tensors, sites: Mapping[str, ModuleSpec], disable_dynamic: bool = False, dtype: torch.dtype | None = None
 ) -> ModelPatcher:
     """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them.
@@ -56,7 +56,7 @@ def patcher_of(
     return patcher
 
 
-def unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensors:
+def read_unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensors:
     """The weights as they were put in; the host keeps in the `backup` of its patcher what it patches in place."""
     return {**model.state_dict(), **{name: kept.weight for name, kept in backup.items()}}
 
@@ -69,8 +69,8 @@ def _copied_patcher(
     dtype: torch.dtype,
     disable_dynamic: bool = False,
 ) -> ModelPatcher:
-    copies = {name: tensor.to("cpu", copy=True) for name, tensor in unpatched_weights(model, backup).items()}
-    return patcher_of(copies, sites, disable_dynamic, dtype)
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in read_unpatched_weights(model, backup).items()}
+    return build_patcher(copies, sites, disable_dynamic, dtype)
 
 
 def _module(site: ModuleSpec, dtype: torch.dtype) -> nn.Module:

@@ -26,12 +26,12 @@ _transformer = "temporal_transformer"
 _position_names = re.compile(r"pos_encoder\.(positional_encoding|pos_encoding)$")
 
 
-def flat_tensors(checkpoint: Mapping, prefix: str = "") -> dict[str, torch.Tensor]:
+def flatten_tensors(checkpoint: Mapping, prefix: str = "") -> dict[str, torch.Tensor]:
     """The tensors of a file by dotted key, out of the dictionaries that trainers put around them."""
     tensors: dict[str, torch.Tensor] = {}
     for key, value in checkpoint.items():
         if isinstance(value, Mapping):
-            tensors |= flat_tensors(value, f"{prefix}{key}.")
+            tensors |= flatten_tensors(value, f"{prefix}{key}.")
         elif isinstance(value, torch.Tensor):
             tensors[f"{prefix}{key}"] = value
     return tensors

@@ -14,10 +14,10 @@ from ..architectures.registry import Architectures, architectures, log_refused
 from ..architectures.stacking import keys_in, kind_named
 from ..contract import Shapes, Tensors
 from ..errors import MotionModelError, cause_of
-from ..families import AUTO, CheckpointFacts, Family, recognise
-from ..motion_model import ModuleSpec, MotionModel, custom_family
-from .assembling import by_path, main_dtype, patcher_of, split_key
-from .checkpoint_keys import flat_tensors, foreign_architecture, motion_tensors, spelling_of
+from ..families import AUTO, CheckpointFacts, Family, recognise_family
+from ..motion_model import ModuleSpec, MotionModel, make_custom_family
+from .assembling import build_patcher, by_path, main_dtype, split_key
+from .checkpoint_keys import flatten_tensors, foreign_architecture, motion_tensors, spelling_of
 from .saving import Header, read_header
 from .unsupported import refuse_other_files, refuse_unregistered
 
@@ -62,7 +62,7 @@ def motion_model_from_tensors(
     found, reason = _family(tensors, motion, header, known, name, family)
     sites = _sites(motion, found, known, name)
     _require_layout(sites, found, name)
-    patcher = patcher_of(motion, sites, disable_dynamic)
+    patcher = build_patcher(motion, sites, disable_dynamic)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
     return MotionModel(name, patcher, found, reason, main_dtype(motion), sites)
@@ -89,7 +89,7 @@ def _family(
     """How it was trained and why we think so: as a person says, as its header does, or as its keys and shapes do."""
     used = {split_key(key)[1] for key in motion}
     if used == {"temporal_transformer"} and (choice != AUTO or not header):
-        return recognise(_facts(tensors, motion), name, choice)
+        return recognise_family(_facts(tensors, motion), name, choice)
     if choice != AUTO:
         raise MotionModelError(
             f"Motion model '{name}' cannot be {choice}, since it is made of {' and '.join(sorted(used))}: "
@@ -97,7 +97,7 @@ def _family(
         )
     if header:
         return header.family, "its header"
-    return custom_family(
+    return make_custom_family(
         (known[member] for key in used for member in keys_in(key)), dict.fromkeys(split_key(key)[0] for key in motion)
     ), "the names of its tensors"
 
@@ -122,7 +122,7 @@ def _read(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | None]:
 
 def _flat(checkpoint: Mapping[str, Any], name: str) -> Tensors:
     try:
-        return flat_tensors(checkpoint)
+        return flatten_tensors(checkpoint)
     except RecursionError as error:  # a dictionary that holds itself
         raise _unreadable(name, error) from error
 

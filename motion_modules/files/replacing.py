@@ -14,7 +14,7 @@ from ..errors import MotionModelError
 from ..families import Family
 from ..motion_model import ModuleSpec, MotionModel
 from ..unet.site_patterns import ALL, sites_like
-from .assembling import by_path, patcher_of, unpatched_weights
+from .assembling import build_patcher, by_path, read_unpatched_weights
 
 REPLACE, STACK = "replace", "stack"
 MODES = (REPLACE, STACK)
@@ -43,18 +43,20 @@ def replace_modules(
     """
     if mode not in MODES:
         raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}: choose {REPLACE} or {STACK}.")
-    chosen = sites_like(sites, modules.sites, f"'{modules.name}'")
+    chosen = sites_like(sites, modules.specs, f"'{modules.name}'")
     for each in (motion_model, modules):
         _refuse_lora(each)
     _require_same_base(motion_model, modules)
     family = _family(motion_model, chosen)
     given_up = set(chosen) if mode == REPLACE else set()
-    own, new = (by_path(unpatched_weights(each.patcher.model, each.patcher.backup)) for each in (motion_model, modules))
+    own, new = (
+        by_path(read_unpatched_weights(each.patcher.model, each.patcher.backup)) for each in (motion_model, modules)
+    )
     filled = {
-        name: [] if name in given_up else list(_members(name, site, own)) for name, site in motion_model.sites.items()
+        name: [] if name in given_up else list(_members(name, spec, own)) for name, spec in motion_model.specs.items()
     }
     for name in chosen:
-        members = _members(name, modules.sites[name], new)
+        members = _members(name, modules.specs[name], new)
         filled.setdefault(name, []).extend(_fitting(name, member, motion_model, modules, family) for member in members)
     return _put_together(filled, motion_model, family, _name(motion_model, modules, chosen, mode))
 
@@ -68,7 +70,7 @@ def _put_together(
         for place, members in filled.items()
         for parameter, tensor in together([member.tensors for member in members]).items()
     }
-    patcher = patcher_of(tensors, sites, dtype=_dtype(motion_model))
+    patcher = build_patcher(tensors, sites, dtype=_dtype(motion_model))
     reason = "Replace Motion Modules, which made it"
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, sites)
 
@@ -94,7 +96,7 @@ def _members(name: str, site: ModuleSpec, weights: Mapping[str, Tensors]) -> Ite
 
 def _fitting(name: str, member: _Member, motion_model: MotionModel, modules: MotionModel, family: Family) -> _Member:
     """The same, with its config as a file with the header of `family` will tell it."""
-    before = motion_model.sites.get(name)
+    before = motion_model.specs.get(name)
     if before and before.channels != member.config.channels:
         raise MotionModelError(
             f"The motion module of '{modules.name}' at '{name}' has {member.config.channels} channels, not the "
@@ -113,12 +115,12 @@ def _fitting(name: str, member: _Member, motion_model: MotionModel, modules: Mot
 
 def _family(motion_model: MotionModel, chosen: list[str]) -> Family:
     """That of `motion_model`, of which a published one has modules nowhere else than where it was published."""
-    family, sites = motion_model.family, tuple(dict.fromkeys([*motion_model.sites, *chosen]))
+    family, sites = motion_model.family, tuple(dict.fromkeys([*motion_model.specs, *chosen]))
     return family if set(sites) == set(family.site_names) else replace(family, signs=(), own_sites=sites)
 
 
 def _name(motion_model: MotionModel, modules: MotionModel, chosen: list[str], mode: str) -> str:
-    kinds = {key for name in chosen for key in keys_in(modules.sites[name].architecture.key)}
+    kinds = {key for name in chosen for key in keys_in(modules.specs[name].architecture.key)}
     how = "and behind it" if mode == STACK else "with"
     return f"{motion_model.name} {how} {' and '.join(sorted(kinds))} of {modules.name}"
 

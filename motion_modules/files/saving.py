@@ -21,7 +21,7 @@ from ..contract import Tensors
 from ..errors import MotionModelError, cause_of
 from ..families import FAMILIES, Family
 from ..motion_model import ModuleSpec, MotionModel
-from .assembling import unpatched_weights
+from .assembling import read_unpatched_weights
 
 ENTRY, VERSION = "loom_motion_model", 1
 LARGEST_NUMBER = 4096  # of frames or positions that a header may claim
@@ -47,15 +47,15 @@ def save_motion_model(motion_model: MotionModel, path: Path) -> None:
             f"Motion model '{motion_model.name}' has a LoRA on it, which would not be saved: "
             "save the motion model from before the LoRA."
         )
-    weights = unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
-    save_motion_tensors(weights, motion_model.family, motion_model.sites, path)
+    weights = read_unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
+    save_motion_tensors(weights, motion_model.family, motion_model.specs, path)
 
 
 def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, ModuleSpec], path: Path) -> None:
     """Write `tensors`, named `<site>.<architecture>.<parameter>`, with the header of this pack."""
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, path, metadata=header_of(family, sites))
+        save_file(plain, path, metadata=build_header(family, sites))
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             path.unlink()
@@ -65,7 +65,7 @@ def save_motion_tensors(tensors: Tensors, family: Family, sites: Mapping[str, Mo
         ) from error
 
 
-def header_of(family: Family, sites: Mapping[str, ModuleSpec]) -> dict[str, str]:
+def build_header(family: Family, sites: Mapping[str, ModuleSpec]) -> dict[str, str]:
     """The metadata of a file of ours."""
     kinds = {kind for site in sites.values() for kind in members_of(site.architecture)}
     brought_by = {kind.key: kind.origin for kind in sorted(kinds, key=lambda kind: kind.key)}

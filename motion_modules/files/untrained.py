@@ -12,17 +12,17 @@ from ..architectures.registry import architectures
 from ..contract import SiteShape
 from ..errors import MotionModelError, kind_and_cause_of
 from ..families import SDXL, USUAL_BETA_SCHEDULE
-from ..motion_model import ModuleSpec, MotionModel, MotionModules, custom_family
+from ..motion_model import ModuleSpec, MotionModel, MotionModules, make_custom_family
 from ..unet.site_patterns import ALL, sites_like, split_patterns
 from ..unet.sites import Site, base_model, unet_sites
-from .assembling import main_dtype, patcher_of
+from .assembling import build_patcher, main_dtype
 
 LATENT = 8  # pixels of a picture for one of its latent
 USUAL_SIZE, SDXL_SIZE = 512, 1024
 
 
 @dataclass(frozen=True)
-class Clip:
+class TargetClip:
     """What a new motion model is to move: `frames` of `height` times `width` pixels, at most `positions` at once."""
 
     frames: int = 16
@@ -32,10 +32,10 @@ class Clip:
 
 
 @torch.inference_mode(False)
-def new_motion_model(
+def create_motion_model(
     model: ModelPatcher,
     architecture: str,
-    clip: Clip | None = None,
+    clip: TargetClip | None = None,
     *,
     sites: Collection[str] | str | None = None,
     beta_schedule: str = USUAL_BETA_SCHEDULE,
@@ -57,11 +57,11 @@ def new_motion_model(
             "load a Stable Diffusion 1.5 or SDXL checkpoint."
         )
     base = base_model(model)
-    clip = clip or (Clip(height=SDXL_SIZE, width=SDXL_SIZE) if base == SDXL else Clip())
+    clip = clip or (TargetClip(height=SDXL_SIZE, width=SDXL_SIZE) if base == SDXL else TargetClip())
     kind = architectures()[architecture]
-    filled = new_sites(unet, kind, clip, sites)
-    tensors = fresh_modules(filled, seed).state_dict()
-    family = custom_family(
+    filled = plan_modules(unet, kind, clip, sites)
+    tensors = create_modules(filled, seed).state_dict()
+    family = make_custom_family(
         [kind],
         filled,
         base=base or type(model.model.model_config).__name__,
@@ -69,15 +69,15 @@ def new_motion_model(
         trained_frames=clip.frames,
         beta_schedule=beta_schedule,
     )
-    patcher = patcher_of(tensors, filled)
+    patcher = build_patcher(tensors, filled)
     name, reason = name or f"new {architecture}", "New Motion Model, which made it"
     return MotionModel(name, patcher, family, reason, main_dtype(tensors), filled)
 
 
-def new_sites(
-    unet: UNetModel, architecture: Architecture, clip: Clip, sites: Collection[str] | str | None = None
+def plan_modules(
+    unet: UNetModel, architecture: Architecture, clip: TargetClip, sites: Collection[str] | str | None = None
 ) -> dict[str, ModuleSpec]:
-    """The modules that fresh weights are made for, by the names of their sites; see new_motion_model."""
+    """The modules that fresh weights are made for, by the names of their sites; see create_motion_model."""
     found = unet_sites(unet)
     if isinstance(sites, str):
         sites = None if ALL in split_patterns(sites) else sites_like(sites, found, "the UNet")
@@ -93,7 +93,7 @@ def new_sites(
     return {name: site for name, site in made.items() if not objections[name]}
 
 
-def fresh_modules(sites: Mapping[str, ModuleSpec], seed: int = 0) -> MotionModules:
+def create_modules(sites: Mapping[str, ModuleSpec], seed: int = 0) -> MotionModules:
     """Plain modules of torch with fresh weights in float32, decided by `seed`, on torch's default device.
 
     For training: they need gradients.
@@ -107,7 +107,7 @@ def fresh_modules(sites: Mapping[str, ModuleSpec], seed: int = 0) -> MotionModul
     return MotionModules(modules)
 
 
-def _new_site(architecture: Architecture, name: str, site: Site, clip: Clip) -> ModuleSpec:
+def _new_site(architecture: Architecture, name: str, site: Site, clip: TargetClip) -> ModuleSpec:
     """The site, once the code of the architecture, which may be another's, has built a module of this width."""
     try:
         config = architecture.config.for_site(SiteShape(site.channels, site.time_channels, _positions(clip)))
@@ -120,11 +120,11 @@ def _new_site(architecture: Architecture, name: str, site: Site, clip: Clip) -> 
     return ModuleSpec(architecture, config)
 
 
-def _positions(clip: Clip) -> int:
+def _positions(clip: TargetClip) -> int:
     return max(clip.positions, clip.frames)
 
 
-def _size(site: Site, clip: Clip):
+def _size(site: Site, clip: TargetClip):
     return site.clip(clip.frames, -(-clip.height // LATENT), -(-clip.width // LATENT))
 
 

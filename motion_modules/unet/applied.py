@@ -33,7 +33,7 @@ class AppliedMotion:
     joint_unet_norm: bool
     settings: MotionSettings
     sites: Mapping[str, Site]
-    modules: Mapping[str, ModuleSpec]
+    specs: Mapping[str, ModuleSpec]
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start = model_sampling.percent_to_sigma(self.settings.start_percent)

@@ -60,7 +60,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         joint_unet_norm=motion_model.family.joint_unet_norm,
         settings=settings,
         sites=sites,
-        modules=motion_model.sites,
+        specs=motion_model.specs,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))

@@ -77,7 +77,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     if not isinstance(unet, UNetModel):
         raise _misfit(motion_model, f"another kind of model ({type(unet).__name__})")
     sites = unet_sites(unet)
-    for name, site in motion_model.sites.items():
+    for name, site in motion_model.specs.items():
         if name not in sites:
             raise _misfit(motion_model, f"a UNet without a place for '{name}'")
         if site.channels != sites[name].channels:
@@ -85,7 +85,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
         time = sites[name].time_channels
         if site.time_channels not in (None, time):
             raise _misfit(motion_model, f"a UNet with {time} channels of time at '{name}', not {site.time_channels}")
-    return {name: sites[name] for name in motion_model.sites}
+    return {name: sites[name] for name in motion_model.specs}
 
 
 def base_model(model: ModelPatcher) -> str | None:

@@ -24,13 +24,13 @@ def figures(run: Run) -> Iterator[Figure]:
 
 def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
     untrained = pack("motion_modules.files.untrained")
-    clip = untrained.Clip(run.frames, height=size, width=size)
-    motion_models = {name: untrained.new_motion_model(plain, name, clip) for name in (key, USUAL)}
+    clip = untrained.TargetClip(run.frames, height=size, width=size)
+    motion_models = {name: untrained.create_motion_model(plain, name, clip) for name in (key, USUAL)}
     contestants = {name: _animated(plain, motion_model) for name, motion_model in motion_models.items()}
     for model in contestants.values():
         evaluate(model, run.frames, size, lambda step: step())
     steps = {name: lambda model=model: step_samples(run, model, size) for name, model in contestants.items()}
-    sites, usual_sites = (len(motion_model.sites) for motion_model in motion_models.values())
+    sites, usual_sites = (len(motion_model.specs) for motion_model in motion_models.values())
     note = "" if sites == usual_sites else f", at {sites} sites instead of {usual_sites}"
     name = f"step {size}x{size}, {run.frames} frames, CFG, {dtype}"
     return compare(name, in_turn(steps, run.repetitions), note=note)

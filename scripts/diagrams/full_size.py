@@ -45,9 +45,9 @@ def unet() -> Any:
 def motion_modules() -> Mapping[str, torch.nn.Module]:
     """Fresh temporal transformers by the names of their sites."""
     fresh, registry = pack("motion_modules.files.untrained"), pack("motion_modules.architectures.registry")
-    filled = fresh.new_sites(unet(), registry.ARCHITECTURES[ARCHITECTURE], fresh.Clip())
+    filled = fresh.plan_modules(unet(), registry.ARCHITECTURES[ARCHITECTURE], fresh.TargetClip())
     with META:
-        return fresh.fresh_modules(filled).by_site
+        return fresh.create_modules(filled).by_site
 
 
 def blocks() -> list[Block]:

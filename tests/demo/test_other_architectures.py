@@ -78,7 +78,7 @@ def test_it_is_exported_as_a_motion_model(key: str, folder: Path):
         trained(folder, plan)
     export(folder, plan)
     motion_model = load_motion_model(str(folder / f"loom_mini_{key}.safetensors"))
-    assert {site.architecture.key for site in motion_model.sites.values()} == {key}
+    assert {spec.architecture.key for spec in motion_model.specs.values()} == {key}
     assert (motion_model.family.base, motion_model.family.trained_frames) == ("SD1.5", 16)
     loaded, kept = motion_model.patcher.model.state_dict(), averages_of(checkpoint_file(folder, plan))
     assert all(torch.equal(loaded[name], value.half().float()) for name, value in kept.items())
@@ -93,7 +93,7 @@ def filmed(mini, motion_model, asked: Combination) -> ClipReading:
 def test_what_is_shipped_moves_objects_as_told():
     """Prompts that were never trained, two for each direction; one in four would be right by chance."""
     motion_model = load_motion_model(str(FOLDER / "loom_mini_low_rank_attention.safetensors"))
-    assert {site.architecture.key for site in motion_model.sites.values()} == {"low_rank_attention"}
+    assert {spec.architecture.key for spec in motion_model.specs.values()} == {"low_rank_attention"}
     held_out = combinations(held_out=True)
     asked = [each for way in DIRECTIONS for each in [each for each in held_out if each[2] == way][:2]]
     mini = LoomMiniLoader.execute().result

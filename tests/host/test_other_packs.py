@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.files.saving import header_of, save_motion_tensors
+from animatediff_loom.motion_modules.files.saving import build_header, save_motion_tensors
 from host.server import PromptError, Server
 from loom_mini.architecture import UNET
 
@@ -28,8 +28,8 @@ def wobbling(tmp_path_factory: pytest.TempPathFactory) -> Path:
         import_pack(PACK, monkeypatch)
         motion_model = untrained_motion(tiny_model(**UNET), "wobble")
         gains = {name: torch.full_like(gain, 0.2) for name, gain in motion_model.patcher.model.state_dict().items()}
-        assert PACK in header_of(motion_model.family, motion_model.sites)["loom_motion_model"]
-        save_motion_tensors(gains, motion_model.family, motion_model.sites, file)
+        assert PACK in build_header(motion_model.family, motion_model.specs)["loom_motion_model"]
+        save_motion_tensors(gains, motion_model.family, motion_model.specs, file)
     return file
 
 

@@ -59,11 +59,11 @@ def test_detection_at_full_size(facts):
     motion_model = motion_model_from_tensors(tensors, "full.safetensors")
     assert motion_model.family.name == DETECTION[facts].name
     assert motion_model.family.base == base
-    places = len(motion_model.sites)
+    places = len(motion_model.specs)
     if positions is not None:
         assert len(tensors) == COUNTS["diffusers" if spelling == "diffusers" else "original"][places]
         assert motion_model.positions == positions
-    assert {site.channels for site in motion_model.sites.values()} == {320, 640, 1280}
+    assert {spec.channels for spec in motion_model.specs.values()} == {320, 640, 1280}
     assert f"size: {MILLION_WEIGHTS[places]} million weights" in describe(motion_model)
     for fact in (f"{positions} positions" if positions else "no positional encoding", f"{spelling} key names"):
         assert fact in motion_model.reason

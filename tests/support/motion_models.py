@@ -13,7 +13,7 @@ import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, SiteShape
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.files.untrained import Clip, new_motion_model
+from animatediff_loom.motion_modules.files.untrained import TargetClip, create_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.motion_modules.unet.sites import unet_sites
@@ -63,12 +63,12 @@ def apply_windows(model, schedule: str = "static", length: int = LENGTH, overlap
 
 KEYS = tuple(ARCHITECTURES)
 OTHER_PACKS = Path(__file__).with_name("other_packs")
-SMALL = Clip(height=8 * LATENT_SIZE, width=8 * LATENT_SIZE)
+SMALL = TargetClip(height=8 * LATENT_SIZE, width=8 * LATENT_SIZE)
 FRAMES, CHANNELS, TIME = 5, 64, 32
 
 
 def untrained_motion(model, key: str, **options) -> MotionModel:
-    return new_motion_model(model, key, SMALL, **options)
+    return create_motion_model(model, key, SMALL, **options)
 
 
 def random_motion(model, key: str, **options) -> MotionModel:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import SiteShape
-from animatediff_loom.motion_modules.files.untrained import fresh_modules
+from animatediff_loom.motion_modules.files.untrained import create_modules
 from animatediff_loom.motion_modules.motion_model import ModuleSpec, MotionModules
 from animatediff_loom.training.gradient_report import GradientLimits, gradient_report
 from torch import nn
@@ -34,7 +34,7 @@ class Layers(nn.Module):
 
 def fresh(key: str) -> MotionModules:
     kind = ARCHITECTURES[key]
-    return fresh_modules(dict.fromkeys(SITES, ModuleSpec(kind, kind.config.for_site(SiteShape(CHANNELS, TIME, 8)))))
+    return create_modules(dict.fromkeys(SITES, ModuleSpec(kind, kind.config.for_site(SiteShape(CHANNELS, TIME, 8)))))
 
 
 def error_of(modules: MotionModules, sites: Sequence[str]) -> torch.Tensor:

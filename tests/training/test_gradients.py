@@ -4,7 +4,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules import contract
 from animatediff_loom.motion_modules.contract import MotionInputs, Views
-from animatediff_loom.motion_modules.files.untrained import fresh_modules
+from animatediff_loom.motion_modules.files.untrained import create_modules
 from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.training.bare_unet import bare_options
 from animatediff_loom.training.checkpointing import GradientCheckpointing
@@ -125,7 +125,7 @@ def test_checkpointing_changes_no_gradient_and_keeps_the_input_alone(key, views,
 
 def test_checkpointing_in_the_unet():
     model = tiny_model()
-    unet, modules = model.model.diffusion_model, fresh_modules(untrained_motion(model, "scale_shift").sites)
+    unet, modules = model.model.diffusion_model, create_modules(untrained_motion(model, "scale_shift").specs)
     for value in modules.parameters():
         value.data.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
     sites = {name: site for name, site in unet_sites(unet).items() if name in modules.by_site}

@@ -14,7 +14,12 @@ from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, Si
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.saving import save_motion_model
-from animatediff_loom.motion_modules.files.untrained import Clip, fresh_modules, new_motion_model, new_sites
+from animatediff_loom.motion_modules.files.untrained import (
+    TargetClip,
+    create_modules,
+    create_motion_model,
+    plan_modules,
+)
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from safetensors import safe_open
@@ -53,7 +58,7 @@ def test_a_new_motion_model_changes_nothing(key, base):
     model = tiny_model(base)
     motion_model = untrained_motion(model, key)
     assert motion_model.family.base == base
-    assert {site.architecture.key for site in motion_model.sites.values()} == {key}
+    assert {spec.architecture.key for spec in motion_model.specs.values()} == {key}
     still, clip = sample(model, steps=1), sample(placed(model, motion_model), steps=1)
     assert torch.equal(still, clip)
 
@@ -64,7 +69,7 @@ def test_a_saved_motion_model_makes_the_same_clip_bit_for_bit(key, tmp_path: Pat
     ours = random_motion(model, key)
     save_motion_model(ours, file)
     again = load_motion_model(str(file))
-    assert (again.sites, again.family, again.reason) == (ours.sites, ours.family, "its header")
+    assert (again.specs, again.family, again.reason) == (ours.specs, ours.family, "its header")
     with safe_open(file, "pt") as opened:
         assert set(opened.keys()) == set(ours.patcher.model.state_dict())
     first, second, still = (sample(m, steps=1) for m in (placed(model, ours), placed(model, again), model))
@@ -76,8 +81,8 @@ def test_a_saved_motion_model_makes_the_same_clip_bit_for_bit(key, tmp_path: Pat
 def test_without_a_header_the_names_of_the_tensors_tell(key):
     ours = random_motion(tiny_model(), key)
     again = motion_model_from_tensors(ours.patcher.model.state_dict(), "bare.safetensors")
-    assert {n: site.architecture for n, site in again.sites.items()} == {
-        n: site.architecture for n, site in ours.sites.items()
+    assert {n: spec.architecture for n, spec in again.specs.items()} == {
+        n: spec.architecture for n, spec in ours.specs.items()
     }
     assert f"architecture: {key}" in describe(again)
 
@@ -102,9 +107,9 @@ def test_full_widths(key):
 
 @every
 def test_the_seed_decides_the_weights(key):
-    sites = untrained_motion(tiny_model(), key).sites
+    sites = untrained_motion(tiny_model(), key).specs
     before = torch.random.get_rng_state()
-    one, same, other = (fresh_modules(sites, seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (create_modules(sites, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -269,13 +274,13 @@ def test_fresh_space_time_attention_looks_at_the_same_place_in_all_frames():
 def test_space_time_attention_has_no_fine_sites():
     """At 512 pixels and 16 frames, first-level sites have 65536 tokens."""
     model = tiny_model()
-    motion_model = new_motion_model(model, "space_time_attention")
-    assert not any(re.match(r"(down_blocks\.0|up_blocks\.3)\.", name) for name in motion_model.sites)
-    assert "down_blocks.1.motion_modules.0" in motion_model.sites
+    motion_model = create_motion_model(model, "space_time_attention")
+    assert not any(re.match(r"(down_blocks\.0|up_blocks\.3)\.", name) for name in motion_model.specs)
+    assert "down_blocks.1.motion_modules.0" in motion_model.specs
     with expect_error("down_blocks.0.motion_modules.1", "65536 tokens (16 frames of 64 x 64)", "at most 16384"):
-        new_motion_model(model, "space_time_attention", sites=["down_blocks.0.motion_modules.1"])
+        create_motion_model(model, "space_time_attention", sites=["down_blocks.0.motion_modules.1"])
     with expect_error("tokens (16 frames of "):
-        new_motion_model(model, "space_time_attention", Clip(height=8192, width=8192))
+        create_motion_model(model, "space_time_attention", TargetClip(height=8192, width=8192))
 
 
 def test_a_latent_that_is_too_large_is_refused_before_sampling():
@@ -318,13 +323,13 @@ def test_a_model_with_another_timestep_embedding_is_refused():
 
 def test_a_model_that_is_no_unet_is_refused():
     with expect_error("MMDIT", "need a UNet"):
-        new_motion_model(tiny_dit(), "scale_shift")
+        create_motion_model(tiny_dit(), "scale_shift")
 
 
 def test_sites_that_are_not_there_are_refused():
     unet = tiny_model().model.diffusion_model
     with expect_error("down_blocks.9.motion_modules.0"):
-        new_sites(unet, architectures()["scale_shift"], SMALL, ["down_blocks.9.motion_modules.0"])
+        plan_modules(unet, architectures()["scale_shift"], SMALL, ["down_blocks.9.motion_modules.0"])
 
 
 @examples

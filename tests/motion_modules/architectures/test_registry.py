@@ -269,7 +269,7 @@ def test_a_key_of_ours_stays_ours(pack, caplog):
 
 def test_a_broken_module_of_another_pack_leaves_the_others_alone(pack, caplog):
     pack("their_pack", GOOD | {"module": Smaller})
-    assert motion_model_from_tensors(motion_file(), "published.safetensors").sites
+    assert motion_model_from_tensors(motion_file(), "published.safetensors").specs
     assert "'mean' of 'their_pack' turns a feature map" in caplog.text
 
 

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from animatediff_loom.motion_modules.architectures.temporal_transformer import TemporalTransformerConfig
 from animatediff_loom.motion_modules.describe import describe
-from animatediff_loom.motion_modules.files.checkpoint_keys import flat_tensors, motion_tensors, spelling_of
+from animatediff_loom.motion_modules.files.checkpoint_keys import flatten_tensors, motion_tensors, spelling_of
 from animatediff_loom.motion_modules.files.loading import (
     load_motion_model,
     load_motion_patcher,
@@ -60,7 +60,7 @@ def load(tensors, expected: Expected, choice: str | None = None):
 def assert_holds(motion_model, expected: Expected, tensors: Tensors) -> None:
     """All of `tensors` and nothing else, tables of positions included, and the config that their shapes say."""
     assert motion_model.family.name == expected.name
-    configs = {name: site.config for name, site in motion_model.sites.items()}
+    configs = {name: spec.config for name, spec in motion_model.specs.items()}
     assert configs == {
         name: TemporalTransformerConfig(channels, expected.positions, norm_over_frames=expected.joint_module_norm)
         for name, channels in site_channels(expected.widths, expected.mid).items()
@@ -123,7 +123,7 @@ def test_round_trip(expected, tmp_path):
     saved = {name: tensor.contiguous() for name, tensor in first.patcher.model.state_dict().items()}
     safetensors.torch.save_file(saved, path)
     again = load_motion_model(str(path), expected.name)
-    assert (again.family, again.sites) == (first.family, first.sites)
+    assert (again.family, again.specs) == (first.family, first.specs)
     loaded = again.patcher.model.state_dict()
     assert loaded.keys() == saved.keys() and all(torch.equal(loaded[name], saved[name]) for name in saved)
 
@@ -221,7 +221,7 @@ def test_spellings_rename_back_and_forth(widths, mid, positions):
     original = weightless(file_shapes(widths, mid, positions))
     shapes = {name: tensor.shape for name, tensor in original.items()}
     for spell in SPELLINGS.values():
-        back = motion_tensors(flat_tensors(spell(original)))
+        back = motion_tensors(flatten_tensors(spell(original)))
         assert {name: tensor.shape for name, tensor in back.items()} == shapes
     assert from_diffusers(as_diffusers(original)).keys() == original.keys()
     assert spelling_of(original) == "original"
@@ -234,6 +234,6 @@ def test_spellings_rename_back_and_forth(widths, mid, positions):
 def test_any_width_loads(widths, positions):
     mid = len(widths) == 4
     motion_model = motion_model_from_tensors(motion_file(widths, mid, positions), "any.safetensors")
-    channels = {name: site.channels for name, site in motion_model.sites.items()}
+    channels = {name: spec.channels for name, spec in motion_model.specs.items()}
     assert channels == site_channels(widths, mid)
     assert motion_model.positions == positions

@@ -191,6 +191,6 @@ def test_any_misspelt_key_loads_or_is_refused(key, fragment, replacement, dimens
     tensors.pop(key)
     tensors[key.replace(fragment, replacement)] = torch.zeros((32,) * dimensions)
     try:
-        assert motion_model_from_tensors(tensors, "odd.ckpt").sites
+        assert motion_model_from_tensors(tensors, "odd.ckpt").specs
     except LoomError as error:
         assert "'odd.ckpt'" in str(error)

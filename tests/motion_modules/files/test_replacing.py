@@ -38,7 +38,7 @@ def test_a_swap_changes_only_its_sites(trained):
     after = ReplaceMotionModules.execute(before, mine, "down.1, mid")[0]
 
     chosen = [*(name for name in SITES if name.startswith("down_blocks.1.")), "mid_block.motion_modules.0"]
-    assert {n for n, site in after.sites.items() if site.architecture.key == "scale_shift"} == set(chosen)
+    assert {n for n, spec in after.specs.items() if spec.architecture.key == "scale_shift"} == set(chosen)
     prefixes = tuple(f"{name}." for name in chosen)
     expected = {n: t for n, t in kept.items() if not n.startswith(prefixes)}
     expected |= {n: t for n, t in taken.items() if n.startswith(prefixes)}
@@ -58,7 +58,7 @@ def test_the_originals_are_untouched():
         weight.zero_()
     assert all(same_weights(each.patcher, was) for each, was in zip((before, mine), kept, strict=True))
     assert all(torch.equal(sample_with(model, each), clip) for each, clip in zip((before, mine), clips, strict=True))
-    assert set(before.sites) == set(SITES) and {s.architecture.key for s in before.sites.values()} == {
+    assert set(before.specs) == set(SITES) and {spec.architecture.key for spec in before.specs.values()} == {
         "temporal_transformer"
     }
 
@@ -74,9 +74,9 @@ def test_a_stack_is_as_two_motion_models_one_behind_the_other(key):
     model = tiny_model()
     trained, mine = random_motion(model, "temporal_transformer"), random_motion(model, key)
     stacked = ReplaceMotionModules.execute(trained, mine, "*", "stack")[0]
-    assert {site.architecture.key for site in stacked.sites.values()} == {
+    assert {spec.architecture.key for spec in stacked.specs.values()} == {
         f"temporal_transformer+{key}",
-        *({"temporal_transformer"} if len(mine.sites) < len(SITES) else ()),
+        *({"temporal_transformer"} if len(mine.specs) < len(SITES) else ()),
     }
     in_two = sample_with(animate(model, trained, MotionSettings(), AS_THE_MODEL), mine)
     assert torch.equal(sample_with(model, stacked), in_two)
@@ -95,10 +95,10 @@ def test_three_in_a_stack_keep_their_order_and_can_be_replaced():
     model = tiny_model()
     first, second, third = (random_motion(model, key) for key in ("scale_shift", "temporal_convolution", "scale_shift"))
     both = replace_modules(first, replace_modules(second, third, "*", "stack"), "mid", "stack")
-    (middle,) = (site for name, site in both.sites.items() if name.startswith("mid"))
+    (middle,) = (spec for name, spec in both.specs.items() if name.startswith("mid"))
     assert middle.architecture.key == "scale_shift+temporal_convolution+scale_shift"
     one_by_one = replace_modules(replace_modules(first, second, "mid", "stack"), third, "mid", "stack")
-    assert same_weights(one_by_one.patcher, copy_weights(both.patcher)) and one_by_one.sites == both.sites
+    assert same_weights(one_by_one.patcher, copy_weights(both.patcher)) and one_by_one.specs == both.specs
     assert same_weights(replace_modules(both, first, "mid").patcher, copy_weights(first.patcher))
 
 
@@ -126,8 +126,8 @@ def test_a_motion_model_gains_a_module_where_it_had_none():
     trained = motion_model_from_tensors(motion_file(mid=False, positions=32), "v3.safetensors")
     mine = motion_model_from_tensors(motion_file(mid=True, positions=32), "v2.safetensors")
     after = replace_modules(trained, mine, "mid")
-    assert set(after.sites) - set(trained.sites) == {"mid_block.motion_modules.0"}
-    assert after.family.own_sites == tuple(after.sites)
+    assert set(after.specs) - set(trained.specs) == {"mid_block.motion_modules.0"}
+    assert after.family.own_sites == tuple(after.specs)
     assert after.family.name == "AnimateDiff v3"
 
 

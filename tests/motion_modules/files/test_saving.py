@@ -7,7 +7,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
-from animatediff_loom.motion_modules.files.saving import header_of, save_motion_model
+from animatediff_loom.motion_modules.files.saving import build_header, save_motion_model
 from animatediff_loom.nodes.save_motion_model import SaveMotionModel
 
 from tests.support.host import copy_weights, same_weights, tiny_model
@@ -34,7 +34,7 @@ def test_a_saved_mixture_makes_the_same_clip_bit_for_bit(key, mode, output: Path
     file = output / result[0]
     assert file == output / "motion" / "mine_00001_.safetensors"
     again = load_motion_model(str(file))
-    assert (again.sites, again.family, again.reason) == (mixed.sites, mixed.family, "its header")
+    assert (again.specs, again.family, again.reason) == (mixed.specs, mixed.family, "its header")
     assert same_weights(again.patcher, copy_weights(mixed.patcher))
     assert torch.equal(sample_with(model, again), sample_with(model, mixed))
 
@@ -44,7 +44,7 @@ def test_the_most_frames_are_the_same_when_loaded_again(frames, output: Path):
     made_new = new_model(tiny_model(), "space_time_attention", frames=frames, positions=16)
     again = load_motion_model(str(output / SaveMotionModel.execute(made_new, "mine.safetensors")[0]))
     assert again.positions == made_new.positions == max(frames, 16)
-    assert again.sites == made_new.sites
+    assert again.specs == made_new.specs
     assert [file.name for file in output.iterdir()] == ["mine_00001_.safetensors"]
 
 
@@ -83,7 +83,7 @@ def test_a_stack_without_the_pack_of_one_member_is_refused_by_name(monkeypatch, 
             random_motion(model, "temporal_transformer"), new_model(model, "wobble"), "mid", "stack"
         )
         save_motion_model(stacked, tmp_path / "stacked.safetensors")
-        assert load_motion_model(str(tmp_path / "stacked.safetensors")).sites == stacked.sites
+        assert load_motion_model(str(tmp_path / "stacked.safetensors")).specs == stacked.specs
     with expect_error("stacked.safetensors", "'wobble'", "wobble_pack", "install"):
         load_motion_model(str(tmp_path / "stacked.safetensors"))
 
@@ -98,7 +98,7 @@ def test_a_damaged_stack_is_refused(number):
         name.replace("+scale_shift.1.", f"+scale_shift.{number}."): t
         for name, t in copy_weights(stacked.patcher).items()
     }
-    metadata = header_of(stacked.family, stacked.sites)
+    metadata = build_header(stacked.family, stacked.specs)
     with expect_error("damaged.safetensors", "temporal_transformer+scale_shift"):
         motion_model_from_tensors(tensors, "damaged.safetensors", metadata=metadata)
 
@@ -119,7 +119,7 @@ def test_a_stack_without_header_names_the_missing_member():
 
 def test_files_of_a_newer_version_are_refused():
     motion_model = untrained_motion(tiny_model(), "scale_shift")
-    metadata = header_of(motion_model.family, motion_model.sites)
+    metadata = build_header(motion_model.family, motion_model.specs)
     newer = {name: text.replace('"version": 1', '"version": 2') for name, text in metadata.items()}
     with expect_error("newer.safetensors", "format 2", "update"):
         motion_model_from_tensors(copy_weights(motion_model.patcher), "newer.safetensors", metadata=newer)

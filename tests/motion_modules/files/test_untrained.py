@@ -4,7 +4,7 @@ import comfy.ops
 import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
-from animatediff_loom.motion_modules.files.untrained import new_motion_model
+from animatediff_loom.motion_modules.files.untrained import create_motion_model
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.nodes.new_motion_model import NewMotionModel
 from animatediff_loom.sampling.animate import animate
@@ -36,7 +36,7 @@ def offered() -> dict[str, list[str]]:
 def test_a_new_motion_model_is_the_identity_bit_for_bit(key, base):
     model = tiny_model(base)
     motion_model = new_model(model, key)
-    assert {site.architecture.key for site in motion_model.sites.values()} == {key}
+    assert {spec.architecture.key for spec in motion_model.specs.values()} == {key}
     assert motion_model.family.trained_frames == 8
     assert torch.equal(sample_with(model, motion_model), sample(model, steps=1))
 
@@ -52,7 +52,7 @@ def test_layers_may_have_no_weights_until_a_file_is_loaded(key, monkeypatch):
 
 
 def test_a_new_motion_model_at_chosen_sites():
-    assert set(new_model(tiny_model(), sites="mid, up.1").sites) == {
+    assert set(new_model(tiny_model(), sites="mid, up.1").specs) == {
         "mid_block.motion_modules.0",
         *(f"up_blocks.1.motion_modules.{index}" for index in range(3)),
     }
@@ -77,9 +77,9 @@ def test_those_of_other_packs_are_offered_as_soon_as_they_are_there(monkeypatch)
 
 def test_everywhere_means_wherever_it_can_be_also_beside_other_patterns():
     sizes = {"width": 1024, "height": 1024}
-    coarse = new_model(tiny_model(), "space_time_attention", **sizes).sites
+    coarse = new_model(tiny_model(), "space_time_attention", **sizes).specs
     assert 0 < len(coarse) < len(SITES)
-    assert new_model(tiny_model(), "space_time_attention", sites="*, down.0", **sizes).sites == coarse
+    assert new_model(tiny_model(), "space_time_attention", sites="*, down.0", **sizes).specs == coarse
 
 
 def test_a_model_that_is_no_unet_is_refused():
@@ -103,6 +103,6 @@ def test_code_that_fails_for_a_width_is_refused(monkeypatch):
 
 def test_an_unknown_beta_schedule_is_refused_when_it_is_applied():
     model = tiny_model()
-    motion_model = new_motion_model(model, "scale_shift", SMALL, beta_schedule="cosine")
+    motion_model = create_motion_model(model, "scale_shift", SMALL, beta_schedule="cosine")
     with expect_error("beta_schedule is 'cosine'", "AnimateDiff (linear)"):
         animate(model, motion_model, MotionSettings())
