@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..motion_modules.unet.site_patterns import ALL
 from ..sampling.prompts.schedule import MAX_FRAMES
 from ..sampling.windows.fusion import FUSIONS
-from ..sampling.windows.schedules import WindowSettings
+from ..sampling.windows.schedules import WindowLayout
 from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
 
 CATEGORY = "AnimateDiff Loom"
@@ -84,8 +84,8 @@ def context_settings(
 ) -> ContextSettings:
     """Return the settings that the values of `window_inputs` stand for."""
     stride, closed_loop = schedule.get("context_stride", 1), schedule.get("closed_loop", False)
-    windows = WindowSettings(context_length, context_overlap, stride, closed_loop)
-    return ContextSettings(schedule["schedule"], windows, fuse, start_percent)
+    layout = WindowLayout(context_length, context_overlap, stride, closed_loop)
+    return ContextSettings(schedule["schedule"], layout, fuse, start_percent)
 
 
 def _stride() -> io.Int.Input:

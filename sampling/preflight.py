@@ -7,7 +7,7 @@ from ..motion_modules.errors import LoomError
 from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
 from ..motion_modules.unet.placement import find_blocking_patch
-from .windows.conds import prompt_lengths, require_clip_lengths
+from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
 
 
@@ -25,7 +25,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
         at_once = _check_frames(motion, noise.shape[0], guider.model_options.get("context_handler"))
         _check_sites(motion, at_once, *noise.shape[-2:])
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
-    require_clip_lengths(guider.conds, prompt_lengths, noise.shape[0])
+    require_matching_conds(guider.conds, list_prompt_frame_counts, noise.shape[0])
     run = MotionRun(guider.model_patcher)
     with set_temporarily(guider.model_options, {MOTION_RUN: run}):
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ...motion_modules.errors import LoomError
-from ...sampling.windows.schedules import WindowSettings, static_windows
+from ...sampling.windows.schedules import WindowLayout, static_windows
 from .colour import lab
 from .optical_flow import leads_inside, optical_flow, warped
 
@@ -145,7 +145,7 @@ def window_borders(frames: int, context_length: int, context_overlap: int) -> tu
     """Steps, numbered by their first frame, where a static window begins or ends."""
     if not 0 < context_length < frames:
         return ()
-    windows = static_windows(frames, WindowSettings(context_length, context_overlap))
+    windows = static_windows(frames, WindowLayout(context_length, context_overlap))
     begins, ends = {window[0] - 1 for window in windows}, {window[-1] for window in windows}
     return tuple(sorted((begins | ends) - {-1, frames - 1}))
 
@@ -156,11 +156,8 @@ def _check(images: torch.Tensor, context_length: int, context_overlap: int) -> N
             f"`images` has the shape {list(images.shape)}, but metrics need [frames, height, width, 3] with at least 2 "
             "frames: connect all frames of a clip, for instance from VAE Decode."
         )
-    if context_length and context_overlap >= context_length:
-        raise LoomError(
-            f"context_overlap is {context_overlap} and context_length {context_length}: "
-            "set context_overlap below context_length."
-        )
+    if context_length:
+        WindowLayout(context_length, context_overlap).check()
     for number, frame in enumerate(images):
         if not frame.sum().isfinite():
             raise LoomError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise
 
 from ...sampling.windows.schedules import Window
-from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights, require_loop
+from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights
 
 GAP = 1  # lanes left free below the windows of a step
 MOVING = ("uniform", LOOPED)
@@ -76,7 +76,7 @@ class Preview:
 def preview(settings: ContextSettings, frames: int, steps: int, most_rows: int) -> Preview:
     """At most `most_rows` lanes of windows, gaps included. Raises LoomError for impossible settings."""
     settings.check()
-    require_loop(settings, frames)
+    settings.check_frames(frames)
     bands: list[Band] = []
     free = most_rows
     for band in _bands(settings, frames, steps, most_rows - 1 - 2 * GAP):
@@ -147,10 +147,10 @@ def _is_free(taken: Sequence[Span], spans: Sequence[Span]) -> bool:
 
 
 def title(shown: Preview) -> str:
-    settings, windows = shown.settings, shown.settings.windows
-    stride = f", stride {windows.stride}" if windows.stride > 1 else ""
+    settings, layout = shown.settings, shown.settings.layout
+    stride = f", stride {layout.stride}" if layout.stride > 1 else ""
     return (
-        f"{settings.schedule}: {shown.frames} frames, windows of {windows.length}, overlap {windows.overlap}{stride}, "
+        f"{settings.schedule}: {shown.frames} frames, windows of {layout.length}, overlap {layout.overlap}{stride}, "
         f"fuse {settings.fusion}"
     )
 
@@ -166,7 +166,7 @@ def summary(shown: Preview) -> str:
     if shown.in_attention:
         return f"The model sees all {frames} frames at once; only the attention between them is divided: {windows}."
     if not settings.divides_clip(frames):
-        length = settings.windows.length
+        length = settings.layout.length
         return f"Nothing is divided: the clip is not longer than a window ({frames} of {length} frames)."
     cost = _between([count / frames for count in evaluated])
     times = "as many as the clip has" if cost == "1" else f"{cost} times the clip's {frames}"

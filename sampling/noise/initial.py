@@ -10,8 +10,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...motion_modules.errors import LoomError
 from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
+from ..windows.schedules import WindowLayout
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = 
 
 def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
     """A clone of `model` that samples from such noise; one that it had before is replaced."""
-    if settings.overlap >= settings.length:
-        raise LoomError(
-            f"context_overlap is {settings.overlap} and context_length {settings.length}: "
-            "set context_overlap below context_length."
-        )
+    WindowLayout(settings.length, settings.overlap).check()
     clone = model.clone()
     put_on_model(clone, VIDEO_NOISE, settings)
     add_wrapper_once(clone, WrappersMP.SAMPLER_SAMPLE, VIDEO_NOISE, sample_from_video_noise)

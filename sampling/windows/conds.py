@@ -1,9 +1,10 @@
-"""What the host hands over for every frame, cut to the frames of a window."""
+"""Inputs with one entry per frame, cut to the frames of a window, and checked before sampling."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -16,67 +17,68 @@ PICTURES = (MASK, "concat_latent_image", "concat_mask")
 
 @dataclass(frozen=True)
 class FrameSlice:
-    """Frames that one evaluation sees, of a clip of `clip` frames; windows evaluated together stand in a row."""
+    """The frames that one model call sees, of a clip of `total_frames`; those of several windows follow each other."""
 
     frames: tuple[int, ...]
-    clip: int
+    total_frames: int
 
-    def of(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        """`[clip, ...]` cut to `[frames, ...]`; `[1, ...]` holds for all frames. Raises LoomError."""
+    def cut(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        """Cut `[total_frames, ...]` to `[frames, ...]`; `[1, ...]` applies to all frames. `name` is for errors."""
         if tensor.ndim == 0 or tensor.shape[0] == 1:
             return tensor
-        require_clip_length(name, tensor.shape[0], self.clip)
+        require_frame_count(name, tensor.shape[0], self.total_frames)
         return tensor[list(self.frames)]
 
 
-def require_clip_length(name: str, length: int, clip: int) -> None:
-    if length not in (1, clip):
+def require_frame_count(name: str, count: int, total_frames: int) -> None:
+    if count not in (1, total_frames):
         raise LoomError(
-            f"{name} has {length} frames, but the clip has {clip}: give it {clip} frames, or one for all of them."
+            f"{name} has {count} frames, but the clip has {total_frames}. "
+            f"Give it {total_frames} frames, or one for all of them."
         )
 
 
-def slice_conds(conds: list[dict] | None, part: FrameSlice, control: Callable) -> list[dict] | None:
-    """The host's conds as a window sees them; `control` finds the window's own ControlNet for the clip's."""
-    return None if conds is None else [_windowed(cond, part, control) for cond in conds]
+def slice_conds(conds: list[dict] | None, part: FrameSlice, find_control: Callable) -> list[dict] | None:
+    """Cut the host's conds to `part`; `find_control` returns the ControlNet of a window for that of the clip."""
+    return None if conds is None else [_slice_cond(cond, part, find_control) for cond in conds]
 
 
-def _windowed(cond: Mapping, part: FrameSlice, control: Callable) -> dict:
-    windowed = dict(cond)
+def _slice_cond(cond: Mapping, part: FrameSlice, find_control: Callable) -> dict:
+    sliced = dict(cond)
     for key, value in cond.items():
         if key == CONTROL:
-            windowed[key] = control(value)
+            sliced[key] = find_control(value)
         elif key == UUID_KEY:
-            windowed[key] = uuid.uuid5(value, repr(part.frames))
+            sliced[key] = uuid.uuid5(value, repr(part.frames))
         elif key == MODEL_CONDS:
-            windowed[key] = {name: _model_cond(name, value, part) for name, value in value.items()}
-        elif isinstance(value, torch.Tensor) and (key == MASK or value.shape[:1] == (part.clip,)):
-            windowed[key] = part.of(value, f"Conditioning '{key}'")
-    return windowed
+            sliced[key] = {name: _slice_model_cond(name, model_cond, part) for name, model_cond in value.items()}
+        elif isinstance(value, torch.Tensor) and (key == MASK or value.shape[:1] == (part.total_frames,)):
+            sliced[key] = part.cut(value, f"Conditioning '{key}'")
+    return sliced
 
 
-def _model_cond(name: str, value, part: FrameSlice):
-    """`value` is of the host's `CONDRegular` kind, which holds a tensor, a list of tensors, or a constant."""
-    content = getattr(value, "cond", None)
+def _slice_model_cond(name: str, model_cond: Any, part: FrameSlice):
+    """Cut the host's `CONDRegular` and its kin, which hold a tensor, a list of tensors, or a constant."""
+    content = getattr(model_cond, "cond", None)
     if isinstance(content, torch.Tensor):
-        return value._copy_with(part.of(content, f"Conditioning '{name}'"))
+        return model_cond._copy_with(part.cut(content, f"Conditioning '{name}'"))
     if isinstance(content, list) and content and all(isinstance(item, torch.Tensor) for item in content):
-        return value._copy_with([part.of(item, f"Conditioning '{name}'") for item in content])
-    return value
+        return model_cond._copy_with([part.cut(item, f"Conditioning '{name}'") for item in content])
+    return model_cond
 
 
-def prompt_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
-    """Name and number of frames of the features of a prompt."""
+def list_prompt_frame_counts(cond: Mapping) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of frames of each feature of a prompt."""
     for key in PROMPTS:
         if isinstance(cond.get(key), torch.Tensor):
             yield f"Conditioning '{key}'", cond[key].shape[0]
 
 
-def per_frame_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
-    """Name and number of frames of what a cond brings along, before the host has made it ready for the model."""
-    yield from prompt_lengths(cond)
+def list_frame_counts(cond: Mapping) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of frames of each input of a cond that the host has not yet prepared."""
+    yield from list_prompt_frame_counts(cond)
     for key in PICTURES:
-        if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host takes a lone mask without a batch
+        if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host accepts a mask without a batch
             yield f"Conditioning '{key}'", cond[key].shape[0]
     control = cond.get(CONTROL)
     while control is not None:
@@ -85,8 +87,8 @@ def per_frame_lengths(cond: Mapping) -> Iterator[tuple[str, int]]:
         control = control.previous_controlnet
 
 
-def require_clip_lengths(conds: Mapping[str, list[dict]], lengths: Callable, clip: int) -> None:
-    """Refuse conds of which `lengths` finds a part that is neither for one frame nor for `clip` frames."""
+def require_matching_conds(conds: Mapping[str, list[dict]], list_counts: Callable, total_frames: int) -> None:
+    """Raise LoomError when a number of frames that `list_counts` lists is neither 1 nor `total_frames`."""
     for cond in chain.from_iterable(conds.values()):
-        for name, length in lengths(cond):
-            require_clip_length(name, length, clip)
+        for name, count in list_counts(cond):
+            require_frame_count(name, count, total_frames)

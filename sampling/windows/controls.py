@@ -1,6 +1,7 @@
 """The host's ControlNets and adapters inside a window: each window sees the hints of its own frames.
 
-A hint is scaled and encoded by the host's own code, once for all windows and steps, and kept off the device.
+`slice_conds` replaces the ControlNets of the conds by those that `WindowControls` finds. A hint is scaled and encoded
+by the host's own code, once per run, and kept off the device.
 """
 
 import copy
@@ -9,63 +10,59 @@ from dataclasses import dataclass
 
 import comfy.model_management
 import torch
+from einops import repeat
 
 from .conds import FrameSlice
+from .run import ContextRun, EncodedHint
 
-BLOCK = 16
-SLICES_ITSELF = "sub_idxs"  # Advanced-ControlNet's objects, which read `ad_params`
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What a ControlNet has made of the hints of all frames; an adapter's features as well."""
-
-    hint: torch.Tensor
-    features: dict[str, list[torch.Tensor | None]] | None
+BLOCK = 16  # frames of a hint that are encoded at once
+SLICES_ITSELF = "sub_idxs"  # an attribute of Advanced-ControlNet's objects, which read `ad_params`
 
 
 class WindowControls:
-    """Finds for each ControlNet of the conds the one that sees a window; the same one for every cond of the window."""
+    """The ControlNets that the conds of one window share."""
 
-    def __init__(self, part: FrameSlice, hints: dict):
-        self.part, self.hints = part, hints
-        self._windowed: dict[int, WindowedControl] = {}
+    def __init__(self, part: FrameSlice, run: ContextRun):
+        self.part, self.run = part, run
+        self._by_id: dict[int, WindowedControl] = {}
 
-    def __call__(self, control):
+    def find(self, control):
+        """Return the ControlNet that sees this window, for one that sees the clip."""
         if control is None or hasattr(control, SLICES_ITSELF):
             return control
-        if id(control) not in self._windowed:
-            self._windowed[id(control)] = WindowedControl(control, self)
-        return self._windowed[id(control)]
+        if id(control) not in self._by_id:
+            self._by_id[id(control)] = WindowedControl(control, self)
+        return self._by_id[id(control)]
 
 
 class WindowedControl:
-    """Stands where the host expects a `ControlBase` and lets `control` work on the hints of a window."""
+    """A stand-in for the host's `ControlBase` that runs `control` on the hints of a window."""
 
     def __init__(self, control, controls: WindowControls):
         self.control, self.controls = control, controls
-        self.previous_controlnet = controls(control.previous_controlnet)
+        self.previous_controlnet = controls.find(control.previous_controlnet)
 
     def get_instance_for_device(self, device):
-        """The host's way to the copy of a ControlNet that lives on another device."""
-        own = WindowedControl(self.control.get_instance_for_device(device), self.controls)
+        """Return the copy of a ControlNet on another device, as the host asks for it."""
+        instance = WindowedControl(self.control.get_instance_for_device(device), self.controls)
         if self.previous_controlnet is not None:
-            own.previous_controlnet = self.previous_controlnet.get_instance_for_device(device)
-        return own
+            instance.previous_controlnet = self.previous_controlnet.get_instance_for_device(device)
+        return instance
 
     def get_control(self, x_noisy, t, cond, batched_number: int, transformer_options):
         control = copy.copy(self.control)
         control.previous_controlnet = self.previous_controlnet
         if _acts(control, t) and control.cond_hint_original is not None:
-            encoded = self._encoded(x_noisy, t, cond, batched_number, transformer_options)
-            _give(control, encoded, self.controls.part, batched_number, x_noisy)
+            encoded = self._encode_once(x_noisy, t, cond, transformer_options)
+            _set_cached_hint(control, encoded, self.controls.part, batched_number, x_noisy)
         return control.get_control(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _encoded(self, x_noisy, t, cond, batched_number, transformer_options) -> Encoded:
+    def _encode_once(self, x_noisy, t, cond, transformer_options) -> EncodedHint:
+        encoded_hints = self.controls.run.encoded_hints
         key = (id(self.control), x_noisy.shape[2:], x_noisy.dtype)
-        if key not in self.controls.hints:
-            self.controls.hints[key] = _encode(self.control, x_noisy, t, cond, transformer_options)
-        return self.controls.hints[key]
+        if key not in encoded_hints:
+            encoded_hints[key] = _encode_hint(self.control, x_noisy, t, cond, transformer_options)
+        return encoded_hints[key]
 
 
 def _acts(control, t) -> bool:
@@ -73,34 +70,36 @@ def _acts(control, t) -> bool:
     return times is None or times[1] <= t[0] <= times[0]
 
 
-def _encode(control, x_noisy, t, cond, transformer_options) -> Encoded:
-    """The hints of the clip in blocks, through a copy of `control` whose network is left out."""
-    parts = [_probe(block, x_noisy, t, cond, transformer_options) for block in _blocks(control)]
-    keep = comfy.model_management.unet_offload_device()
+def _encode_hint(control, x_noisy, t, cond, transformer_options) -> EncodedHint:
+    """Encode the hint of the clip in blocks, by copies of `control` that do not run its network."""
+    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in _hint_blocks(control)]
+    storage = comfy.model_management.unet_offload_device()
     features = None
-    if getattr(parts[0], "control_input", None) is not None:
-        features = {key: _joined([part.control_input[key] for part in parts], keep) for key in parts[0].control_input}
-    return Encoded(torch.cat([part.cond_hint.to(keep) for part in parts]), features)
+    outputs = getattr(blocks[0], "control_input", None)
+    if outputs is not None:
+        features = {key: _concat_levels([block.control_input[key] for block in blocks], storage) for key in outputs}
+    return EncodedHint(torch.cat([block.cond_hint.to(storage) for block in blocks]), features)
 
 
-def _blocks(control) -> Iterator:
-    """Copies of `control` that hold a few frames of the hint each, and nothing made of it yet."""
+def _hint_blocks(control) -> Iterator:
+    """Yield copies of `control` that hold a few frames of the hint each, not yet encoded."""
     length = len(control.cond_hint_original)
     for start in range(0, length, BLOCK):
-        frames = FrameSlice(tuple(range(start, min(start + BLOCK, length))), length)
+        part = FrameSlice(tuple(range(start, min(start + BLOCK, length))), length)
         block = copy.copy(control)
         block.previous_controlnet, block.cond_hint, block.timestep_range = None, None, None
-        block.cond_hint_original = frames.of(control.cond_hint_original, "The image of a ControlNet")
+        block.cond_hint_original = part.cut(control.cond_hint_original, "The image of a ControlNet")
         masks = [mask[:1] if length == 1 else mask for mask in control.extra_concat_orig]
-        block.extra_concat_orig = [frames.of(mask, "The mask of a ControlNet") for mask in masks]
+        block.extra_concat_orig = [part.cut(mask, "The mask of a ControlNet") for mask in masks]
         if hasattr(block, "control_input"):
             block.control_input = None
         if hasattr(block, "control_model"):
-            block.control_model = _HintOnly(control.control_model.dtype)
+            block.control_model = _NoNetwork(control.control_model.dtype)
         yield block
 
 
-def _probe(block, x_noisy, t, cond, transformer_options):
+def _run_block(block, x_noisy, t, cond, transformer_options):
+    """Let the host encode the hint of `block`, with latents of as many frames; return `block`."""
     count = len(block.cond_hint_original)
     frames = [number % len(x_noisy) for number in range(count)]
     block.get_control(x_noisy[frames], t[frames], cond, 1, transformer_options)
@@ -108,8 +107,8 @@ def _probe(block, x_noisy, t, cond, transformer_options):
 
 
 @dataclass(frozen=True)
-class _HintOnly:
-    """In the place of a ControlNet's network while its hint is encoded: an answer without any feature."""
+class _NoNetwork:
+    """A stand-in for a ControlNet's network while its hint is encoded; it returns no features."""
 
     dtype: torch.dtype
 
@@ -117,24 +116,24 @@ class _HintOnly:
         return {}
 
 
-def _joined(parts: list[list[torch.Tensor | None]], keep: torch.device) -> list[torch.Tensor | None]:
-    """The features of all frames, level by level; a level without any stays so."""
-    levels = zip(*parts, strict=True)
-    return [None if level[0] is None else torch.cat([tensor.to(keep) for tensor in level]) for level in levels]
+def _concat_levels(blocks: list[list[torch.Tensor | None]], storage: torch.device) -> list[torch.Tensor | None]:
+    """Concatenate the features of all blocks, level by level; a level without features stays None."""
+    levels = zip(*blocks, strict=True)
+    return [None if level[0] is None else torch.cat([tensor.to(storage) for tensor in level]) for level in levels]
 
 
-def _give(control, encoded: Encoded, part: FrameSlice, batched_number: int, x_noisy) -> None:
-    """What the host would have cached, as if the clip were this window."""
+def _set_cached_hint(control, encoded: EncodedHint, part: FrameSlice, batched_number: int, x_noisy) -> None:
+    """Set what the host would have cached if the clip were this window."""
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
-        return part.of(tensor, "The image of a ControlNet").to(x_noisy.device)
+        return part.cut(tensor, "The image of a ControlNet").to(x_noisy.device)
 
-    def for_conds(level: torch.Tensor) -> torch.Tensor:
-        return level if len(level) == 1 else torch.cat([level] * batched_number)
+    def repeat_for_conds(level: torch.Tensor) -> torch.Tensor:
+        return level if len(level) == 1 else repeat(level, "frame ... -> (cond frame) ...", cond=batched_number)
 
     control.cond_hint = cut(encoded.hint)
     if encoded.features is not None:
         control.control_input = {
-            key: [None if level is None else for_conds(cut(level)) for level in levels]
+            key: [None if level is None else repeat_for_conds(cut(level)) for level in levels]
             for key, levels in encoded.features.items()
         }

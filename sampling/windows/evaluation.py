@@ -1,12 +1,13 @@
-"""One evaluation of the conds, window by window.
+"""One evaluation of the conds, window by window. Called by `LoomContextHandler`, it calls the host's `calc_cond_batch`.
 
-The host is given several windows at once as if they were one clip, since everything per frame is cut by one list of
-frames; only motion modules have to know how many windows there are.
+Several windows are handed to the host at once, as if they were one clip, since everything with one entry per frame is
+cut by one list of frames. Only motion modules have to know how many windows there are.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, islice
+from functools import partial
+from itertools import chain, groupby
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -14,24 +15,29 @@ from uuid import UUID
 import comfy.model_management
 import torch
 from comfy.context_windows import IndexListContextWindow
+from einops import rearrange
 
 from ...motion_modules.contract import Views, Windowing
 from ...motion_modules.run_state import AD_PARAMS, CONTEXT_WINDOW, WINDOWING
+from ..steps import step_number
 from .conds import UUID_KEY, FrameSlice, slice_conds
 from .controls import WindowControls
+from .devices import count_fitting_windows, list_devices, restrict_to_device, run_on_devices
 from .reference import WindowReference
-from .run import WeightedWindow
+from .run import ContextRun, WeightedWindow
+from .settings import ContextSettings
 
-MEMORY_MARGIN = 1.5  # the host's own, when it decides how many conds to evaluate at once
-CLONES, POOL = "multigpu_clones", "multigpu_thread_pool"
-
-Group = tuple[WeightedWindow, ...]
+Group = tuple[WeightedWindow, ...]  # windows of one length, for one call of the model
 Conds = list[list[dict] | None]
 
 
 @dataclass(frozen=True)
 class WindowEvaluation:
-    """What the host hands to a context handler: `x` is `[frames, channels, height, width]`, one timestep a frame."""
+    """The arguments that the host hands to a context handler, and what applies at this noise level.
+
+    `x` is `[frames, channels, height, width]`, with one timestep per frame. With a `reference`, the first window gives
+    its look to the others.
+    """
 
     calc_cond_batch: Callable
     model: Any
@@ -39,118 +45,111 @@ class WindowEvaluation:
     x: torch.Tensor
     timestep: torch.Tensor
     model_options: dict
+    settings: ContextSettings
+    run: ContextRun
+    reference: WindowReference | None = None
 
     @property
     def options(self) -> dict:
         return self.model_options["transformer_options"]
 
-    def in_views(self, views: Views) -> list[torch.Tensor]:
-        """The whole clip at once, temporal attention in views."""
-        return self._predict(self.conds, self.x, self.timestep, {**self.options, WINDOWING: Windowing(views=views)})
+    @property
+    def devices(self) -> list[torch.device]:
+        return list_devices(self.model_options)
 
-    def fused(self, windows: Group, at_once: int, hints: dict, reference: WindowReference | None) -> list[torch.Tensor]:
-        """The weighted mean of what the windows predict, for each cond; the first window is the reference."""
+    def predict(self) -> list[torch.Tensor]:
+        """Return the prediction for each cond over all frames."""
+        step = step_number(float(self.timestep.max()), self.options["sample_sigmas"])
+        if self.settings.divides_attention(len(self.x)):
+            return self._predict_in_views(self.run.weigh_views(self.settings, self.x, step))
+        return self._merge_windows(self.run.weigh_windows(self.settings, self.x, step))
+
+    def _predict_in_views(self, views: Views) -> list[torch.Tensor]:
+        """Predict the whole clip at once, with temporal attention in windows."""
+        return self._call_model(self.conds, self.x, self.timestep, {**self.options, WINDOWING: Windowing(views=views)})
+
+    def _merge_windows(self, windows: Group) -> list[torch.Tensor]:
+        """Return the weighted mean of the windows' predictions, for each cond."""
         totals = [torch.zeros_like(self.x) for _ in self.conds]
-        on_each = ceil((len(windows) - (reference is not None)) / max(1, len(self._devices)))
-        groups = _groups(windows, max(1, min(at_once, on_each)), reference is not None)
-        if reference is not None:
-            first = next(groups)
-            predicted = self._in_windows(first, hints, reference, is_reference=True)
-            reference.keep_means(predicted)
-            _add(totals, predicted, first)
-        for together in _in_turn(groups, len(self._devices)):
+        for groups in self._plan_rounds(windows):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            predicted = self._on_devices([lambda on, g=g: on._in_windows(g, hints, reference) for g in together])
-            for group, own in zip(together, predicted, strict=True):
-                _add(totals, reference.with_its_means(own, len(group)) if reference else own, group)
+            for group, predictions in zip(groups, self._predict_groups(groups), strict=True):
+                _accumulate(totals, predictions, group)
         return totals
 
-    @property
-    def _devices(self) -> list[torch.device]:
-        """Those of the host's MultiGPU nodes, which keep a copy of the model on each."""
-        return list(self.model_options.get(CLONES, {})) if POOL in self.model_options else []
+    def _plan_rounds(self, windows: Group) -> Iterator[list[Group]]:
+        """Yield the groups that are evaluated at the same time, one per device; a reference window is alone."""
+        limit = self._count_fitting_windows()
+        if self.reference is not None:
+            yield [windows[:1]]
+            windows = windows[1:]
+        devices = max(1, len(self.devices))
+        groups = list(_group_windows(windows, max(1, min(limit, ceil(len(windows) / devices)))))
+        yield from (groups[start : start + devices] for start in range(0, len(groups), devices))
 
-    def fitting(self, length: int, most: int) -> int:
-        """How many windows the host's estimate has memory for on every device, with all conds in one batch."""
+    def _count_fitting_windows(self) -> int:
         chunks = sum(len(cond) for cond in self.conds if cond is not None)
-        clones = {device: self.model_options[CLONES][device] for device in self._devices}
-        patchers = clones or {self.x.device: self.model.current_patcher}
-        free = min(patcher.get_free_memory(device) for device, patcher in patchers.items())
-        for count in range(most, 1, -1):
-            shape = [count * length * chunks, *self.x.shape[1:]]
-            if self.model.memory_required(shape) * MEMORY_MARGIN < free:
-                return count
-        return 1
+        window_shape = [self.settings.attended_frames(len(self.x)) * chunks, *self.x.shape[1:]]
+        limit = self.settings.windows_at_once
+        return count_fitting_windows(self.model, self.model_options, window_shape, self.x.device, limit)
 
-    def _on_devices(self, works: list[Callable[["WindowEvaluation"], list[torch.Tensor]]]) -> list[list[torch.Tensor]]:
-        """One work on each device at the same time, by the host's own threads; without such devices, here."""
-        if not self._devices:
-            return [work(self) for work in works]
-        pool, used = self.model_options[POOL], self._devices[: len(works)]
-        for device, work in zip(used, works, strict=True):
-            pool.submit(device, work, self._alone_on(device))
-        results = [pool.get_result(device) for device in used]
-        for _, error in results:
-            if error is not None:
-                raise error
-        return [predicted for predicted, _ in results]
+    def _predict_groups(self, groups: list[Group]) -> list[list[torch.Tensor]]:
+        """Predict one group per device at the same time; without MultiGPU nodes, one after another."""
+        if not self.devices:
+            return [self._predict_group(group) for group in groups]
+        tasks = {
+            device: partial(self._restrict_to_device(device)._predict_group, group)
+            for device, group in zip(self.devices, groups, strict=False)
+        }
+        return run_on_devices(self.model_options, tasks)
 
-    def _alone_on(self, device: torch.device) -> "WindowEvaluation":
-        """The same evaluation by one copy of the model, in whichever thread it is called."""
-        options = {**self.model_options, CLONES: {device: self.model_options[CLONES][device]}}
-        del options[POOL]
-        return replace(self, model_options=options)
+    def _restrict_to_device(self, device: torch.device) -> "WindowEvaluation":
+        return replace(self, model_options=restrict_to_device(self.model_options, device))
 
-    def _in_windows(
-        self, group: Group, hints: dict, reference: WindowReference | None, is_reference: bool = False
-    ) -> list[torch.Tensor]:
+    def _predict_group(self, group: Group) -> list[torch.Tensor]:
+        """Predict the windows of `group` in one call of the model."""
         part = FrameSlice(tuple(chain.from_iterable(window.frames for window in group)), len(self.x))
-        controls = WindowControls(part, hints)
-        conds = [slice_conds(cond, part, controls) for cond in self.conds]
-        options = self.options | _published(part, group)
-        if reference is not None:
-            ids = _cond_ids(self.conds, conds)
-            middle = len(group[0].frames) // 2
-            options = reference.kept(options, middle, ids) if is_reference else reference.shown(options, ids)
-        return self._predict(conds, self.x[list(part.frames)], part.of(self.timestep, "The timestep"), options)
+        controls = WindowControls(part, self.run)
+        conds = [slice_conds(cond, part, controls.find) for cond in self.conds]
+        x, timestep = self.x[list(part.frames)], part.cut(self.timestep, "The timestep")
+        options = self.options | _describe_windows(part, group)
+        if self.reference is None:
+            return self._call_model(conds, x, timestep, options)
+        options = self.reference.patch_options(options, len(group[0].frames), _map_cond_ids(conds, self.conds))
+        return self.reference.match_means(self._call_model(conds, x, timestep, options), len(group))
 
-    def _predict(self, conds: Conds, x: torch.Tensor, timestep: torch.Tensor, options: dict) -> list[torch.Tensor]:
+    def _call_model(self, conds: Conds, x: torch.Tensor, timestep: torch.Tensor, options: dict) -> list[torch.Tensor]:
         model_options = {**self.model_options, "transformer_options": options}
         return self.calc_cond_batch(self.model, conds, x, timestep, model_options)
 
 
-def _in_turn(groups: Iterator[Group], devices: int) -> Iterator[list[Group]]:
-    while together := list(islice(groups, max(1, devices))):
-        yield together
-
-
-def _groups(windows: Group, at_once: int, first_alone: bool) -> Iterator[Group]:
-    """Windows to evaluate together, which have to be of one length."""
-    if first_alone:
-        yield windows[:1]
-        windows = windows[1:]
+def _group_windows(windows: Group, limit: int) -> Iterator[Group]:
+    """Yield groups of up to `limit` consecutive windows of one length."""
     for _, same_length in groupby(windows, key=lambda window: len(window.frames)):
-        alike = tuple(same_length)
-        yield from (alike[start : start + at_once] for start in range(0, len(alike), at_once))
+        group = tuple(same_length)
+        yield from (group[start : start + limit] for start in range(0, len(group), limit))
 
 
-def _published(part: FrameSlice, group: Group) -> dict:
-    """For our motion modules, for other packs (`ad_params`), and for what reads the host's own window."""
-    length = len(group[0].frames)
+def _describe_windows(part: FrameSlice, group: Group) -> dict:
+    """Return options for this pack's motion modules, for other packs (`ad_params`), and for the host's own readers."""
+    frames, total_frames = list(part.frames), part.total_frames
     return {
         WINDOWING: Windowing(clips=len(group)),
-        AD_PARAMS: {"sub_idxs": list(part.frames), "full_length": part.clip, "context_length": length},
-        CONTEXT_WINDOW: IndexListContextWindow(list(part.frames), dim=0, total_frames=part.clip),
+        AD_PARAMS: {"sub_idxs": frames, "full_length": total_frames, "context_length": len(group[0].frames)},
+        CONTEXT_WINDOW: IndexListContextWindow(frames, dim=0, total_frames=total_frames),
     }
 
 
-def _cond_ids(conds: Conds, windowed: Conds) -> dict[UUID, UUID]:
-    """The ids of the clip's conds by those of a window's."""
-    pairs = zip(chain.from_iterable(filter(None, windowed)), chain.from_iterable(filter(None, conds)), strict=True)
-    return {own[UUID_KEY]: cond[UUID_KEY] for own, cond in pairs}
+def _map_cond_ids(window_conds: Conds, clip_conds: Conds) -> dict[UUID, UUID]:
+    """Return the ids of the clip's conds by the ids of a window's conds."""
+    window_chunks, clip_chunks = (chain.from_iterable(filter(None, conds)) for conds in (window_conds, clip_conds))
+    pairs = zip(window_chunks, clip_chunks, strict=True)
+    return {window_cond[UUID_KEY]: clip_cond[UUID_KEY] for window_cond, clip_cond in pairs}
 
 
-def _add(totals: list[torch.Tensor], predicted: list[torch.Tensor], group: Group) -> None:
-    for total, prediction in zip(totals, predicted, strict=True):
-        for window, own in zip(group, prediction.chunk(len(group)), strict=True):
-            total.index_add_(0, window.numbers, own * window.weights.to(own.dtype))
+def _accumulate(totals: list[torch.Tensor], predictions: list[torch.Tensor], group: Group) -> None:
+    """Add to `totals` the weighted predictions of each window at its frames."""
+    for total, prediction in zip(totals, predictions, strict=True):
+        by_window = rearrange(prediction, "(window frame) c h w -> window frame c h w", window=len(group))
+        for window, window_prediction in zip(group, by_window, strict=True):
+            total.index_add_(0, window.indices, window_prediction * window.weights.to(window_prediction.dtype))

@@ -1,4 +1,7 @@
-"""How much each frame of a context window counts where windows overlap; what a frame gets is divided by their sum."""
+"""Fusion weights: how much each frame of a context window counts where windows overlap.
+
+The weights of a window are relative: `normalise_weights` in settings.py divides them by their sum over all windows.
+"""
 
 import math
 from collections.abc import Callable
@@ -6,12 +9,12 @@ from collections.abc import Callable
 from .schedules import Window
 
 OVERLAP_LINEAR = "overlap-linear"
-LEAST = 1e-6  # of a ramp: a frame that only this window has keeps its prediction
+MIN_WEIGHT = 1e-6  # above 0, so that a frame which only one window has keeps its prediction
 GAUSSIAN_WIDTH = 0.25  # standard deviation, in window lengths
 
 
 def pyramid(count: int) -> list[float]:
-    """1, 2 ... 2, 1, highest in the middle (Qiu et al. 2024, "FreeNoise")."""
+    """Return 1, 2 ... 2, 1: highest in the middle (Qiu et al. 2024, "FreeNoise")."""
     return [float(min(number + 1, count - number)) for number in range(count)]
 
 
@@ -20,7 +23,7 @@ def flat(count: int) -> list[float]:
 
 
 def relative(count: int) -> list[float]:
-    """Falls in a straight line from the middle to a hundredth at the ends."""
+    """Return weights that fall in a straight line from the middle to a hundredth at the ends."""
     middle = (count - 1) / 2
     return [max(0.01, 1 - abs(number - middle) / (middle + 0.005)) for number in range(count)]
 
@@ -40,16 +43,16 @@ FUSIONS = (*SHAPES, OVERLAP_LINEAR)
 
 
 def fusion_weights(fusion: str, window: Window, frames: int, overlap: int, loops: bool) -> list[float]:
-    """One weight above 0 for each frame of `window` in a clip of `frames`; `loops`: the clip goes on behind its end."""
+    """Return one positive weight for each frame of `window` in a clip of `frames`; `loops`: the clip has no ends."""
     if fusion == OVERLAP_LINEAR:
         return overlap_linear(len(window), overlap, loops or window[0] > 0, loops or window[-1] < frames - 1)
     return SHAPES[fusion](len(window))
 
 
-def overlap_linear(count: int, overlap: int, before: bool, behind: bool) -> list[float]:
-    """1, with a straight ramp over the overlap at each end `before` or `behind` which the clip goes on."""
-    ramp = [LEAST + (1 - LEAST) * number / max(1, overlap - 1) for number in range(min(overlap, count))]
+def overlap_linear(count: int, overlap: int, ramp_up: bool, ramp_down: bool) -> list[float]:
+    """Return 1 with a straight ramp over the overlap, at the start if `ramp_up` and at the end if `ramp_down`."""
+    ramp = [MIN_WEIGHT + (1 - MIN_WEIGHT) * number / max(1, overlap - 1) for number in range(min(overlap, count))]
     ramp += [1.0] * (count - len(ramp))
-    left = ramp if before else flat(count)
-    right = ramp[::-1] if behind else flat(count)
-    return [min(pair) for pair in zip(left, right, strict=True)]
+    rising = ramp if ramp_up else flat(count)
+    falling = ramp[::-1] if ramp_down else flat(count)
+    return [min(pair) for pair in zip(rising, falling, strict=True)]

@@ -1,4 +1,4 @@
-"""Context windows on a MODEL, through the host's own extension point for them."""
+"""The context handler on a MODEL, which the host calls in each evaluation instead of evaluating the whole clip."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,7 +7,6 @@ from typing import Any
 from comfy.context_windows import ContextHandlerABC
 
 from ...motion_modules.run_state import CONTEXT_RUN
-from ..steps import step_number
 from .conds import FrameSlice, slice_conds
 from .controls import WindowControls
 from .evaluation import WindowEvaluation
@@ -18,53 +17,56 @@ from .settings import ContextSettings
 
 @dataclass(frozen=True)
 class LoomContextHandler(ContextHandlerABC):
-    """Asked by the host in every evaluation of the conds; each of its settings holds from its start percent on."""
+    """Context windows of a MODEL; each of its settings applies from its start until that of the next."""
 
     settings: tuple[ContextSettings, ...]
 
-    # What the wrappers of the host's own context node read, where it was put on the model before this handler.
+    # Read by the wrappers of the host's own context node, when that node comes before this handler.
     dim = 0
     freenoise = False
 
     @property
     def context_length(self) -> int:
-        return max(settings.windows.length for settings in self.settings)
+        return max(settings.layout.length for settings in self.settings)
 
-    def followed_by(self, settings: ContextSettings) -> "LoomContextHandler":
-        """A handler that has these settings too; they replace those with the same start."""
-        others = [own for own in self.settings if own.start_percent != settings.start_percent]
-        return replace(self, settings=tuple(sorted([*others, settings], key=lambda own: own.start_percent)))
+    def add(self, settings: ContextSettings) -> "LoomContextHandler":
+        """Return a handler with `settings` added; they replace those with the same start."""
+        others = [other for other in self.settings if other.start_percent != settings.start_percent]
+        return replace(self, settings=tuple(sorted([*others, settings], key=lambda each: each.start_percent)))
 
     def attended_frames(self, frames: int) -> int:
-        """The largest number of frames that a motion module sees at once in a clip of `frames`."""
+        """Return the largest number of frames that a motion module sees at once in a clip of `frames`."""
         if self.settings[0].start_percent > 0:
             return frames
         return max(settings.attended_frames(frames) for settings in self.settings)
 
-    def started_settings(self, sigma: float, model_sampling) -> list[ContextSettings]:
-        """The settings whose start lies behind; the last of them holds."""
-        return [own for own in self.settings if sigma <= model_sampling.percent_to_sigma(own.start_percent)]
+    def active_settings(self, sigma: float, model_sampling) -> ContextSettings | None:
+        """Return the settings that apply at `sigma`: the last ones that have started."""
+        started = [settings for settings in self.settings if settings.has_started(sigma, model_sampling)]
+        return started[-1] if started else None
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
-        started = self.started_settings(float(timestep.max()), model.model_sampling)
-        frames = x_in.shape[0]
-        return bool(started) and (started[-1].divides_clip(frames) or started[-1].divides_attention(frames))
+        settings = self.active_settings(float(timestep.max()), model.model_sampling)
+        return settings is not None and settings.divides(x_in.shape[0])
 
     def get_resized_cond(self, cond_in, x_in, window: Any, device=None) -> list | None:
-        """The host's interface to one window; `execute` does the same with the ControlNets of a run."""
+        """Cut conds to one window: the host's interface, for other packs. `execute` does not call it."""
         part = FrameSlice(tuple(window.index_list), x_in.shape[0])
-        return slice_conds(cond_in, part, WindowControls(part, {}))
+        return slice_conds(cond_in, part, WindowControls(part, ContextRun()).find)
 
     def execute(self, calc_cond_batch: Callable, model, conds: list, x_in, timestep, model_options) -> list:
-        """The prediction for each of `conds` over all frames `[frames, channels, height, width]` of `x_in`."""
-        options = model_options["transformer_options"]
+        """Return the prediction for each of `conds` over all frames of `x_in`, `[frames, channels, height, width]`."""
         sigma = float(timestep.max())
-        settings = self.started_settings(sigma, model.model_sampling)[-1]
-        step = step_number(sigma, options["sample_sigmas"])
-        run: ContextRun = options.get(CONTEXT_RUN) or ContextRun()
-        evaluation = WindowEvaluation(calc_cond_batch, model, conds, x_in, timestep, model_options)
-        if settings.divides_attention(x_in.shape[0]):
-            return evaluation.in_views(run.views(settings, x_in, step))
-        at_once = evaluation.fitting(settings.attended_frames(x_in.shape[0]), settings.windows_at_once)
-        reference = WindowReference() if settings.refers_at(sigma, model.model_sampling) else None
-        return evaluation.fused(run.windows(settings, x_in, step), at_once, run.hints, reference)
+        settings = self.active_settings(sigma, model.model_sampling)
+        assert settings is not None, "the host asks should_use_context first"
+        return WindowEvaluation(
+            calc_cond_batch,
+            model,
+            conds,
+            x_in,
+            timestep,
+            model_options,
+            settings,
+            run=model_options["transformer_options"].get(CONTEXT_RUN) or ContextRun(),
+            reference=WindowReference() if settings.uses_reference(sigma, model.model_sampling) else None,
+        ).predict()

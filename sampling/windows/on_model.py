@@ -1,4 +1,4 @@
-"""Context windows put on a MODEL: the handler, what is refused before sampling, and the host's memory estimate."""
+"""Context windows put on a MODEL: the handler, the checks before sampling, and the host's memory estimate."""
 
 from typing import Any
 
@@ -7,24 +7,25 @@ from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
 from ...motion_modules.run_state import CONTEXT_RUN, add_wrapper_once, set_temporarily
-from .conds import per_frame_lengths, require_clip_lengths
+from .conds import list_frame_counts, require_matching_conds
 from .handler import LoomContextHandler
 from .run import ContextRun
-from .settings import ContextSettings, require_loop
+from .settings import ContextSettings
 
 HANDLER = "context_handler"
 
 
 def add_context_windows(model: ModelPatcher, settings: ContextSettings) -> ModelPatcher:
-    """A clone of `model` that samples in windows; settings of ours that it has with another start stay."""
+    """Return a clone of `model` that samples in windows, besides windows of this pack that start at another percent."""
     settings.check()
     clone = model.clone()
     options: dict[str, Any] = clone.model_options
-    before = options.get(HANDLER)
-    ours = isinstance(before, LoomContextHandler)
-    options[HANDLER] = before.followed_by(settings) if ours else LoomContextHandler((settings,))
+    handler = options.get(HANDLER)
+    if not isinstance(handler, LoomContextHandler):
+        handler = LoomContextHandler(())
+    options[HANDLER] = handler.add(settings)
     add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, CONTEXT_RUN, sample_in_windows)
-    add_wrapper_once(clone, WrappersMP.PREPARE_SAMPLING, CONTEXT_RUN, prepare_window)
+    add_wrapper_once(clone, WrappersMP.PREPARE_SAMPLING, CONTEXT_RUN, estimate_window_memory)
     return clone
 
 
@@ -43,17 +44,17 @@ def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> 
     if noise.ndim != 4:
         raise LoomError(
             f"The latent has the shape {list(noise.shape)}, but Context Windows (AnimateDiff) needs a batch of images "
-            "[frames, channels, height, width]: for a video model, use the host's own Context Windows node."
+            "[frames, channels, height, width]. For a video model, use the host's own Context Windows node."
         )
     frames = noise.shape[0]
     for settings in handler.settings:
-        require_loop(settings, frames)
-    if any(own.divides_clip(frames) or own.divides_attention(frames) for own in handler.settings):
-        require_clip_lengths(conds, per_frame_lengths, frames)
+        settings.check_frames(frames)
+    if any(settings.divides(frames) for settings in handler.settings):
+        require_matching_conds(conds, list_frame_counts, frames)
 
 
-def prepare_window(executor, model, noise_shape, conds, *args, **kwargs):
-    """Wrapper of the host's estimate of memory: what is in memory at once is a window, not the clip."""
+def estimate_window_memory(executor, model, noise_shape, conds, *args, **kwargs):
+    """Wrapper of the host's memory estimate: count the frames of one window instead of the clip."""
     handler = kwargs.get("model_options", {}).get(HANDLER)
     if isinstance(handler, LoomContextHandler) and not _sees_whole_clip(handler, noise_shape[0]):
         noise_shape = [min(noise_shape[0], handler.context_length), *noise_shape[1:]]
@@ -61,4 +62,5 @@ def prepare_window(executor, model, noise_shape, conds, *args, **kwargs):
 
 
 def _sees_whole_clip(handler: LoomContextHandler, frames: int) -> bool:
-    return handler.settings[0].start_percent > 0 or any(own.divides_attention(frames) for own in handler.settings)
+    starts_late = handler.settings[0].start_percent > 0
+    return starts_late or any(settings.divides_attention(frames) for settings in handler.settings)

@@ -1,8 +1,13 @@
-"""What one run of a guider makes once for all its steps: fusion weights, and the hints of ControlNets."""
+"""What the steps of one run share: windows with their fusion weights, and encoded ControlNet hints.
 
+`sample_in_windows` begins a run; `WindowEvaluation` takes windows from it, and `WindowControls` fills in hints.
+"""
+
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import torch
+from einops import rearrange
 
 from ...motion_modules.contract import Views
 from .schedules import Window
@@ -11,39 +16,46 @@ from .settings import ContextSettings, normalise_weights
 
 @dataclass(frozen=True)
 class WeightedWindow:
-    """Frame numbers in the order in which the model sees them, and `[frames, 1, 1, 1]` of what they count."""
+    """Frames in the order in which the model sees them, `indices` on its device, `weights` `[frames, 1, 1, 1]`."""
 
     frames: Window
-    numbers: torch.Tensor
+    indices: torch.Tensor
     weights: torch.Tensor
 
-    @classmethod
-    def on(cls, device: torch.device, frames: Window, weights: list[float]) -> "WeightedWindow":
-        numbers = torch.tensor(frames, device=device)
-        return cls(frames, numbers, torch.tensor(weights, device=device).view(-1, 1, 1, 1))
+
+@dataclass(frozen=True)
+class EncodedHint:
+    """The hint of a ControlNet, encoded for all frames, and the features of an adapter by its outputs and levels."""
+
+    hint: torch.Tensor
+    features: dict[str, list[torch.Tensor | None]] | None
 
 
 @dataclass
 class ContextRun:
-    """Belongs to one call of the sampler and is forgotten with it."""
+    """One call of a sampler. It is discarded when the call ends."""
 
-    hints: dict = field(default_factory=dict)
-    _windows: dict = field(default_factory=dict)
+    encoded_hints: dict[Hashable, EncodedHint] = field(default_factory=dict)
+    _windows: dict[Hashable, tuple[WeightedWindow, ...]] = field(default_factory=dict)
 
-    def windows(self, settings: ContextSettings, x: torch.Tensor, step: int) -> tuple[WeightedWindow, ...]:
-        """The windows of a step for the latents `x`, made once however often they come again."""
+    def weigh_windows(self, settings: ContextSettings, x: torch.Tensor, step: int) -> tuple[WeightedWindow, ...]:
+        """Return the windows of a step for latents `x`, created once for all steps that have the same."""
         frames = x.shape[0]
         windows = settings.plan_windows(frames, step)
-        key = (windows, settings.fusion, x.device)
+        key = (settings, windows, x.device)
         if key not in self._windows:
             weights = normalise_weights(windows, settings, frames)
             pairs = zip(windows, weights, strict=True)
-            self._windows[key] = tuple(WeightedWindow.on(x.device, window, own) for window, own in pairs)
+            self._windows[key] = tuple(_weighted(*pair, x.device) for pair in pairs)
         return self._windows[key]
 
-    def views(self, settings: ContextSettings, x: torch.Tensor, step: int) -> Views:
-        """The same as windows of temporal attention."""
-        windows = self.windows(settings, x, step)
-        return Views(
-            tuple(window.numbers for window in windows), tuple(window.weights.view(1, -1, 1) for window in windows)
-        )
+    def weigh_views(self, settings: ContextSettings, x: torch.Tensor, step: int) -> Views:
+        """Return the same windows for temporal attention."""
+        windows = self.weigh_windows(settings, x, step)
+        weights = (rearrange(window.weights, "frame 1 1 1 -> 1 frame 1") for window in windows)
+        return Views(tuple(window.indices for window in windows), tuple(weights))
+
+
+def _weighted(frames: Window, weights: list[float], device: torch.device) -> WeightedWindow:
+    per_frame = rearrange(torch.tensor(weights, device=device), "frame -> frame 1 1 1")
+    return WeightedWindow(frames, torch.tensor(frames, device=device), per_frame)

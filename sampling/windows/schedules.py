@@ -1,7 +1,8 @@
-"""Which frames are denoised together in each sampling step, and how much each window counts where windows overlap.
+"""Context schedules: the windows of frames that are denoised together in each sampling step.
 
-Uniform schedules are those of AnimateDiff's long-video sampling (magic-research/magic-animate), static ones ComfyUI's.
-Frames are numbers from 0; a window is a tuple of frames in the order in which the model sees them.
+`ContextSettings.plan_windows` calls the schedule that the user chose, once per step. Uniform schedules are those of
+AnimateDiff's long-video sampling (magic-research/magic-animate), static ones are ComfyUI's. Frames are numbered from 0.
+A window is a tuple of frames, in the order in which the model sees them.
 """
 
 import math
@@ -9,16 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+from ...motion_modules.errors import LoomError
+
 Window = tuple[int, ...]
 STEP_BITS = 64
 
 
 @dataclass(frozen=True)
-class WindowSettings:
-    """`length` frames in a window, of which it shares `overlap` with the next.
+class WindowLayout:
+    """Size and spacing of windows: `length` frames each, of which a window shares `overlap` with the next.
 
-    `stride` - 1 more passes take every second, every fourth ... frame; `closed_loop` adds the window that closes the
-    circle of a looped schedule.
+    A `stride` of n adds up to n - 1 passes, which take every second, fourth ... frame. `closed_loop` adds the window
+    that closes the circle of a looped schedule.
     """
 
     length: int = 16
@@ -28,56 +31,65 @@ class WindowSettings:
 
     @property
     def advance(self) -> int:
+        """Frames from the start of a window to the start of the next."""
         return self.length - self.overlap
 
+    def check(self) -> None:
+        """Raise LoomError when a window would not start after the previous one."""
+        if self.overlap >= self.length:
+            raise LoomError(
+                f"`context_overlap` is {self.overlap} and `context_length` is {self.length}. "
+                "Set `context_overlap` below `context_length`."
+            )
 
-def static_windows(frames: int, settings: WindowSettings, step: int = 0) -> list[Window]:
-    """The same windows in every step, the last one moved back to end with the clip."""
-    if frames <= settings.length:
+
+def static_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Window]:
+    """Return the same windows in every step; the last one is moved back to end with the clip."""
+    if frames <= layout.length:
         return [tuple(range(frames))]
-    last = frames - settings.length
-    starts = [*range(0, last, settings.advance), last]
-    return [tuple(range(start, start + settings.length)) for start in starts]
+    last_start = frames - layout.length
+    starts = [*range(0, last_start, layout.advance), last_start]
+    return [tuple(range(start, start + layout.length)) for start in starts]
 
 
-def batched_windows(frames: int, settings: WindowSettings, step: int = 0) -> list[Window]:
-    """One window behind another without overlap, the last one shorter."""
-    starts = range(0, frames, settings.length)
-    return [tuple(range(start, min(start + settings.length, frames))) for start in starts]
+def batched_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Window]:
+    """Return consecutive windows without overlap; the last one may be shorter."""
+    starts = range(0, frames, layout.length)
+    return [tuple(range(start, min(start + layout.length, frames))) for start in starts]
 
 
-def looped_windows(frames: int, settings: WindowSettings, step: int = 0) -> list[Window]:
-    """Windows on the circle of all frames, which start elsewhere in every step, so that no seam stays in place.
+def looped_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Window]:
+    """Return windows on the circle of all frames, with a new start in every step so that no seam stays in place.
 
-    A clip of one window or less is turned as a whole, so that its last frame and its first are neighbours as well.
+    A clip that fits in one window is rotated as a whole, so that its last and first frames become neighbours.
     """
-    if frames <= settings.length:
-        return [_on_circle(_turn(frames, step), 1, frames, frames)]
-    rounds = (_round(frames, settings, step, dilation) for dilation in _dilations(frames, settings))
-    return list(dict.fromkeys(chain.from_iterable(rounds)))
+    if frames <= layout.length:
+        return [_wrap(_rotation(frames, step), 1, frames, frames)]
+    passes = (_circle_windows(frames, layout, step, dilation) for dilation in _dilations(frames, layout))
+    return list(dict.fromkeys(chain.from_iterable(passes)))
 
 
 def cyclic_windows(frames: int, step: int = 0) -> list[Window]:
-    """The whole clip twice, begun half a clip apart, so that each end is the middle of one of the two."""
-    turn = _turn(frames, step)
-    return [_on_circle(start, 1, frames, frames) for start in (turn, turn + frames // 2)]
+    """Return the whole clip twice, rotated by half its length, so that each end is in the middle of one window."""
+    start = _rotation(frames, step)
+    return [_wrap(start, 1, frames, frames), _wrap(start + frames // 2, 1, frames, frames)]
 
 
-def uniform_windows(frames: int, settings: WindowSettings, step: int = 0) -> list[Window]:
-    """Windows that start elsewhere in every step; one that would run over the end is moved back to end with the clip.
+def uniform_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Window]:
+    """Return windows with a new start in every step; one that would pass the end is moved back to end with the clip.
 
-    Where the frames behind its wrap would then be missing, a window that starts with them is added.
+    Where this would leave out the frames after its wrap, a window that starts with them is added.
     """
-    if frames <= settings.length:
+    if frames <= layout.length:
         return [tuple(range(frames))]
-    open_settings = WindowSettings(settings.length, settings.overlap, settings.stride)
+    open_layout = WindowLayout(layout.length, layout.overlap, layout.stride)
     windows: list[Window] = []
-    for dilation in _dilations(frames, settings):
-        windows += _without_wraps(list(_round(frames, open_settings, step, dilation)), frames, dilation)
+    for dilation in _dilations(frames, layout):
+        windows += _unwrap(list(_circle_windows(frames, open_layout, step, dilation)), frames, dilation)
     return list(dict.fromkeys(windows))
 
 
-SCHEDULES: dict[str, Callable[[int, WindowSettings, int], list[Window]]] = {
+SCHEDULES: dict[str, Callable[[int, WindowLayout, int], list[Window]]] = {
     "static": static_windows,
     "uniform": uniform_windows,
     "looped": looped_windows,
@@ -85,45 +97,47 @@ SCHEDULES: dict[str, Callable[[int, WindowSettings, int], list[Window]]] = {
 }
 
 
-def _dilations(frames: int, settings: WindowSettings) -> list[int]:
-    """1, 2, 4 ...: distances between the frames of a window, as long as a window has room in the clip.
+def _dilations(frames: int, layout: WindowLayout) -> list[int]:
+    """Return 1, 2, 4 ...: the distances between the frames of a window, up to the longest that fits in the clip.
 
-    The schedule as published goes on beyond that and then has a frame twice in one window.
+    The published schedule continues beyond that, and then repeats frames within a window.
     """
-    passes = min(settings.stride, math.ceil(math.log2(frames / settings.length)) + 1)
-    return [2**number for number in range(passes) if 2**number * max(1, settings.length - 1) < frames]
+    passes = min(layout.stride, math.ceil(math.log2(frames / layout.length)) + 1)
+    return [2**number for number in range(passes) if 2**number * max(1, layout.length - 1) < frames]
 
 
-def _round(frames: int, settings: WindowSettings, step: int, dilation: int) -> Iterator[Window]:
-    """Windows of one dilation, once around the circle."""
-    turn, advance = _turn(frames, step), settings.length * dilation - settings.overlap
-    end = frames + turn - (0 if settings.closed_loop else settings.overlap)
-    for start in range(int(_bit_reversed(step) * dilation) + turn, end, advance):
-        yield _on_circle(start, dilation, settings.length, frames)
+def _circle_windows(frames: int, layout: WindowLayout, step: int, dilation: int) -> Iterator[Window]:
+    """Yield the windows of one dilation, once around the circle."""
+    rotation, advance = _rotation(frames, step), layout.length * dilation - layout.overlap
+    start = int(_bit_reversed(step) * dilation) + rotation
+    end = frames + rotation - (0 if layout.closed_loop else layout.overlap)
+    for first in range(start, end, advance):
+        yield _wrap(first, dilation, layout.length, frames)
 
 
-def _without_wraps(windows: list[Window], frames: int, dilation: int) -> list[Window]:
-    found: list[Window] = []
-    for window, following in zip(windows, [*windows[1:], ()], strict=True):
-        behind_wrap = next((b for a, b in pairwise(window) if b < a), None)
-        if behind_wrap is None:
-            found.append(window)
+def _unwrap(windows: list[Window], frames: int, dilation: int) -> list[Window]:
+    unwrapped: list[Window] = []
+    for window, next_window in zip(windows, [*windows[1:], ()], strict=True):
+        wrapped_to = next((b for a, b in pairwise(window) if b < a), None)
+        if wrapped_to is None:
+            unwrapped.append(window)
             continue
         reach = (len(window) - 1) * dilation
-        found.append(tuple(range(frames - 1 - reach, frames, dilation)))
-        if behind_wrap not in following and behind_wrap + reach < frames:
-            found.append(tuple(range(behind_wrap, behind_wrap + reach + 1, dilation)))
-    return found
+        unwrapped.append(tuple(range(frames - 1 - reach, frames, dilation)))
+        if wrapped_to not in next_window and wrapped_to + reach < frames:
+            unwrapped.append(tuple(range(wrapped_to, wrapped_to + reach + 1, dilation)))
+    return unwrapped
 
 
-def _on_circle(start: int, dilation: int, length: int, frames: int) -> Window:
+def _wrap(start: int, dilation: int, length: int, frames: int) -> Window:
+    """Return a window on the circle of `frames`."""
     return tuple((start + number * dilation) % frames for number in range(length))
 
 
-def _turn(frames: int, step: int) -> int:
+def _rotation(frames: int, step: int) -> int:
     return round(frames * _bit_reversed(step))
 
 
 def _bit_reversed(step: int) -> float:
-    """0, 1/2, 1/4, 3/4, 1/8 ...: the bits of `step` behind the point in reverse order (van der Corput)."""
+    """Return 0, 1/2, 1/4, 3/4, 1/8 ...: the bits of `step`, reversed, after the binary point (van der Corput)."""
     return int(f"{step:0{STEP_BITS}b}"[::-1], 2) / 2**STEP_BITS

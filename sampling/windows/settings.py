@@ -1,11 +1,16 @@
-"""What a Context Windows node asks for, and the weighted windows that follow from it in each step."""
+"""Settings of a Context Windows node, and the windows and weights that follow from them in each step.
+
+`nodes/context_windows.py` builds a `ContextSettings`; the handler picks the one that applies at a noise level, and
+`ContextRun` asks it for windows.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...motion_modules.errors import LoomError
+from ..steps import has_started
 from .fusion import FUSIONS, fusion_weights
-from .schedules import SCHEDULES, Window, WindowSettings, cyclic_windows, static_windows
+from .schedules import SCHEDULES, Window, WindowLayout, cyclic_windows, static_windows
 
 LOOPED, VIEW = "looped", "view"
 SCHEDULE_NAMES = (*SCHEDULES, VIEW)
@@ -14,77 +19,81 @@ MIN_LOOP_FRAMES = 3
 
 @dataclass(frozen=True)
 class ContextSettings:
-    """How a clip is divided from `start_percent` of the noise schedule on.
+    """Division of a clip, from `start_percent` of the noise schedule on.
 
-    At most `windows_at_once` windows are evaluated in one call of the model. With the view schedule the model sees the
-    whole clip, and only temporal attention is divided. Up to `reference_until` of the noise schedule, windows look at
+    Up to `windows_at_once` windows are evaluated per model call. With the view schedule the model sees the whole clip,
+    and only temporal attention is divided. Until `reference_until` of the noise schedule, all windows also attend to
     the first one.
     """
 
     schedule: str = "static"
-    windows: WindowSettings = field(default_factory=WindowSettings)
+    layout: WindowLayout = field(default_factory=WindowLayout)
     fusion: str = FUSIONS[0]
     start_percent: float = 0.0
     windows_at_once: int = 4
     reference_until: float = 0.0
 
     def check(self) -> None:
-        """Raises LoomError for settings that no clip can be sampled with."""
-        length, overlap = self.windows.length, self.windows.overlap
-        if overlap >= length:
+        """Raise LoomError when no clip can be sampled with these settings."""
+        self.layout.check()
+
+    def check_frames(self, frames: int) -> None:
+        """Raise LoomError when a clip of `frames` cannot be sampled with these settings."""
+        if self.loops and frames < MIN_LOOP_FRAMES:
             raise LoomError(
-                f"context_overlap is {overlap} and context_length {length}: set context_overlap below context_length."
+                f"The latent has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES}. "
+                "Raise `batch_size` of the Empty Latent Image node, or choose another schedule."
             )
 
     @property
     def loops(self) -> bool:
         return self.schedule == LOOPED
 
+    def divides(self, frames: int) -> bool:
+        return self.divides_clip(frames) or self.divides_attention(frames)
+
     def divides_clip(self, frames: int) -> bool:
-        """Whether the model sees windows one behind another."""
-        return self.schedule != VIEW and (frames > self.windows.length or self._turns(frames))
+        """Return whether the model sees one window after another instead of the whole clip."""
+        return self.schedule != VIEW and (frames > self.layout.length or self._rotates(frames))
 
     def divides_attention(self, frames: int) -> bool:
-        """Whether the model sees the whole clip, and temporal attention windows of it."""
-        return frames > self.windows.length if self.schedule == VIEW else self._is_short_loop(frames)
+        """Return whether the model sees the whole clip, while temporal attention sees windows."""
+        return frames > self.layout.length if self.schedule == VIEW else self._is_short_loop(frames)
 
     def attended_frames(self, frames: int) -> int:
-        """The largest number of frames that attend to each other in a clip of `frames`."""
-        return min(frames, self.windows.length)
+        """Return the largest number of frames that attend to each other in a clip of `frames`."""
+        return min(frames, self.layout.length)
 
-    def refers_at(self, sigma: float, model_sampling) -> bool:
-        return self.reference_until > 0 and sigma > model_sampling.percent_to_sigma(self.reference_until)
+    def has_started(self, sigma: float, model_sampling) -> bool:
+        return has_started(self.start_percent, sigma, model_sampling)
+
+    def uses_reference(self, sigma: float, model_sampling) -> bool:
+        return self.reference_until > 0 and not has_started(self.reference_until, sigma, model_sampling)
 
     def plan_windows(self, frames: int, step: int) -> tuple[Window, ...]:
+        """Return the windows of one step over a clip of `frames`."""
         if self.schedule == VIEW:
-            return tuple(static_windows(frames, self.windows))
+            return tuple(static_windows(frames, self.layout))
         if self._is_short_loop(frames):
             return tuple(cyclic_windows(frames, step))
-        return tuple(SCHEDULES[self.schedule](frames, self.windows, step))
+        return tuple(SCHEDULES[self.schedule](frames, self.layout, step))
 
     def _is_short_loop(self, frames: int) -> bool:
-        return self.loops and self.windows.closed_loop and frames <= self.windows.length
+        return self.loops and self.layout.closed_loop and frames <= self.layout.length
 
-    def _turns(self, frames: int) -> bool:
+    def _rotates(self, frames: int) -> bool:
         return self.loops and not self._is_short_loop(frames)
 
 
 def normalise_weights(windows: Sequence[Window], settings: ContextSettings, frames: int) -> list[list[float]]:
-    """For each window what its frames count there; what one frame counts adds up to 1 over all windows."""
-    overlap = settings.windows.overlap
+    """Return a weight for each frame of each window, such that the weights of a frame add up to 1 over all windows."""
+    overlap = settings.layout.overlap
     weights = [fusion_weights(settings.fusion, window, frames, overlap, settings.loops) for window in windows]
-    total = [0.0] * frames
-    for window, own in zip(windows, weights, strict=True):
-        for frame, weight in zip(window, own, strict=True):
-            total[frame] += weight
+    totals = [0.0] * frames
+    for window, window_weights in zip(windows, weights, strict=True):
+        for frame, weight in zip(window, window_weights, strict=True):
+            totals[frame] += weight
     return [
-        [w / total[f] for f, w in zip(window, own, strict=True)] for window, own in zip(windows, weights, strict=True)
+        [weight / totals[frame] for frame, weight in zip(window, window_weights, strict=True)]
+        for window, window_weights in zip(windows, weights, strict=True)
     ]
-
-
-def require_loop(settings: ContextSettings, frames: int) -> None:
-    if settings.loops and frames < MIN_LOOP_FRAMES:
-        raise LoomError(
-            f"The latent has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES} to make a loop: "
-            "raise batch_size of the Empty Latent Image node, or choose another schedule."
-        )

@@ -47,7 +47,7 @@ def _times(run: Run, models: dict, size: int, dtype: str) -> Iterator[Figure]:
 def in_windows(model, **more):
     """`model` with our handler and static windows."""
     plan, windows = pack("sampling.windows.settings"), pack("sampling.windows.schedules")
-    settings = plan.ContextSettings("static", windows.WindowSettings(LENGTH, OVERLAP), "pyramid", **more)
+    settings = plan.ContextSettings("static", windows.WindowLayout(LENGTH, OVERLAP), "pyramid", **more)
     return pack("sampling.windows.on_model").add_context_windows(model, settings)
 
 

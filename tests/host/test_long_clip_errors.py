@@ -61,7 +61,7 @@ def nothing_is_lost(check_next: Callable[[], None]):
 @pytest.mark.parametrize("overlap", [4, 9])
 def test_an_overlap_that_is_too_long(host_server: Server, overlap: int):
     prompt = in_windows(short(), context_overlap=overlap)
-    must_fail(host_server, prompt, "LoomContextWindows", f"context_overlap is {overlap}", "context_length 4")
+    must_fail(host_server, prompt, "LoomContextWindows", f"`context_overlap` is {overlap}", "`context_length` is 4")
 
 
 def test_windows_longer_than_the_positions(host_server: Server):
@@ -105,7 +105,7 @@ def with_mask(prompt: Prompt) -> Prompt:
     return prompt
 
 
-BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"give it {FRAMES} frames, or one")
+BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"Give it {FRAMES} frames, or one")
 
 
 @pytest.mark.parametrize(("change", "name"), [(with_prompt_schedule, "cross_attn"), (with_mask, "mask")])

@@ -152,7 +152,7 @@ def test_alpha_does_not_count():
         (torch.rand(1, 8, 8, 3), (), ["`images`", "[1, 8, 8, 3]", "at least 2"]),
         (torch.rand(4, 8, 8), (), ["`images`", "[4, 8, 8]"]),
         (torch.full((3, 8, 8, 3), float("nan")), (), ["Frame 0", "NaN", "Sampling Report"]),
-        (torch.rand(9, 8, 8, 3), (4, 4), ["context_overlap is 4", "context_length 4"]),
+        (torch.rand(9, 8, 8, 3), (4, 4), ["`context_overlap` is 4", "`context_length` is 4"]),
     ],
 )
 def test_what_has_no_metrics_is_refused(images, windows, parts):

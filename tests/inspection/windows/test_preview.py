@@ -11,7 +11,7 @@ from animatediff_loom.inspection.windows.preview import Preview, preview, remark
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.context_preview import PreviewContextWindows
 from animatediff_loom.sampling.windows.fusion import FUSIONS
-from animatediff_loom.sampling.windows.schedules import WindowSettings
+from animatediff_loom.sampling.windows.schedules import WindowLayout
 from animatediff_loom.sampling.windows.settings import SCHEDULE_NAMES, ContextSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 def context_settings(draw):
     length = draw(st.integers(1, 24))
     stride, closed = draw(st.integers(1, 4)), draw(st.booleans())
-    windows = WindowSettings(length, draw(st.integers(0, length - 1)), stride, closed)
+    windows = WindowLayout(length, draw(st.integers(0, length - 1)), stride, closed)
     start = draw(st.sampled_from([0.0, 0.3, 1.0]))
     return ContextSettings(draw(st.sampled_from(SCHEDULE_NAMES)), windows, draw(st.sampled_from(FUSIONS)), start)
 
 
 def shown(schedule: str = "static", frames: int = 64, steps: int = 20, start: float = 0.0, **windows) -> Preview:
-    own = ContextSettings(schedule, WindowSettings(**windows), "pyramid", start)
+    own = ContextSettings(schedule, WindowLayout(**windows), "pyramid", start)
     return preview(own, frames, steps, MOST_ROWS)
 
 
@@ -118,7 +118,7 @@ def test_a_window_over_the_end_goes_on_at_the_beginning():
 @pytest.mark.parametrize(
     ("own", "frames", "words"),
     [
-        (ContextSettings(windows=WindowSettings(8, 8)), 64, "set context_overlap below context_length"),
+        (ContextSettings(layout=WindowLayout(8, 8)), 64, "Set `context_overlap` below `context_length`"),
         (ContextSettings("looped"), 2, "at least 3"),
     ],
 )

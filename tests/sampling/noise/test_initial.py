@@ -77,5 +77,5 @@ def test_the_last_noise_counts(model):
 
 
 def test_an_overlap_as_long_as_a_window(model):
-    with pytest.raises(LoomError, match="context_overlap is 4 and context_length 4"):
+    with pytest.raises(LoomError, match="`context_overlap` is 4 and `context_length` is 4"):
         noisy(model, context_length=4, context_overlap=4)

@@ -134,7 +134,8 @@ def test_the_nets_are_as_they_were(moving):
 def test_an_object_that_slices_itself_is_left_alone():
     from animatediff_loom.sampling.windows.conds import FrameSlice
     from animatediff_loom.sampling.windows.controls import WindowControls
+    from animatediff_loom.sampling.windows.run import ContextRun
 
     net = frame_number_net([])
     net.sub_idxs = None
-    assert WindowControls(FrameSlice((0, 1), 4), {})(net) is net
+    assert WindowControls(FrameSlice((0, 1), 4), ContextRun()).find(net) is net

@@ -9,7 +9,7 @@ from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.run_state import APPLIED
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.handler import LoomContextHandler
-from animatediff_loom.sampling.windows.schedules import WindowSettings
+from animatediff_loom.sampling.windows.schedules import WindowLayout
 from animatediff_loom.sampling.windows.settings import ContextSettings, normalise_weights
 from comfy.model_management import InterruptProcessingException, interrupt_current_processing
 from comfy.patcher_extension import WrappersMP
@@ -52,7 +52,7 @@ def test_one_window_over_all_frames_is_no_window(moving, schedule, frames):
 @pytest.mark.parametrize("schedule", DIVIDING)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_plain_loop_makes_the_same(moving, schedule, fusion):
-    settings = ContextSettings(schedule, WindowSettings(LENGTH, OVERLAP, closed_loop=True), fusion)
+    settings = ContextSettings(schedule, WindowLayout(LENGTH, OVERLAP, closed_loop=True), fusion)
     clip = sampled(apply_windows(moving, schedule, fuse=fusion, closed_loop=True), euler)
     assert distance(clip, sampled(moving, looped_euler(settings))) < CLOSE
     assert distance(clip, sampled(moving, euler)) > 1e-2
@@ -131,7 +131,7 @@ def test_windows_are_evaluated_one_by_one_where_memory_is_short(plain, moving):
 @pytest.mark.parametrize("schedule", DIVIDING)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_constant_prediction_stays_constant(plain, schedule, fusion):
-    handler = LoomContextHandler((ContextSettings(schedule, WindowSettings(LENGTH, OVERLAP), fusion),))
+    handler = LoomContextHandler((ContextSettings(schedule, WindowLayout(LENGTH, OVERLAP), fusion),))
     latents, sigmas = torch.zeros(FRAMES, 4, 2, 2), torch.tensor([5.0, 1.0, 0.0])
     options = {"transformer_options": {"sample_sigmas": sigmas}}
 
@@ -236,8 +236,11 @@ def test_a_late_start_counts_as_the_whole_clip(plain):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"overlap": 4}, "context_overlap is 4 and context_length 4: set context_overlap below context_length."),
-        ({"overlap": 9}, "context_overlap is 9"),
+        (
+            {"overlap": 4},
+            "`context_overlap` is 4 and `context_length` is 4. Set `context_overlap` below",
+        ),
+        ({"overlap": 9}, "`context_overlap` is 9"),
     ],
 )
 def test_an_overlap_that_is_too_long(moving, change, words):

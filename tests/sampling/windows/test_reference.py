@@ -35,8 +35,9 @@ def test_other_windows_look_at_the_first(model, until):
 def test_windows_take_the_means_of_the_first():
     reference = WindowReference()
     first, others = torch.randn(4, 3, 2, 2), torch.randn(8, 3, 2, 2)
-    reference.keep_means([first])
-    (matched,) = reference.with_its_means([others], windows=2)
+    (unchanged,) = reference.match_means([first], windows=1)
+    assert torch.equal(unchanged, first)
+    (matched,) = reference.match_means([others], windows=2)
     for window, before in zip(matched.chunk(2), others.chunk(2), strict=True):
         assert torch.allclose(window.mean((0, 2, 3)), first.mean((0, 2, 3)), atol=1e-6)
         assert torch.allclose(

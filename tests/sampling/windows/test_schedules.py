@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 from animatediff_loom.sampling.windows.fusion import FUSIONS, fusion_weights, pyramid
-from animatediff_loom.sampling.windows.schedules import SCHEDULES, WindowSettings, looped_windows, uniform_windows
+from animatediff_loom.sampling.windows.schedules import SCHEDULES, WindowLayout, looped_windows, uniform_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
-SIXTEEN = WindowSettings(16, 4)
+SIXTEEN = WindowLayout(16, 4)
 
 
 def run(start: int, frames: int, dilation: int = 1) -> tuple[int, ...]:
@@ -41,14 +41,14 @@ def test_vectors_of_the_reference(schedule, frames, step, starts):
 
 
 def test_vector_of_a_closed_loop_with_strides():
-    settings = WindowSettings(16, 4, stride=3, closed_loop=True)
+    settings = WindowLayout(16, 4, stride=3, closed_loop=True)
     expected = starting(64, 0, 12, 24, 36, 48, 60)
     expected += [run(0, 64, 2), run(28, 64, 2), run(56, 64, 2), run(0, 64, 4), run(60, 64, 4)]
     assert looped_windows(64, settings, 0) == expected
 
 
 def test_windows_of_one_frame_have_no_distance_in_them():
-    settings = WindowSettings(1, 0, stride=3)
+    settings = WindowLayout(1, 0, stride=3)
     assert sorted(uniform_windows(3, settings, 3)) == [(0,), (1,), (2,)]
 
 
@@ -60,7 +60,7 @@ def test_batched_windows_share_no_frame():
 def settings(draw):
     length = draw(st.integers(1, 32))
     overlap = draw(st.integers(0, length - 1))
-    return WindowSettings(length, overlap, draw(st.integers(1, 6)), draw(st.booleans()))
+    return WindowLayout(length, overlap, draw(st.integers(1, 6)), draw(st.booleans()))
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 300), settings(), st.integers(0, 1000))
@@ -73,7 +73,7 @@ def test_every_frame_is_covered_by_windows_without_repetition(schedule, frames, 
 
 @given(st.integers(2, 32), st.integers(0, 1000))
 def test_a_short_loop_is_turned_as_a_whole(frames, step):
-    (window,) = looped_windows(frames, WindowSettings(32), step)
+    (window,) = looped_windows(frames, WindowLayout(32), step)
     assert sorted(window) == list(range(frames))
     assert all((b - a) % frames == 1 % frames for a, b in pairwise(window))
 

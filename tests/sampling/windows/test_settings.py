@@ -6,12 +6,11 @@ from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.sampling.steps import step_number
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.run import ContextRun
-from animatediff_loom.sampling.windows.schedules import WindowSettings
+from animatediff_loom.sampling.windows.schedules import WindowLayout
 from animatediff_loom.sampling.windows.settings import (
     SCHEDULE_NAMES,
     ContextSettings,
     normalise_weights,
-    require_loop,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 @st.composite
 def settings(draw) -> ContextSettings:
     length = draw(st.integers(1, 24))
-    windows = WindowSettings(length, draw(st.integers(0, length - 1)), draw(st.integers(1, 4)), draw(st.booleans()))
+    windows = WindowLayout(length, draw(st.integers(0, length - 1)), draw(st.integers(1, 4)), draw(st.booleans()))
     return ContextSettings(draw(st.sampled_from(SCHEDULE_NAMES)), windows, draw(st.sampled_from(FUSIONS)))
 
 
@@ -44,7 +43,7 @@ def test_no_more_frames_together_than_a_window_has(settings, frames):
 
 
 def test_a_short_loop_is_divided_in_attention_alone():
-    loop = ContextSettings("looped", WindowSettings(16, 4, 1, closed_loop=True))
+    loop = ContextSettings("looped", WindowLayout(16, 4, 1, closed_loop=True))
     assert loop.divides_attention(16) and not loop.divides_clip(16)
     assert loop.divides_clip(17) and not loop.divides_attention(17)
     assert [window[0] for window in loop.plan_windows(8, 0)] == [0, 4]
@@ -52,24 +51,24 @@ def test_a_short_loop_is_divided_in_attention_alone():
 
 @pytest.mark.parametrize("overlap", [8, 9])
 def test_an_overlap_as_long_as_the_window(overlap):
-    with pytest.raises(LoomError, match=f"context_overlap is {overlap} and context_length 8"):
-        ContextSettings(windows=WindowSettings(8, overlap)).check()
+    with pytest.raises(LoomError, match=f"`context_overlap` is {overlap} and `context_length` is 8"):
+        ContextSettings(layout=WindowLayout(8, overlap)).check()
 
 
 def test_a_loop_needs_frames():
-    loop = ContextSettings("looped", WindowSettings(8, 2))
+    loop = ContextSettings("looped", WindowLayout(8, 2))
     with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
-        require_loop(loop, 2)
-    require_loop(loop, 3)
-    require_loop(ContextSettings("static"), 1)
+        loop.check_frames(2)
+    loop.check_frames(3)
+    ContextSettings("static").check_frames(1)
 
 
 def test_weights_are_made_once():
     run, latents, plan = ContextRun(), torch.zeros(40, 4, 2, 2), ContextSettings("uniform")
-    assert run.windows(plan, latents, 1) is run.windows(plan, latents, 1)
-    assert run.windows(plan, latents, 1) is not run.windows(plan, latents, 2)
+    assert run.weigh_windows(plan, latents, 1) is run.weigh_windows(plan, latents, 1)
+    assert run.weigh_windows(plan, latents, 1) is not run.weigh_windows(plan, latents, 2)
     static = ContextSettings("static")
-    assert run.windows(static, latents, 1) is run.windows(static, latents, 7)
+    assert run.weigh_windows(static, latents, 1) is run.weigh_windows(static, latents, 7)
 
 
 @pytest.mark.parametrize(
