@@ -42,8 +42,8 @@ class WatchSampling(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="Motion modules whose attention is drawn, separated by commas: down.1, up.*, mid. "
-                    "Empty: all of them.",
+                    tooltip="Sites whose attention is recorded, separated by commas, for example down.1, up.*, mid. "
+                    "Leave empty to record all.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model"), ReportSocket.Output(display_name="report")],

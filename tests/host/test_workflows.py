@@ -108,7 +108,7 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
     attending = {own["site"] for own in numbers["attention_maps"]}
     assert attending == {own["site"] for own in numbers["sites"]} == SITES_OF_V3
     drawn = {title: len(output["images"]) for title, output in outputs.items() if "images" in output}
-    plots = {"Show Sampling Report": 1, "A picture for each motion module": len(attending), "Video Metrics": 1}
+    plots = {"Show Sampling Report": 1, "Attention of each motion module": len(attending), "Video Metrics": 1}
     assert drawn == plots | {"Save Video": 1}
     assert all(numpy.asarray(Image.open(file)).std() > 5 for file in previews(host_server, entry))
 
