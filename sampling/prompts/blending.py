@@ -1,15 +1,16 @@
-"""Text features for every frame of a clip, between those of the prompts that a schedule names."""
+"""Text features for every frame of a clip, blended from those of the prompts of a schedule."""
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from einops import repeat
 
 from ...motion_modules.errors import LoomError
 from .schedule import Blend
 
-PARALLEL = 1e-4  # of the sine between two vectors, below which the way between them is a straight line
-MAX_TOKENS = 60 * 77  # prompts of one to six sections of 77 tokens, in any mixture
+MIN_SINE = 1e-4  # of the angle between two vectors; below it, they are interpolated on a straight line
+MAX_TOKENS = 60 * 77  # enough for prompts of one to six sections of 77 tokens, in any combination
 
 
 def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
@@ -17,19 +18,20 @@ def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
-    """Along the great circle between the directions of the last dimension (Shoemake 1985); exact at both ends.
+    """Interpolate along the great circle of the last dimension (Shoemake 1985); exact at both ends.
 
-    The length goes evenly from that of one vector to that of the other, so that the turn is even as well.
-    Vectors that are parallel, or zero, have no circle between them but a straight line.
+    The length changes linearly from one vector to the other, so that the pace of the turn is constant. Vectors that are
+    parallel or zero have no great circle between them, and are interpolated on a straight line.
     """
-    start_way, start_length = _direction_and_length(start.double())
-    end_way, end_length = _direction_and_length(end.double())
-    angle = (start_way * end_way).sum(-1, keepdim=True).clamp(-1, 1).arccos()
+    start_direction, start_length = _direction_and_length(start.double())
+    end_direction, end_length = _direction_and_length(end.double())
+    angle = (start_direction * end_direction).sum(-1, keepdim=True).clamp(-1, 1).arccos()
     sine = angle.sin()
-    around = (((1 - t) * angle).sin() * start_way + (t * angle).sin() * end_way) / sine.clamp(min=PARALLEL)
-    straight = (sine < PARALLEL) | (start_length * end_length == 0)
-    turned = around * torch.lerp(start_length, end_length, t)
-    return torch.where(straight, torch.lerp(start.double(), end.double(), t), turned).to(start.dtype)
+    arc = ((1 - t) * angle).sin() * start_direction + (t * angle).sin() * end_direction
+    on_circle = arc / sine.clamp(min=MIN_SINE) * torch.lerp(start_length, end_length, t)
+    on_line = torch.lerp(start.double(), end.double(), t)
+    is_straight = (sine < MIN_SINE) | (start_length * end_length == 0)
+    return torch.where(is_straight, on_line, on_circle).to(start.dtype)
 
 
 def _direction_and_length(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,32 +46,34 @@ INTERPOLATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Te
 
 
 def equalise_lengths(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """`[1, tokens, width]` each, repeated to one number of tokens as the host does; attention sees no difference.
+    """Repeat contexts `[1, tokens, width]` to one number of tokens, as the host does; attention does not change.
 
-    Raises LoomError where lengths without a small common multiple would need more than MAX_TOKENS.
+    Raise LoomError when lengths without a small common multiple would need more than MAX_TOKENS.
     """
     lengths = sorted({context.shape[1] for context in contexts})
     tokens = math.lcm(*lengths)
     if len(lengths) > 1 and tokens > MAX_TOKENS:
         raise LoomError(
-            f"The prompts in text have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
-            f"{MAX_TOKENS}: shorten the long prompts, or make them as long as one another."
+            f"The prompts in `text` have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
+            f"{MAX_TOKENS}. Shorten the long prompts, or give all prompts a similar length."
         )
-    return [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
+    return [repeat(context, "b t w -> b (copy t) w", copy=tokens // context.shape[1]) for context in contexts]
 
 
 def blend_features(
-    features: Sequence[torch.Tensor], between: Sequence[Blend], interpolation: str, widths: Sequence[int] = ()
+    features: Sequence[torch.Tensor], blends: Sequence[Blend], interpolation: str, widths: Sequence[int] = ()
 ) -> torch.Tensor:
-    """`[1, ..., width]` for each prompt to `[frames, ..., width]`; a frame of one prompt has its very features.
+    """Blend features `[1, ..., width]` of prompts into `[frames, ..., width]`; a frame of one prompt has its features.
 
-    `widths`: those of several text encoders whose features stand side by side, each of which is interpolated by itself.
+    `widths` are those of text encoders whose features are concatenated; each of them is interpolated separately.
     """
     widths = list(widths) or [features[0].shape[-1]]
-    return torch.cat([_of_frame(features, blend, INTERPOLATIONS[interpolation], widths) for blend in between])
+    return torch.cat([_blend_frame(features, blend, INTERPOLATIONS[interpolation], widths) for blend in blends])
 
 
-def _of_frame(features: Sequence[torch.Tensor], blend: Blend, interpolate: Callable, widths: list[int]) -> torch.Tensor:
+def _blend_frame(
+    features: Sequence[torch.Tensor], blend: Blend, interpolate: Callable, widths: list[int]
+) -> torch.Tensor:
     if blend.t in (0, 1):
         return features[blend.after if blend.t else blend.before]
     encoders = zip(features[blend.before].split(widths, -1), features[blend.after].split(widths, -1), strict=True)

@@ -1,4 +1,4 @@
-"""Prompts through the host's text encoder, each one once, and their features laid out over the frames of a clip."""
+"""Prompts encoded by the host's text encoder, each one once, with features for every frame of a clip."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,46 +13,47 @@ from .schedule import Blend
 
 POOLED = "pooled_output"
 SDXL_ENCODERS = {"l", "g"}
-Extras = Mapping[str, Any]
+Extras = Mapping[str, Any]  # the dictionary of a CONDITIONING's entry
 
 
-def encode_prompts(clip: CLIP, prompts: Sequence[str], between: Sequence[Blend], interpolation: str) -> list:
-    """A CONDITIONING with features `[frames, tokens, width]` and a pooled output `[frames, width]`.
+def encode_prompts(clip: CLIP, prompts: Sequence[str], blends: Sequence[Blend], interpolation: str) -> list:
+    """Return a CONDITIONING with features `[frames, tokens, width]` and a pooled output `[frames, width]`.
 
-    It has one entry, or where hooks change the text encoder while sampling, one for each of their ranges of steps.
+    It has one entry or, where hooks change the text encoder while sampling, one for each of their ranges of steps.
     """
     if clip is None:
-        raise LoomError("clip is empty: connect a checkpoint with a text encoder, or a Load CLIP node.")
+        raise LoomError("`clip` is empty. Connect a checkpoint with a text encoder, or a Load CLIP node.")
     encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
-    two_encoders = set(clip.tokenize("")) == SDXL_ENCODERS
+    has_two_encoders = set(clip.tokenize("")) == SDXL_ENCODERS
     ranges = zip(*(encoded[prompt] for prompt in prompts), strict=True)
-    return [_entry(entries, between, interpolation, two_encoders) for entries in ranges]
+    return [_blend_entry(entries, blends, interpolation, has_two_encoders) for entries in ranges]
 
 
-def _entry(entries: Sequence, between: Sequence[Blend], interpolation: str, two_encoders: bool) -> list:
-    """One entry of a CONDITIONING, out of those of every prompt."""
+def _blend_entry(entries: Sequence, blends: Sequence[Blend], interpolation: str, has_two_encoders: bool) -> list:
+    """Return one entry of a CONDITIONING, blended from the entries of all prompts."""
     texts: list[torch.Tensor] = [text for text, _ in entries]
-    extras: list[Extras] = [extra for _, extra in entries]
-    pooled: list[Any] = [extra.get(POOLED) for extra in extras]
-    found = {**_shared(extras), POOLED: None}
+    prompt_extras: list[Extras] = [extras for _, extras in entries]
+    pooled: list[Any] = [extras.get(POOLED) for extras in prompt_extras]
+    blended = {**_merge_extras(prompt_extras), POOLED: None}
     if all(vector is not None for vector in pooled):
-        found[POOLED] = blend_features(pooled, between, interpolation)
-    widths = _widths(texts[0], pooled[0]) if two_encoders else ()
-    return [blend_features(equalise_lengths(texts), between, interpolation, widths), found]
+        blended[POOLED] = blend_features(pooled, blends, interpolation)
+    widths = _encoder_widths(texts[0], pooled[0]) if has_two_encoders else ()
+    return [blend_features(equalise_lengths(texts), blends, interpolation, widths), blended]
 
 
-def _widths(text: torch.Tensor, pooled: torch.Tensor) -> tuple[int, int]:
-    """Those of CLIP-L and CLIP-G in SDXL; the pooled output is CLIP-G's and as wide as its features."""
+def _encoder_widths(text: torch.Tensor, pooled: torch.Tensor) -> tuple[int, int]:
+    """Return the widths of CLIP-L and CLIP-G in SDXL; the pooled output is as wide as CLIP-G's features."""
     return text.shape[-1] - pooled.shape[-1], pooled.shape[-1]
 
 
-def _shared(extras: Sequence[Extras]) -> dict[str, Any]:
-    """What the encoder says about the prompts besides their features, the same of them all."""
-    names = {name for extra in extras for name in extra} - {POOLED}
+def _merge_extras(prompt_extras: Sequence[Extras]) -> dict[str, Any]:
+    """Return all but the features of the prompts. Raise LoomError when it differs between prompts."""
+    names = {name for extras in prompt_extras for name in extras} - {POOLED}
+    first = prompt_extras[0]
     for name in sorted(names):
-        if not all(name in extra and is_equal(extra[name], extras[0].get(name)) for extra in extras):
+        if not all(name in extras and is_equal(extras[name], first.get(name)) for extras in prompt_extras):
             raise LoomError(
-                f"clip gives each prompt a '{name}' of its own, which cannot change from frame to frame: "
-                "connect the CLIP of an SD1.5 or SDXL checkpoint."
+                f"`clip` gives each prompt a different '{name}', which cannot change from frame to frame. "
+                "Connect the CLIP of an SD1.5 or SDXL checkpoint."
             )
-    return {name: extras[0][name] for name in names}
+    return {name: first[name] for name in names}

@@ -1,8 +1,9 @@
-"""A text that says which prompt each frame of a clip has, and how one prompt turns into the next.
+"""Prompt schedules: a text that gives each frame of a clip its prompt, and blends one into the next.
 
-Every line is `frames: prompt`; frames are a number, a range `12-20` or percentages of the clip. A line of three dots
-between two prompts blends them even where others are held. Lines that begin with `#` or `//` are comments. The signs of
-Chinese keyboards, full-width colon and percent sign among them, count as the ASCII ones.
+Every line is `frames: prompt`, where frames are a number, a range `12-20`, or percentages of the
+clip. A line of three dots between two prompts blends them even with the easing `hold`. Lines that
+start with `#` or `//` are comments. Full-width signs of Chinese keyboards, such as colon and percent
+sign, count as the ASCII ones.
 """
 
 import math
@@ -26,27 +27,27 @@ COMMENTS = ("#", "//", "\uff03")
 COLONS = ":\uff1a"
 DASHES = "-~\u2013\u2014\uff0d\uff5e"
 
-_position = re.compile(r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*")
-_dots = re.compile(r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*")
+_position_pattern = re.compile(r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*")
+_dots_pattern = re.compile(r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*")
 
 
 class PromptScheduleError(LoomError):
-    """A mistake in a prompt schedule: one sentence with line, column and what was expected there."""
+    """A mistake in a prompt schedule: its line and column, and what to write there."""
 
 
 @dataclass(frozen=True)
-class Key:
-    """One prompt, held from frame `first` to frame `last`; `blends`: three dots stand behind it."""
+class KeyPrompt:
+    """A prompt, held from frame `first` to frame `last`, with or without dots on the next line."""
 
     first: int
     last: int
     prompt: str
-    blends: bool = False
+    followed_by_dots: bool = False
 
 
 @dataclass(frozen=True)
 class Blend:
-    """What a frame has: (1 - t) of the prompt numbered `before` and t of the one numbered `after`."""
+    """The mixture of one frame: (1 - t) of prompt number `before` and t of prompt number `after`."""
 
     before: int
     after: int
@@ -55,7 +56,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class _Position:
-    """A frame as a line names it, from `column` (counted from 1) to the sign at index `end`."""
+    """A frame in a line, which starts at `column` (counted from 1) and ends before the index `end`."""
 
     frame: int
     name: str
@@ -63,127 +64,138 @@ class _Position:
     end: int
 
 
-def parse_schedule(text: str, frames: int) -> list[Key]:
-    """The prompts of `text` in order, all of them inside a clip of `frames`. Raises PromptScheduleError."""
+def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
+    """Return the prompts of `text` in order, all inside a clip of `frames`. Raise PromptScheduleError."""
     if not 1 <= frames <= MAX_FRAMES:
-        raise PromptScheduleError(f"frames is {frames}, but a clip has 1 to {MAX_FRAMES}: set frames to its length.")
-    keys: list[Key] = []
+        raise PromptScheduleError(
+            f"`frames` is {frames}, but a clip has 1 to {MAX_FRAMES}. Set `frames` to the length of the clip."
+        )
+    keys: list[KeyPrompt] = []
     open_dots: tuple[int, int] | None = None
-    for number, line in _lines(text):
-        dots = _dots.fullmatch(line)
+    for number, line in _content_lines(text):
+        dots = _dots_pattern.fullmatch(line)
         if dots and not keys:
-            raise _mistake(number, dots.start(1) + 1, "a prompt before the dots", "dots")
+            raise _mistake(number, dots.start(1) + 1, "dots", "a prompt before the dots")
         if dots:
-            keys[-1], open_dots = replace(keys[-1], blends=True), (number, dots.start(1) + 1)
+            keys[-1], open_dots = replace(keys[-1], followed_by_dots=True), (number, dots.start(1) + 1)
         else:
-            keys.append(_key(line, number, frames, keys[-1] if keys else None))
+            keys.append(_parse_line(line, number, frames, keys[-1] if keys else None))
             open_dots = None
     if open_dots:
-        raise _mistake(*open_dots, "another prompt after the dots", "dots")
+        raise _mistake(*open_dots, "dots", "another prompt after the dots")
     if not keys:
-        raise _mistake(1, 1, f"a line such as {EXAMPLE}", "nothing")
+        raise _mistake(1, 1, "nothing", f"a line such as {EXAMPLE}")
     return keys
 
 
-def plan_blends(keys: Sequence[Key], frames: int, easing: str = "linear") -> list[Blend]:
-    """For each of `frames` the two prompts that it lies between, and where."""
-    return [_blend(keys, frame, easing) for frame in range(frames)]
+def plan_blends(keys: Sequence[KeyPrompt], frames: int, easing: str = "linear") -> list[Blend]:
+    """Return the mixture of two prompts for each of `frames`."""
+    return [_plan_blend(keys, frame, easing) for frame in range(frames)]
 
 
-def _blend(keys: Sequence[Key], frame: int, easing: str) -> Blend:
-    after = next((number for number, key in enumerate(keys) if key.last >= frame), len(keys) - 1)
-    if after == 0 or keys[after].first <= frame or keys[after].last < frame:
-        return Blend(after, after, 0.0)
-    before, behind = keys[after - 1], keys[after]
-    ease = EASINGS["linear" if before.blends and easing == HOLD else easing]
-    t = ease((frame - before.last) / (behind.first - before.last))
-    return Blend(after - 1, after, t) if t and before.prompt != behind.prompt else Blend(after - 1, after - 1, 0.0)
+def _plan_blend(keys: Sequence[KeyPrompt], frame: int, easing: str) -> Blend:
+    number = next((number for number, key in enumerate(keys) if key.last >= frame), len(keys) - 1)
+    after = keys[number]
+    if number == 0 or after.first <= frame or after.last < frame:
+        return Blend(number, number, 0.0)
+    before = keys[number - 1]
+    ease = EASINGS["linear" if before.followed_by_dots and easing == HOLD else easing]
+    t = ease((frame - before.last) / (after.first - before.last))
+    if t == 0 or before.prompt == after.prompt:
+        return Blend(number - 1, number - 1, 0.0)
+    return Blend(number - 1, number, t)
 
 
 def join_affixes(prefix: str, prompt: str, suffix: str) -> str:
-    """One prompt of all three, with one comma between those that say something."""
-    if not _without_commas(prefix) and not _without_commas(suffix):
+    """Return the prompt with prefix and suffix, separated by one comma; those without content are left out."""
+    if not _strip_commas(prefix) and not _strip_commas(suffix):
         return prompt
-    return ", ".join(filter(None, map(_without_commas, (prefix, prompt, suffix))))
+    return ", ".join(filter(None, map(_strip_commas, (prefix, prompt, suffix))))
 
 
-def _without_commas(part: str) -> str:
+def _strip_commas(part: str) -> str:
     return part.strip(" \t\r\n,\u3000\uff0c")
 
 
-def format_table(keys: Sequence[Key], frames: int, easing: str = "linear", prefix: str = "", suffix: str = "") -> str:
-    """To check by eye: prefix and suffix, then for each frame its prompt, or its two prompts with their shares."""
-    affixes = {"prefix": _without_commas(prefix), "suffix": _without_commas(suffix)}
+def format_table(
+    keys: Sequence[KeyPrompt], frames: int, easing: str = "linear", prefix: str = "", suffix: str = ""
+) -> str:
+    """Return prefix and suffix, then one line per frame with its prompt, or its two prompts and their shares."""
+    affixes = {"prefix": _strip_commas(prefix), "suffix": _strip_commas(suffix)}
     lines = [f"{name}: {' '.join(text.split())}" for name, text in affixes.items() if text]
-    lines += [f"{frame}: {_shares(keys, blend)}" for frame, blend in enumerate(plan_blends(keys, frames, easing))]
+    lines += [
+        f"{frame}: {_format_shares(keys, blend)}" for frame, blend in enumerate(plan_blends(keys, frames, easing))
+    ]
     return "\n".join(lines)
 
 
-def _shares(keys: Sequence[Key], blend: Blend) -> str:
+def _format_shares(keys: Sequence[KeyPrompt], blend: Blend) -> str:
     if blend.t == 0:
         return keys[blend.before].prompt
-    return f"{_percent(1 - blend.t)} {keys[blend.before].prompt} | {_percent(blend.t)} {keys[blend.after].prompt}"
+    before, after = keys[blend.before].prompt, keys[blend.after].prompt
+    return f"{_format_percent(1 - blend.t)} {before} | {_format_percent(blend.t)} {after}"
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{round(100 * share, 2):g}%"
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, numbered as an editor numbers them."""
+def _content_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are neither empty nor comments, with numbers as in an editor."""
     for number, line in enumerate(re.split(r"\r\n?|\n", text), 1):
         if line.strip() and not line.lstrip().startswith(COMMENTS):
             yield number, line
 
 
-def _key(line: str, number: int, frames: int, before: Key | None) -> Key:
-    positions = list(_positions(line, number, frames))
+def _parse_line(line: str, number: int, frames: int, previous: KeyPrompt | None) -> KeyPrompt:
+    positions = list(_parse_positions(line, number, frames))
     first, last = positions[0], positions[-1]
     prompt = line[last.end + 1 :].strip()
     if not prompt:
-        raise _mistake(number, last.end + 2, "a prompt", "nothing")
-    if before and first.frame <= before.last:
-        expected = f"a frame after {before.last}, where the prompt before ends"
-        raise _mistake(number, first.column, expected, first.name)
+        raise _mistake(number, last.end + 2, "nothing", "a prompt")
+    if previous and first.frame <= previous.last:
+        expected = f"a frame after {previous.last}, where the previous prompt ends"
+        raise _mistake(number, first.column, first.name, expected)
     if last.frame < first.frame:
-        raise _mistake(number, last.column, f"a range that ends at {first.frame} or later", last.name)
-    return Key(first.frame, last.frame, prompt)
+        raise _mistake(number, last.column, last.name, f"a range that ends at {first.frame} or later")
+    return KeyPrompt(first.frame, last.frame, prompt)
 
 
-def _positions(line: str, number: int, frames: int) -> Iterator[_Position]:
-    """The frame or the two frames before the colon."""
+def _parse_positions(line: str, number: int, frames: int) -> Iterator[_Position]:
+    """Yield the frame, or the first and last frame, before the colon."""
     start = 0
     for separators, expected in ((DASHES + COLONS, "a dash or a colon"), (COLONS, "a colon")):
-        match = _position.match(line, start)
+        match = _position_pattern.match(line, start)
         if match is None:
             start += len(line[start:]) - len(line[start:].lstrip())
-            raise _mistake(number, start + 1, f"a frame number or a percentage, as in {EXAMPLE}", _found(line, start))
-        yield _in_clip(match, number, frames)
+            expected = f"a frame number or a percentage, as in {EXAMPLE}"
+            raise _mistake(number, start + 1, _quote(line, start), expected)
+        yield _locate(match, number, frames)
         start = match.end() + 1
         separator = line[match.end() : start]
         if not separator or separator not in separators:
-            raise _mistake(number, start, expected, _found(line, match.end()))
+            raise _mistake(number, start, _quote(line, match.end()), expected)
         if separator in COLONS:
             return
 
 
-def _in_clip(match: re.Match, number: int, frames: int) -> _Position:
+def _locate(match: re.Match, number: int, frames: int) -> _Position:
     text, value, percent = match[1].strip(), float(match[2]), bool(match[3])
     column = match.start(1) + 1
     if percent and value > 100:
-        raise _mistake(number, column, "at most 100%", text)
+        raise _mistake(number, column, text, "a percentage of up to 100%")
     if not percent and not value.is_integer():
-        raise _mistake(number, column, "a whole frame number", text)
+        raise _mistake(number, column, text, "a whole frame number")
     if not percent and value >= frames:
-        raise _mistake(number, column, f"a frame below {frames}, the length of the clip", text)
+        raise _mistake(number, column, text, f"a frame below {frames}, the length of the clip")
     frame = math.floor(value / 100 * (frames - 1) + 0.5) if percent else int(value)
     return _Position(frame, f"{text} (frame {frame})" if percent else text, column, match.end())
 
 
-def _found(line: str, start: int) -> str:
+def _quote(line: str, start: int) -> str:
     return f"'{line[start : start + 12]}'" if line[start:] else "the end of the line"
 
 
-def _mistake(line: int, column: int, expected: str, found: str) -> PromptScheduleError:
+def _mistake(line: int, column: int, actual: str, expected: str) -> PromptScheduleError:
     place = f"line {line}, column {column}"
-    return PromptScheduleError(f"The schedule in text has {found} in {place}: expected {expected}.")
+    return PromptScheduleError(f"The schedule in `text` has {actual} in {place}. Write {expected}.")

@@ -180,8 +180,8 @@ def queued(monkeypatch):
 
 def test_a_mistake_is_shown_when_the_workflow_is_queued(queued):
     assert queued() == []
-    assert "in line 1, column 1: expected a frame number" in queued(text="a cat")[0]
-    assert "frames is 0" in queued(frames=0)[0]
+    assert "in line 1, column 1. Write a frame number" in queued(text="a cat")[0]
+    assert "`frames` is 0" in queued(frames=0)[0]
     assert queued(interpolation="cubic")[0].startswith("interpolation")
     assert queued(text="a cat", frames=None) == ["frames"]
 

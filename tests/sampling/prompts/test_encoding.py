@@ -135,10 +135,10 @@ def test_what_differs_between_prompts_and_is_no_feature_is_refused():
     clip.cond_stage_model.clip_l.return_attention_masks = True
     ((_, extra),) = scheduled(clip, "0: one\n6: two")
     assert torch.equal(extra["attention_mask"], encode_text(clip, "one")[0][1]["attention_mask"])
-    with expect_error("clip gives each prompt a 'attention_mask' of its own", "connect the CLIP of an SD1.5 or SDXL"):
+    with expect_error("`clip` gives each prompt a different 'attention_mask'", "Connect the CLIP of an SD1.5 or SDXL"):
         scheduled(clip, "0: one\n6: two words")
 
 
 def test_no_text_encoder():
-    with expect_error("clip is empty", "connect a checkpoint with a text encoder"):
+    with expect_error("`clip` is empty", "Connect a checkpoint with a text encoder"):
         scheduled(None, "0: one")

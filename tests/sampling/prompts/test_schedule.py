@@ -7,7 +7,7 @@ import pytest
 from animatediff_loom.sampling.prompts.schedule import (
     EASINGS,
     Blend,
-    Key,
+    KeyPrompt,
     PromptScheduleError,
     format_table,
     join_affixes,
@@ -30,9 +30,9 @@ TRAVEL = """
 
 def test_lines_ranges_percentages_and_comments():
     assert parse_schedule(TRAVEL, 33) == [
-        Key(0, 0, "a boat: at sea, (waves:1.2)", blends=True),
-        Key(12, 20, "a beach, embedding:summer"),
-        Key(32, 32, "green hills"),
+        KeyPrompt(0, 0, "a boat: at sea, (waves:1.2)", followed_by_dots=True),
+        KeyPrompt(12, 20, "a beach, embedding:summer"),
+        KeyPrompt(32, 32, "green hills"),
     ]
 
 
@@ -48,22 +48,22 @@ def test_a_prompt_is_held_over_its_range_and_blended_between():
 def test_the_signs_of_a_chinese_keyboard():
     text = "\uff030\n\uff10\uff1a\u5c0f\u8239\n\u2026\u2026\n4\uff5e8\uff1a\u6d77\uff1a\u6ee9\n100\uff05\uff1a\u5c71"
     assert parse_schedule(text, 17) == [
-        Key(0, 0, "\u5c0f\u8239", blends=True),
-        Key(4, 8, "\u6d77\uff1a\u6ee9"),
-        Key(16, 16, "\u5c71"),
+        KeyPrompt(0, 0, "\u5c0f\u8239", followed_by_dots=True),
+        KeyPrompt(4, 8, "\u6d77\uff1a\u6ee9"),
+        KeyPrompt(16, 16, "\u5c71"),
     ]
 
 
 @pytest.mark.parametrize("end", ("\n", "\r\n", "\r"))
 def test_line_ends_blanks_and_comments(end):
     lines = ("", "// one", "\t# two", "\t0 :\tone \t", "   ", "3 - 5: two")
-    assert parse_schedule(end.join(lines), 6) == [Key(0, 0, "one"), Key(3, 5, "two")]
-    with expect_error("in line 6, column 7: expected a prompt"):
+    assert parse_schedule(end.join(lines), 6) == [KeyPrompt(0, 0, "one"), KeyPrompt(3, 5, "two")]
+    with expect_error("in line 6, column 7. Write a prompt"):
         parse_schedule(end.join(lines).removesuffix(" two"), 6)
 
 
 def test_only_line_ends_separate_lines():
-    assert parse_schedule("0: one\x0b\x0c\x85\u2028two", 2) == [Key(0, 0, "one\x0b\x0c\x85\u2028two")]
+    assert parse_schedule("0: one\x0b\x0c\x85\u2028two", 2) == [KeyPrompt(0, 0, "one\x0b\x0c\x85\u2028two")]
 
 
 @given(st.integers(1, 4096), st.integers(0, 10000))
@@ -78,7 +78,7 @@ def test_half_a_frame_is_rounded_up():
 
 def test_a_clip_of_one_frame():
     assert plan_blends(parse_schedule("0: one", 1), 1) == [Blend(0, 0, 0.0)]
-    with expect_error("has 100% (frame 0) in line 2", "expected a frame after 0"):
+    with expect_error("has 100% (frame 0) in line 2", "Write a frame after 0"):
         parse_schedule("0: one\n100%: two", 1)
 
 
@@ -160,8 +160,8 @@ def test_the_table_names_every_frame():
         ("-4: one", "'-4: one'", "line 1, column 1", "a frame number or a percentage"),
         ("  a cat", "'a cat'", "line 1, column 3", "a frame number or a percentage, as in '0: a red circle'"),
         ('"0": "one",', '\'"0": "one",\'', "line 1, column 1", "a frame number"),
-        ("0: one\n 101%: two", "101%", "line 2, column 2", "at most 100%"),
-        (f"{'9' * 400}%: one", f"{'9' * 400}%", "line 1, column 1", "at most 100%"),
+        ("0: one\n 101%: two", "101%", "line 2, column 2", "a percentage of up to 100%"),
+        (f"{'9' * 400}%: one", f"{'9' * 400}%", "line 1, column 1", "a percentage of up to 100%"),
         ("1.5: one", "1.5", "line 1, column 1", "a whole frame number"),
         ("...\n0: one", "dots", "line 1, column 1", "a prompt before the dots"),
         ("0: one\n ...\n# end", "dots", "line 2, column 2", "another prompt after the dots"),
@@ -169,13 +169,13 @@ def test_the_table_names_every_frame():
     ),
 )
 def test_mistakes(text, found, place, expected):
-    with expect_error(f"has {found} in {place}", f"expected {expected}"):
+    with expect_error(f"has {found} in {place}", f"Write {expected}"):
         parse_schedule(text, 16)
 
 
 @pytest.mark.parametrize("frames", (-1, 0, 4097))
 def test_impossible_lengths(frames):
-    with expect_error(f"frames is {frames}", "1 to 4096", "set frames"):
+    with expect_error(f"`frames` is {frames}", "1 to 4096", "Set `frames`"):
         parse_schedule("0: one", frames)
 
 
@@ -190,7 +190,7 @@ def test_any_text_is_understood_or_refused_at_its_place(lines, frames, easing):
     try:
         keys = parse_schedule("\n".join(lines), frames)
     except PromptScheduleError as error:
-        line, column = map(int, re.search(r"in line (\d+), column (\d+): expected ", str(error)).groups())
+        line, column = map(int, re.search(r"in line (\d+), column (\d+)\. Write ", str(error)).groups())
         assert 1 <= line <= max(len(lines), 1) and 1 <= column <= len([*lines, ""][line - 1]) + 1
         return
     assert all(0 <= key.first <= key.last < frames and key.prompt for key in keys)
