@@ -5,7 +5,7 @@ On a MODEL, from the node that adds it on:
 - APPLIED: the motion models that were applied, a tuple of `unet.applied.AppliedMotion`
 - ATTENTION_TAPS: what sees or edits temporal attention, a tuple of `attention_tap.AttentionTap`
 - VIDEO_NOISE: the noise to start from, `sampling.noise.initial.NoiseSettings`
-- REPORT: the report that sampling fills, `inspection.report.on_model.SamplingReport`
+- REPORT: the report that sampling fills, `inspection.report.sampling_report.SamplingReport`
 
 During one run of a sampler:
 

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..inspection.windows.picture import MOST_ROWS, draw
-from ..inspection.windows.preview import preview, summary
+from ..inspection.windows.picture import MAX_ROWS, draw
+from ..inspection.windows.preview import plan_preview
 from .inputs import CATEGORY, MAX_STEPS, clip_frames, context_settings, window_inputs
 
 
@@ -44,6 +44,6 @@ class PreviewContextWindows(io.ComfyNode):
         start_percent: float = 0.0,
     ) -> io.NodeOutput:
         settings = context_settings(context_length, context_overlap, schedule, fuse, start_percent)
-        shown = preview(settings, frames, steps, MOST_ROWS)
-        image = draw(shown)
-        return io.NodeOutput(image, summary(shown), ui=ui.PreviewImage(image, cls=cls))
+        preview = plan_preview(settings, frames, steps, MAX_ROWS)
+        image = draw(preview)
+        return io.NodeOutput(image, preview.summary, ui=ui.PreviewImage(image, cls=cls))

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..inspection.report.on_model import ReportSettings, add_sampling_report
 from ..inspection.report.picture import draw, draw_attention
+from ..inspection.report.sampling_report import ReportSettings, add_sampling_report
 from ..inspection.report.text import describe, to_json
 from .inputs import CATEGORY, ReportSocket
 
@@ -84,7 +84,7 @@ class ShowReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, report, after) -> io.NodeOutput:
-        run = report.run_of(after)
+        run = report.find_run(after)
         text, plots = describe(run), draw(run)
         shown = {**ui.PreviewImage(plots, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
         return io.NodeOutput(text, plots, draw_attention(run), to_json(run), ui=shown)

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
+from ..inspection.metrics.measure import measure_video
 from ..inspection.metrics.picture import describe, draw
-from ..inspection.metrics.video_metrics import video_metrics
 from .inputs import CATEGORY, context_length, context_overlap
 
 
@@ -41,7 +41,7 @@ class MeasureVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, context_length: int = 0, context_overlap: int = 4) -> io.NodeOutput:
-        metrics = video_metrics(images, context_length, context_overlap)
+        metrics = measure_video(images, context_length, context_overlap)
         text, plots = describe(metrics), draw(metrics)
         shown = {**ui.PreviewImage(plots, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
         return io.NodeOutput(text, plots, metrics.to_json(), ui=shown)

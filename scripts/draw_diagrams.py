@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/how-it-works.md from what the code says. For the Python that test.py sets up."""
+"""Draw the pictures of docs/how-it-works.md from the code itself. For the Python that test.py sets up."""
 
 import argparse
 import json
@@ -15,13 +15,13 @@ DATA = "loom_data"  # the text chunk of each PNG with what it shows, so that a t
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Writes every picture into `folder`; the host and the pack must be importable."""
+    """Write every picture into `folder`; the host and the pack must be importable."""
     from diagrams import shapes_picture, unet_picture, window_picture
 
     files = [folder / f"{name}.png" for name in PICTURES]
     for file, module in zip(files, (shapes_picture, unet_picture, window_picture), strict=True):
         shown = PngInfo()
-        shown.add_text(DATA, json.dumps(module.data()))
+        shown.add_text(DATA, json.dumps(module.collect_data()))
         module.draw().save(file, optimize=True, pnginfo=shown)
     return files
 

@@ -1,4 +1,4 @@
-"""The frames of a video side by side in one picture. Needs PyAV and Pillow, which every host brings."""
+"""Put the frames of a video side by side in one picture. Needs PyAV and Pillow, which every host brings."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 COLUMNS, WIDTH, GAP = 8, 128, 2
 
 
-def film_strip(frames: list[Image.Image], columns: int = COLUMNS, width: int = WIDTH) -> Image.Image:
+def make_film_strip(frames: list[Image.Image], columns: int = COLUMNS, width: int = WIDTH) -> Image.Image:
     """Arrange frames from left to right and from top to bottom, each `width` pixels wide, on white."""
     height = round(width * frames[0].height / frames[0].width)
     rows = -(-len(frames) // columns)
@@ -22,7 +22,7 @@ def film_strip(frames: list[Image.Image], columns: int = COLUMNS, width: int = W
 
 
 def save_film_strip(video: Path, picture: Path) -> None:
-    film_strip(read_frames(video)).save(picture)
+    make_film_strip(read_frames(video)).save(picture)
 
 
 def read_frames(video: Path) -> list[Image.Image]:

@@ -54,24 +54,26 @@ def test_pictures_show_what_the_code_says_today(tmp_path):
 
 
 def test_the_picture_of_shapes_has_those_of_the_real_unet():
-    rows = {row.name: row.shape for row in [*shapes_picture.pipeline(), *shapes_picture.inside()]}
+    rows = {row.name: row.shape for row in [*shapes_picture.list_pipeline(), *shapes_picture.list_module()]}
     assert rows["UNet: at its first motion module"] == (32, 320, 64, 64)
     assert rows["UNet: at its coarsest motion module"] == (32, 1280, 8, 8)
     assert rows["softmax: frames attend to frames"] == (4096, 8, 16, 16)
     assert rows["after the last step: decoded frames"] == (16, 512, 512, 3)
-    assert all(len(row.shape) == len(row.axes) for row in [*shapes_picture.pipeline(), *shapes_picture.inside()])
+    assert all(
+        len(row.shape) == len(row.axes) for row in [*shapes_picture.list_pipeline(), *shapes_picture.list_module()]
+    )
 
 
 def test_the_picture_of_the_unet_has_every_site_once():
-    sites = [block.site for block in full_size.blocks() if block.site]
-    assert sorted(sites) == sorted(set(full_size.unet_shapes()) - {"in", "out"})
-    assert {kind for block in full_size.blocks() for kind in block.layers} <= set(unet_picture.NAMES)
+    sites = [block.site for block in full_size.list_blocks() if block.site]
+    assert sorted(sites) == sorted(set(full_size.trace_unet()) - {"in", "out"})
+    assert {kind for block in full_size.list_blocks() for kind in block.layers} <= set(unet_picture.NAMES)
 
 
 @pytest.mark.parametrize("schedule", ["static", "uniform"])
 def test_the_picture_of_windows_has_weights_that_add_up(schedule):
     total = [0.0] * window_picture.FRAMES
-    for window, weights in window_picture.windows_and_weights(schedule, step=1):
+    for window, weights in window_picture.plan_windows(schedule, step=1):
         for frame, weight in zip(window, weights, strict=True):
             total[frame] += weight
     assert total == pytest.approx([1.0] * window_picture.FRAMES)

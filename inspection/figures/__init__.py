@@ -1,1 +1,1 @@
-"""Drawing: plots, heat maps, text."""
+"""Drawing for all pictures of the pack: one style, figures of panels, and the panels that several of them use."""

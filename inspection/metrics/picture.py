@@ -1,23 +1,25 @@
-"""Video metrics in words and as a picture."""
+"""Video metrics as text and as a picture."""
 
 import torch
 
-from ..figures.plots import FAINT, HUES, Lines, Mark, Series, figure
+from ..figures.figure import draw_figure
+from ..figures.line_plot import Curve, LinePlot, Mark
+from ..figures.style import FAINT, HUES
 from .video_metrics import VideoMetrics
 
 BORDER = (150, 60, 60)
 
 
 def describe(metrics: VideoMetrics) -> str:
-    """Lines of `name: value (what it means)`."""
+    """Return lines of `name: value (meaning)`."""
     facts = {
         "clip": f"{metrics.frames} frames, {metrics.width} x {metrics.height}",
         "flicker": f"{metrics.flicker:.2%} of full brightness that motion does not explain (0 is none)",
         "change": f"{metrics.change:.2%} of full brightness from frame to frame",
         "motion": f"{metrics.motion:.2f} pixels per frame; fastest 5 % of the picture {metrics.fast_motion:.2f}",
-        "loop gap": _loop(metrics),
-        "seams": _seams(metrics),
-        "largest jump": _jump(metrics),
+        "loop gap": _describe_loop(metrics),
+        "seams": _describe_seams(metrics),
+        "largest jump": _describe_jump(metrics),
         "colour drift": f"{metrics.colour_drift:.1f} (CIE dE from the first to the last eighth; 2.3 is just visible)",
         "brightness drift": f"{metrics.brightness_drift:+.1f} of 100 (L*)",
         "saturation drift": f"{metrics.saturation_drift:+.1f} (C*)",
@@ -26,58 +28,59 @@ def describe(metrics: VideoMetrics) -> str:
 
 
 def draw(metrics: VideoMetrics) -> torch.Tensor:
-    """`[1, height, width, 3]` from 0 to 1: change and flicker, motion, brightness and saturation, over the frames."""
+    """Draw `[1, height, width, 3]`: change and flicker, motion, brightness and saturation over the frames."""
     title = f"Video metrics: {metrics.frames} frames, {metrics.width} x {metrics.height}"
     numbers = (
         f"Flicker {metrics.flicker:.2%}, motion {metrics.motion:.2f} pixels per frame, loop gap "
-        f"{_times(metrics.loop_gap)}, seams {_times(metrics.seam)}, colour drift {metrics.colour_drift:.1f}"
+        f"{_format(metrics.loop_gap)}, seams {_format(metrics.seam)}, colour drift {metrics.colour_drift:.1f}"
     )
-    return figure(title, numbers, [_changes(metrics).panel(), _motions(metrics).panel(), _colours(metrics).panel()])
+    plots = (_plot_changes(metrics), _plot_motion(metrics), _plot_colours(metrics))
+    return draw_figure(title, numbers, [plot.panel() for plot in plots])
 
 
-def _loop(metrics: VideoMetrics) -> str:
+def _describe_loop(metrics: VideoMetrics) -> str:
     if metrics.loop_gap is None:
-        return "none, since nothing changes in this clip"
-    return f"{_times(metrics.loop_gap)} the usual change, from the last frame to the first (about 1 is seamless)"
+        return "none (nothing changes in this clip)"
+    return f"{_format(metrics.loop_gap)} the usual change, from the last frame to the first (about 1 is seamless)"
 
 
-def _seams(metrics: VideoMetrics) -> str:
+def _describe_seams(metrics: VideoMetrics) -> str:
     if not metrics.borders:
-        return "not looked for (context_length 0, or the clip fits into one window)"
-    return f"{_times(metrics.seam)} the change elsewhere, at {len(metrics.borders)} window borders (about 1 is none)"
+        return "not measured (context_length is 0, or the clip fits into one window)"
+    return f"{_format(metrics.seam)} the change elsewhere, at {len(metrics.borders)} window borders (about 1 is none)"
 
 
-def _jump(metrics: VideoMetrics) -> str:
+def _describe_jump(metrics: VideoMetrics) -> str:
     first = metrics.largest_step
-    return f"{_times(metrics.largest_jump)} the median change, from frame {first} to {first + 1}"
+    return f"{_format(metrics.largest_jump)} the median change, from frame {first} to {first + 1}"
 
 
-def _times(ratio: float | None) -> str:
+def _format(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f} x"
 
 
-def _changes(metrics: VideoMetrics) -> Lines:
+def _plot_changes(metrics: VideoMetrics) -> LinePlot:
     marks = [Mark("last frame to first", FAINT, level=100 * metrics.loop_change)]
     if metrics.borders:
         marks.append(Mark("window border", BORDER, x=tuple(step + 0.5 for step in metrics.borders)))
-    series = [
-        Series("change to the next frame", [100 * value for value in metrics.changes], HUES[0], between=True),
-        Series(
-            "flicker (what motion does not explain)", [100 * value for value in metrics.flickers], HUES[1], between=True
+    curves = [
+        Curve("change to the next frame", [100 * value for value in metrics.changes], HUES[0], start=0.5),
+        Curve(
+            "flicker (what motion does not explain)", [100 * value for value in metrics.flickers], HUES[1], start=0.5
         ),
     ]
-    return Lines("Change and flicker", "% of full brightness", series, marks, metrics.frames - 1)
+    return LinePlot("Change and flicker", "% of full brightness", curves, marks, metrics.frames - 1)
 
 
-def _motions(metrics: VideoMetrics) -> Lines:
-    series = [
-        Series("whole picture", metrics.motions, HUES[2], between=True),
-        Series("fastest 5 %", metrics.fastest, HUES[1], between=True),
+def _plot_motion(metrics: VideoMetrics) -> LinePlot:
+    curves = [
+        Curve("whole picture", metrics.motions, HUES[2], start=0.5),
+        Curve("fastest 5 %", metrics.fastest, HUES[1], start=0.5),
     ]
-    return Lines("Motion", "pixels per frame", series, last=metrics.frames - 1)
+    return LinePlot("Motion", "pixels per frame", curves, last=metrics.frames - 1)
 
 
-def _colours(metrics: VideoMetrics) -> Lines:
+def _plot_colours(metrics: VideoMetrics) -> LinePlot:
     lightness, chroma = ([colour[index] for colour in metrics.colours] for index in (0, 3))
-    series = [Series("brightness L*", lightness, HUES[1]), Series("saturation C*", chroma, HUES[3])]
-    return Lines("Brightness and saturation", "CIE L*a*b*", series, last=metrics.frames - 1)
+    curves = [Curve("brightness L*", lightness, HUES[1]), Curve("saturation C*", chroma, HUES[3])]
+    return LinePlot("Brightness and saturation", "CIE L*a*b*", curves, last=metrics.frames - 1)

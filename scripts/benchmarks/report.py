@@ -34,7 +34,7 @@ def _compare(run: Run, moving, size: int, dtype: str) -> Iterator[Figure]:
 
 
 def watched(model, **settings):
-    report = pack("inspection.report.on_model")
+    report = pack("inspection.report.sampling_report")
     return report.add_sampling_report(model, report.ReportSettings(**settings))[0]
 
 

@@ -33,7 +33,7 @@ class Block:
 
 
 @cache
-def unet() -> Any:
+def build_unet() -> Any:
     import comfy.ops
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
@@ -42,59 +42,61 @@ def unet() -> Any:
 
 
 @cache
-def motion_modules() -> Mapping[str, torch.nn.Module]:
-    """Fresh temporal transformers by the names of their sites."""
+def build_motion_modules() -> Mapping[str, torch.nn.Module]:
+    """Build untrained temporal transformers, by the names of their sites."""
     fresh, registry = pack("motion_modules.files.untrained"), pack("motion_modules.architectures.registry")
-    filled = fresh.plan_modules(unet(), registry.ARCHITECTURES[ARCHITECTURE], fresh.TargetClip())
+    filled = fresh.plan_modules(build_unet(), registry.ARCHITECTURES[ARCHITECTURE], fresh.TargetClip())
     with META:
         return fresh.create_modules(filled).by_site
 
 
-def blocks() -> list[Block]:
-    """All blocks of the UNet in the order in which they run."""
-    sites = {site.block: (name, site) for name, site in pack("motion_modules.unet.sites").unet_sites(unet()).items()}
-    found = []
-    halves = {"input": unet().input_blocks, "middle": [unet().middle_block], "output": unet().output_blocks}
+def list_blocks() -> list[Block]:
+    """Return all blocks of the UNet in the order in which they run."""
+    unet, blocks = build_unet(), []
+    sites = {site.block: (name, site) for name, site in pack("motion_modules.unet.sites").unet_sites(unet).items()}
+    halves = {"input": unet.input_blocks, "middle": [unet.middle_block], "output": unet.output_blocks}
     for half, parts in halves.items():
         for number, layers in enumerate(parts):
             name, site = sites.get((half, number), ("", None))
             kinds = tuple(type(layer).__name__ for layer in layers)
             sizes = (site.channels, site.shrinking) if site else (0, 0)
-            found.append(Block(half, number, kinds, name, *sizes))
-    return found
+            blocks.append(Block(half, number, kinds, name, *sizes))
+    return blocks
 
 
-def unet_shapes() -> dict[str, Shape]:
-    """What every motion module gets in one evaluation of the UNet; "in" and "out" are those of the UNet."""
-    sites = pack("motion_modules.unet.sites").unet_sites(unet())
-    modules, batch = motion_modules(), CHUNKS * FRAMES
+def trace_unet() -> dict[str, Shape]:
+    """Return the input shape of every motion module in one evaluation of the UNet, and those of its "in" and "out"."""
+    sites = pack("motion_modules.unet.sites").unet_sites(build_unet())
+    modules, batch = build_motion_modules(), CHUNKS * FRAMES
     inputs = pack("motion_modules.contract").MotionInputs(FRAMES)
     shapes: dict[str, Shape] = {"in": (batch, 4, LATENT, LATENT)}
-    hooks = [module.register_forward_hook(_keeps_input(shapes, name)) for name, module in modules.items()]
+    hooks = [module.register_forward_hook(_record_input(shapes, name)) for name, module in modules.items()]
     options = pack("training.bare_unet").bare_options(sites, modules, inputs)
     options["optimized_attention_override"] = _attention_of_torch
     x, text = torch.zeros(shapes["in"], device=META), torch.zeros(batch, 77, 768, device=META)
     with torch.no_grad():
-        shapes["out"] = tuple(unet()(x, torch.zeros(batch, device=META), text, transformer_options=options).shape)
+        shapes["out"] = tuple(build_unet()(x, torch.zeros(batch, device=META), text, transformer_options=options).shape)
     for hook in hooks:
         hook.remove()
     return shapes
 
 
 def _attention_of_torch(chosen, *arguments, **options) -> torch.Tensor:
-    """In place of what the host chooses for this machine, which asks the device for its free memory."""
+    """Replace the attention that the host chooses for this machine, which asks the device for its free memory."""
     from comfy.ldm.modules.attention import attention_pytorch
 
     return attention_pytorch(*arguments, **options)
 
 
-def module_shapes() -> dict[str, Shape]:
-    """What the parts of one motion module make of the frames of one prompt."""
+def trace_module() -> dict[str, Shape]:
+    """Return the shapes inside of one motion module, for the frames of one prompt."""
     attention, contract = pack("motion_modules.architectures.attention"), pack("motion_modules.contract")
-    module: Any = motion_modules()[FIRST_SITE]
+    module: Any = build_motion_modules()[FIRST_SITE]
     shapes: dict[str, Shape] = {}
     parts = {"norm": "norm", "tokens": "proj_in", "feed-forward": "transformer_blocks.0.ff.net.0", "change": "proj_out"}
-    hooks = [module.get_submodule(path).register_forward_hook(_keeps(shapes, name)) for name, path in parts.items()]
+    hooks = [
+        module.get_submodule(path).register_forward_hook(_record_output(shapes, name)) for name, path in parts.items()
+    ]
 
     def watch(query, key, heads: int, scale: float, source=None) -> None:
         positions, frames, channels = query.shape
@@ -110,22 +112,22 @@ def module_shapes() -> dict[str, Shape]:
     return shapes
 
 
-def _keeps(shapes: dict[str, Shape], name: str):
-    def keep(module, given, result) -> None:
+def _record_output(shapes: dict[str, Shape], name: str):
+    def record(module, inputs, result) -> None:
         shapes[name] = tuple(result.shape)
 
-    return keep
+    return record
 
 
-def _keeps_input(shapes: dict[str, Shape], name: str):
-    def keep(module, given, result) -> None:
-        shapes[name] = tuple(given[0].shape)
+def _record_input(shapes: dict[str, Shape], name: str):
+    def record(module, inputs, result) -> None:
+        shapes[name] = tuple(inputs[0].shape)
 
-    return keep
+    return record
 
 
-def picture_shape() -> Shape:
-    """What the autoencoder makes of the latents of a clip, `[frames, channels, height, width]`."""
+def trace_decoder() -> Shape:
+    """Return the shape of a decoded clip, `[frames, channels, height, width]`."""
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
     shape = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
@@ -136,8 +138,8 @@ def picture_shape() -> Shape:
         return tuple(autoencoder.decode(torch.zeros(FRAMES, 4, LATENT, LATENT)).shape)
 
 
-def text_shape() -> Shape:
-    """The features of one prompt: the places that CLIP's tokeniser fills, and the width that the UNet reads."""
+def measure_text() -> Shape:
+    """Return the shape of one prompt's features: the number of CLIP's tokens, and the width that the UNet reads."""
     from comfy.sd1_clip import SD1Tokenizer
 
     (tokens,) = SD1Tokenizer().tokenize_with_weights("a red circle moving right")["l"]

@@ -1,18 +1,18 @@
-"""Shapes at every step: on the left from prompt to video, on the right inside one motion module."""
+"""Picture of tensor shapes: from prompt to video on the left, inside one motion module on the right."""
 
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
 from . import full_size
-from .drawing import GRID, MARGIN, TEXT, TEXT_SIZE, Axis, down_arrow, page, shape_chips, write
+from .drawing import GRID, MARGIN, TEXT, TEXT_SIZE, Axis, draw_down_arrow, draw_shape, start_page, write
 from .full_size import Shape
 
 WIDTH, TOP, ROW, COLUMN = 1320, 150, 108, 668
 TITLE = "From prompt to video: shapes"
 REMARK = (
     "Stable Diffusion 1.5 at 512 x 512 pixels, a clip of 16 frames, with a prompt and a negative prompt. "
-    "A box is one dimension of a tensor; the same colour always counts the same thing."
+    "A box is one dimension of a tensor, and its colour says what it counts."
 )
 PICTURE = (Axis("frames", "frames"), Axis("channels", "channels"), Axis("height", "height"), Axis("width", "width"))
 BATCH = (Axis("frames", "2 x 16 frames"), *PICTURE[1:])
@@ -21,7 +21,7 @@ TOKENS = (Axis("positions", "positions"), Axis("frames", "frames"), Axis("channe
 
 @dataclass(frozen=True)
 class Row:
-    """A tensor and how it came about; the next one may not be made of it."""
+    """A tensor and its origin; `leads_on` is False where the next tensor is not computed from it."""
 
     name: str
     shape: Shape
@@ -29,14 +29,14 @@ class Row:
     leads_on: bool = True
 
 
-def pipeline() -> list[Row]:
-    unet, coarsest = full_size.unet_shapes(), "mid_block.motion_modules.0"
-    frames, three, height, width = full_size.picture_shape()
+def list_pipeline() -> list[Row]:
+    unet, coarsest = full_size.trace_unet(), "mid_block.motion_modules.0"
+    frames, three, height, width = full_size.trace_decoder()
     latents = (full_size.FRAMES, *unet["in"][1:])
     text = (Axis("prompts", "prompt"), Axis("words", "tokens"), Axis("channels", "features"))
     video = (PICTURE[0], PICTURE[2], PICTURE[3], Axis("channels", "colours"))
     return [
-        Row("text encoder: what the UNet reads of one prompt", full_size.text_shape(), text, leads_on=False),
+        Row("text encoder: what the UNet reads of one prompt", full_size.measure_text(), text, leads_on=False),
         Row("noise: the latents of all frames", latents, PICTURE),
         Row("each step: one batch for both prompts", unet["in"], BATCH),
         Row("UNet: at its first motion module", unet[full_size.FIRST_SITE], BATCH),
@@ -47,8 +47,8 @@ def pipeline() -> list[Row]:
     ]
 
 
-def inside() -> list[Row]:
-    shapes = full_size.module_shapes()
+def list_module() -> list[Row]:
+    shapes = full_size.trace_module()
     heads = (TOKENS[0], Axis("heads", "heads"), TOKENS[1], Axis("channels", "per head"))
     pairs = (TOKENS[0], Axis("heads", "heads"), Axis("frames", "from frame"), Axis("frames", "to frame"))
     return [
@@ -63,24 +63,25 @@ def inside() -> list[Row]:
     ]
 
 
-def data() -> list:
-    return [[row.name, row.shape] for row in [*pipeline(), *inside()]]
+def collect_data() -> list:
+    """Return what the picture shows, for the check that it is up to date."""
+    return [[row.name, row.shape] for row in [*list_pipeline(), *list_module()]]
 
 
 def draw() -> Image.Image:
-    left, right = pipeline(), inside()
-    picture, pen = page(WIDTH, TOP + 40 + ROW * max(len(left), len(right)), TITLE, REMARK)
-    _column(pen, MARGIN, "Prompt to video", left)
-    _column(pen, COLUMN + MARGIN, f"Inside {full_size.FIRST_SITE}", right)
+    left, right = list_pipeline(), list_module()
+    picture, pen = start_page(WIDTH, TOP + 40 + ROW * max(len(left), len(right)), TITLE, REMARK)
+    _draw_column(pen, MARGIN, "Prompt to video", left)
+    _draw_column(pen, COLUMN + MARGIN, f"Inside {full_size.FIRST_SITE}", right)
     pen.line((COLUMN, TOP - 14, COLUMN, picture.height - MARGIN), GRID, 2)
     return picture
 
 
-def _column(pen: ImageDraw.ImageDraw, left: int, heading: str, rows: list[Row]) -> None:
+def _draw_column(pen: ImageDraw.ImageDraw, left: int, heading: str, rows: list[Row]) -> None:
     write(pen, (left, TOP - 22), heading, TEXT, TEXT_SIZE + 2)
     for number, row in enumerate(rows):
         top = TOP + 20 + number * ROW
         write(pen, (left + 20, top), row.name, TEXT, TEXT_SIZE)
-        shape_chips(pen, left + 20, top + 26, row.shape, row.axes)
+        draw_shape(pen, left + 20, top + 26, row.shape, row.axes)
         if row.leads_on and number + 1 < len(rows):
-            down_arrow(pen, left + 6, top + 26, top + ROW + 2)
+            draw_down_arrow(pen, left + 6, top + 26, top + ROW + 2)

@@ -7,11 +7,14 @@ import folder_paths
 import pytest
 import torch
 import torch.nn.functional as F
-from animatediff_loom.inspection.figures.plots import WIDTH, Lines, Series, figure, nice_top, short, wrapped, x_ticks
-from animatediff_loom.inspection.metrics.colour import lab
-from animatediff_loom.inspection.metrics.optical_flow import optical_flow, warped
+from animatediff_loom.inspection.figures.figure import WIDTH, draw_figure
+from animatediff_loom.inspection.figures.line_plot import Curve, LinePlot
+from animatediff_loom.inspection.figures.style import format_number, place_ticks, round_up, wrap_text
+from animatediff_loom.inspection.metrics.colour import convert_to_lab
+from animatediff_loom.inspection.metrics.measure import find_window_borders, measure_video
+from animatediff_loom.inspection.metrics.optical_flow import estimate_flow, warp
 from animatediff_loom.inspection.metrics.picture import describe, draw
-from animatediff_loom.inspection.metrics.video_metrics import VideoMetrics, video_metrics, window_borders
+from animatediff_loom.inspection.metrics.video_metrics import VideoMetrics
 from animatediff_loom.nodes.video_metrics import MeasureVideo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,22 +44,22 @@ def still(frames: int) -> torch.Tensor:
 @pytest.mark.parametrize(("x", "y"), [(1, 0), (3, -2), (-6, 4), (0, 9)])
 def test_flow_is_the_motion_of_the_picture(x, y):
     first, second = panning(2, x, y).mean(dim=3)[:, None].split(1)
-    flow = optical_flow(first, second)
+    flow = estimate_flow(first, second)
     assert flow[0, :, 16:-16, 16:-16].flatten(1).median(dim=1).values.tolist() == pytest.approx([x, y], abs=0.2)
     assert float(flow.norm(dim=1).mean()) == pytest.approx((x**2 + y**2) ** 0.5, rel=0.15)
-    assert (warped(second, flow) - first).abs().mean() < 0.2 * (second - first).abs().mean()
+    assert (warp(second, flow) - first).abs().mean() < 0.2 * (second - first).abs().mean()
 
 
 def test_motion_is_in_pixels_of_the_picture():
     small = panning(3, 2)
     large = F.interpolate(small.movedim(-1, 1), scale_factor=4, mode="bicubic").movedim(1, -1)
-    assert video_metrics(small).motion == pytest.approx(2, rel=0.1)
-    assert video_metrics(large).motion == pytest.approx(8, rel=0.1)
-    assert video_metrics(large).fast_motion >= video_metrics(large).motion
+    assert measure_video(small).motion == pytest.approx(2, rel=0.1)
+    assert measure_video(large).motion == pytest.approx(8, rel=0.1)
+    assert measure_video(large).fast_motion >= measure_video(large).motion
 
 
 def test_a_still_clip_has_nothing():
-    metrics = video_metrics(still(5))
+    metrics = measure_video(still(5))
     assert (metrics.change, metrics.motion, metrics.loop_change) == (0, 0, 0)
     assert metrics.flicker < 1e-6
     assert metrics.loop_gap is None and metrics.largest_jump is None
@@ -67,17 +70,17 @@ def test_a_still_clip_has_nothing():
 def test_brightness_that_comes_and_goes_is_flicker_and_no_motion():
     steady, flickering = panning(9, 2), still(9)
     flickering[1::2] += 0.05
-    metrics = video_metrics(flickering)
+    metrics = measure_video(flickering)
     assert metrics.flicker == pytest.approx(0.05, rel=0.05)
     assert metrics.motion < 0.05
-    assert video_metrics(steady).change > 0.02
-    assert video_metrics(steady).flicker < 0.25 * video_metrics(steady).change
+    assert measure_video(steady).change > 0.02
+    assert measure_video(steady).flicker < 0.25 * measure_video(steady).change
 
 
 def test_motion_with_flicker_has_both():
     clip = panning(7, 3)
     clip[1::2] += 0.04
-    metrics = video_metrics(clip)
+    metrics = measure_video(clip)
     assert metrics.motion == pytest.approx(3, rel=0.15)
     assert metrics.flicker == pytest.approx(0.04, rel=0.25)
 
@@ -85,26 +88,26 @@ def test_motion_with_flicker_has_both():
 def test_a_loop_closes_and_a_pan_does_not():
     pan = panning(8, 2)
     there_and_back = torch.cat((pan, pan[1:-1].flip(0)))
-    assert video_metrics(there_and_back).loop_gap == pytest.approx(1, abs=0.2)
-    assert video_metrics(pan).loop_gap > 3
-    assert video_metrics(torch.cat((there_and_back, there_and_back[:1]))).loop_gap == 0
+    assert measure_video(there_and_back).loop_gap == pytest.approx(1, abs=0.2)
+    assert measure_video(pan).loop_gap > 3
+    assert measure_video(torch.cat((there_and_back, there_and_back[:1]))).loop_gap == 0
 
 
 def test_seams_at_the_borders_of_windows():
     clip = panning(40, 1)
-    assert window_borders(40, 16, 4) == (11, 15, 23, 27)
-    assert video_metrics(clip, 16, 4).seam == pytest.approx(1, abs=0.1)
+    assert find_window_borders(40, 16, 4) == (11, 15, 23, 27)
+    assert measure_video(clip, 16, 4).seam == pytest.approx(1, abs=0.1)
     clip[12:] = (clip[12:] + 0.2).clamp(max=1)
-    metrics = video_metrics(clip, 16, 4)
+    metrics = measure_video(clip, 16, 4)
     assert metrics.seam > 2
     assert metrics.largest_step == 11
-    assert video_metrics(clip, 16, 4).changes == video_metrics(clip).changes
-    assert video_metrics(clip).seam is None
+    assert measure_video(clip, 16, 4).changes == measure_video(clip).changes
+    assert measure_video(clip).seam is None
 
 
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(0, 19))
 def test_borders_lie_between_frames(frames, length, overlap):
-    borders = window_borders(frames, length, min(overlap, length - 1))
+    borders = find_window_borders(frames, length, min(overlap, length - 1))
     assert all(0 <= step < frames - 1 for step in borders)
     assert bool(borders) == (frames > length)
 
@@ -113,7 +116,7 @@ def test_colours_are_those_of_the_standard():
     """White, black, and sRGB's red and blue (Lindbloom's calculator, D65)."""
     colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]])[:, :, None, None]
     expected = torch.tensor([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]])
-    assert lab(colours)[..., 0, 0] == pytest.approx(expected, abs=0.05)
+    assert convert_to_lab(colours)[..., 0, 0] == pytest.approx(expected, abs=0.05)
 
 
 def test_drift_of_colour():
@@ -121,18 +124,18 @@ def test_drift_of_colour():
     brighter = grey + torch.linspace(0, 0.2, 16).view(-1, 1, 1, 1)
     redder = grey.clone()
     redder[:, ..., 1:] -= torch.linspace(0, 0.2, 16).view(-1, 1, 1, 1)
-    assert video_metrics(grey).colour_drift == 0
-    up, red = video_metrics(brighter), video_metrics(redder)
+    assert measure_video(grey).colour_drift == 0
+    up, red = measure_video(brighter), measure_video(redder)
     assert up.brightness_drift == pytest.approx(up.colour_drift, rel=1e-3) and up.brightness_drift > 10
     assert abs(up.saturation_drift) < 0.1
     assert red.saturation_drift > 10 and red.brightness_drift < 0
-    assert video_metrics(brighter.flip(0)).brightness_drift == pytest.approx(-up.brightness_drift, abs=1e-3)
+    assert measure_video(brighter.flip(0)).brightness_drift == pytest.approx(-up.brightness_drift, abs=1e-3)
 
 
 def test_long_clips_are_measured_in_parts():
     """The parts, of 8 steps each, join without a gap."""
     clip = panning(20, 1)
-    whole, end = video_metrics(clip), video_metrics(clip[5:])
+    whole, end = measure_video(clip), measure_video(clip[5:])
     assert len(whole.changes) == 19 and len(whole.colours) == 20
     assert whole.changes[5:] == pytest.approx(end.changes)
     assert whole.flickers[5:] == pytest.approx(end.flickers, abs=1e-6)
@@ -142,8 +145,8 @@ def test_long_clips_are_measured_in_parts():
 def test_alpha_does_not_count():
     clip = panning(3, 1)
     with_alpha = torch.cat((clip, torch.rand(3, SIZE, SIZE, 1)), dim=-1)
-    assert video_metrics(with_alpha).colours == video_metrics(clip).colours
-    assert video_metrics(with_alpha).change == pytest.approx(video_metrics(clip).change)
+    assert measure_video(with_alpha).colours == measure_video(clip).colours
+    assert measure_video(with_alpha).change == pytest.approx(measure_video(clip).change)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +160,16 @@ def test_alpha_does_not_count():
 )
 def test_what_has_no_metrics_is_refused(images, windows, parts):
     with expect_error(*parts):
-        video_metrics(images, *windows)
+        measure_video(images, *windows)
 
 
 def test_tiny_pictures_are_measured():
-    metrics = video_metrics(torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)))
+    metrics = measure_video(torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)))
     assert metrics.frames == 2 and metrics.change > 0
 
 
 def test_json_holds_every_number():
-    metrics = video_metrics(panning(6, 1), 4, 1)
+    metrics = measure_video(panning(6, 1), 4, 1)
     read = json.loads(metrics.to_json())
     assert read["numbers"]["seam"] == metrics.seam
     assert read["changes"] == list(metrics.changes)
@@ -188,8 +191,8 @@ def test_the_picture_is_bounded(frames):
 
 def test_the_picture_shows_the_curve():
     def columns(values) -> torch.Tensor:
-        lines = Lines("a title", "a unit", [Series("one", values, (0, 255, 0))], last=len(values) - 1)
-        image = figure("title", "", [lines.panel()])[0]
+        lines = LinePlot("a title", "a unit", [Curve("one", values, (0, 255, 0))], last=len(values) - 1)
+        image = draw_figure("title", "", [lines.panel()])[0]
         green = (image == torch.tensor([0.0, 1.0, 0.0])).all(dim=-1)[110:]
         return green[:, 120:1240].float().argmax(dim=0)
 
@@ -201,20 +204,20 @@ def test_the_picture_shows_the_curve():
 
 @given(st.floats(1e-9, 1e9))
 def test_axes_end_above_their_values(value):
-    assert value <= nice_top(value) * 1.001 <= 2.6 * value
+    assert value <= round_up(value) * 1.001 <= 2.6 * value
 
 
 @given(st.integers(1, 5000), st.floats(0.2, 600))
 def test_ticks_leave_room(last, apart):
-    ticks = x_ticks(last, apart)
+    ticks = place_ticks(last, apart)
     assert ticks[-1] == last and ticks == sorted(set(ticks))
     assert all((b - a) * apart >= 47 for a, b in pairwise(ticks))
 
 
 def test_words_and_numbers_fit():
     written = {0: "0", 0.5: "0.5", 12.345: "12.3", 12345: "12,345", 1e7: "1e7", 1e-5: "1e-5"}
-    assert {value: short(value) for value in written} == written
-    lines = wrapped("some words " * 40, 300)
+    assert {value: format_number(value) for value in written} == written
+    lines = wrap_text("some words " * 40, 300)
     assert len(lines) > 5 and " ".join(lines) == ("some words " * 40).strip()
 
 

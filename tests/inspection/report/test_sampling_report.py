@@ -6,9 +6,11 @@ import math
 import folder_paths
 import pytest
 import torch
-from animatediff_loom.inspection.report.on_model import ReportSettings, SamplingReport, add_sampling_report
+from animatediff_loom.inspection.report.bad_values import BadValue
 from animatediff_loom.inspection.report.picture import draw, draw_attention
-from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, BadValue, RunFacts, Sums
+from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, RunFacts
+from animatediff_loom.inspection.report.sampling_report import ReportSettings, SamplingReport, add_sampling_report
+from animatediff_loom.inspection.report.statistics import Sums
 from animatediff_loom.inspection.report.text import describe, to_json
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs
@@ -59,7 +61,7 @@ def report_of(model, settings: ReportSettings = PLAIN, **inputs):
     """The report of one run, and its latents."""
     clone, report = reported(model, settings)
     samples = sample(clone, **({"frames": FRAMES, "steps": STEPS} | inputs))
-    return report.run_of({"samples": samples}), samples
+    return report.find_run({"samples": samples}), samples
 
 
 def broken(model, value: float = math.nan, site: str = BROKEN_SITE, start_percent: float = 0.0):
@@ -207,9 +209,9 @@ def test_a_nan_in_a_weight_is_found(model, value, kind):
     run, _ = report_of(broken(model, value))
     assert run.bad == BadValue(kind, "broken.safetensors", BROKEN_SITE, 0, 0, made_here=True)
     check_sentence(
-        run.bad.sentence(), f"'{BROKEN_SITE}'", "'broken.safetensors'", f"the first {kind}", "step 0", "frame 0"
+        run.bad.describe(), f"'{BROKEN_SITE}'", "'broken.safetensors'", f"the first {kind}", "step 0", "frame 0"
     )
-    assert run.bad.sentence() in describe(run)
+    assert run.bad.describe() in describe(run)
     site = next(site for site in json.loads(to_json(run))["sites"] if site["site"] == BROKEN_SITE)
     first = site["steps"][0]
     assert first["largest_out"] is None and first["largest_in"] is not None
@@ -232,13 +234,13 @@ def test_a_nan_behind_the_last_module(moving):
     clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", spoil)
     run, _ = report_of(clone, steps=1)
     assert run.bad == BadValue("NaN", "", "", 0, 2, made_here=False)
-    check_sentence(run.bad.sentence(), "step 0", "frame 2", "behind its last motion module")
+    check_sentence(run.bad.describe(), "step 0", "frame 2", "after the last motion module")
 
 
 def test_it_stops_on_request(model):
     spoiled, seen = record_unet(broken(model, start_percent=0.6))
     clone, report = reported(spoiled, ReportSettings(stop_at_nan=True))
-    with pytest.raises(LoomError, match=r"first NaN of step \d at frame 0") as caught:
+    with pytest.raises(LoomError, match=r"first NaN, in step \d at frame 0") as caught:
         sample(clone, FRAMES, steps=6)
     check_sentence(str(caught.value), f"'{BROKEN_SITE}'")
     assert report.unfinished.problem == str(caught.value)
@@ -253,27 +255,27 @@ def test_runs_that_do_not_end_are_no_reports(moving):
         sample(clone, FRAMES, STEPS)
     assert report.unfinished.state == INTERRUPTED and not report.complete
     with pytest.raises(LoomError) as caught:
-        report.run_of(None)
+        report.find_run(None)
     check_sentence(str(caught.value), "`report`", "interrupted")
 
 
 def test_the_report_of_the_last_good_run_stays(moving):
     good, report = reported(moving)
     samples = sample(good, FRAMES, STEPS)
-    before = report.run_of({"samples": samples})
+    before = report.find_run({"samples": samples})
     with pytest.raises(ZeroDivisionError):
         sample(fail_during(good), FRAMES, STEPS)
-    assert report.run_of({"samples": samples}) is report.run_of(None) is before
+    assert report.find_run({"samples": samples}) is report.find_run(None) is before
     again = sample(good, FRAMES, STEPS, seed=2, sampler="euler_ancestral")
-    assert report.run_of(None).number == 3
-    assert report.run_of({"samples": again}).number == 3
-    assert report.run_of({"samples": samples}) is before
+    assert report.find_run(None).number == 3
+    assert report.find_run({"samples": again}).number == 3
+    assert report.find_run({"samples": samples}) is before
     assert report.unfinished is None
 
 
 def test_an_empty_report_says_why():
     with pytest.raises(LoomError) as caught:
-        SamplingReport(ReportSettings()).run_of(None)
+        SamplingReport(ReportSettings()).find_run(None)
     check_sentence(str(caught.value), "`report`", "no sampler has run", "connect")
 
 
@@ -282,7 +284,7 @@ def test_clones_never_see_each_other(moving):
     sample(first, FRAMES, STEPS)
     assert len(one.complete) == 1 and not two.complete
     sample(second, FRAMES, steps=2)
-    assert (one.run_of(None).facts.steps, two.run_of(None).facts.steps) == (STEPS, 2)
+    assert (one.find_run(None).facts.steps, two.find_run(None).facts.steps) == (STEPS, 2)
     behind, three = reported(first)
     sample(behind, FRAMES, steps=1)
     assert len(three.complete) == len(one.complete) == 1
@@ -337,7 +339,7 @@ def test_attention_is_drawn_at_the_sites_of_the_patterns(model, patterns, count,
     settings, with_mid = ReportSettings(attention_maps=True, attention_sites=patterns), load_motion(mid=True)
     clone, report = reported(model if report_first else apply_motion(model, with_mid), settings)
     sample(apply_motion(clone, with_mid) if report_first else clone, FRAMES, steps=1)
-    assert len({found.site for found in report.run_of(None).maps}) == count
+    assert len({found.site for found in report.find_run(None).maps}) == count
 
 
 @pytest.mark.parametrize("report_first", [True, False])
@@ -423,7 +425,7 @@ def test_sums_add_up_like_one():
     assert facts.steps == 1
     one = Sums(rows=2, mean_in=1.0, square_in=3.0, square_change=1.0, largest_in=4.0, seconds=1.0, calls=1)
     two = Sums(rows=2, mean_in=3.0, square_in=5.0, square_change=7.0, largest_in=2.0, seconds=None, calls=1)
-    both = one.plus(two)
+    both = one + two
     assert both.numbers()["mean_in"] == 1.0 and both.numbers()["change"] == 1.0
     assert both.numbers()["deviation_in"] == 1.0
     assert both.largest_in == 4.0 and both.seconds is None

@@ -6,8 +6,9 @@ import folder_paths
 import numpy
 import pytest
 import torch
-from animatediff_loom.inspection.windows.picture import HEIGHT, HUES, MOST_ROWS, WIDTH, draw, shade
-from animatediff_loom.inspection.windows.preview import Preview, preview, remarks, summary
+from animatediff_loom.inspection.figures.style import HUES, dim
+from animatediff_loom.inspection.windows.picture import MAX_HEIGHT, MAX_ROWS, MAX_WIDTH, MIN_WIDTH, draw
+from animatediff_loom.inspection.windows.preview import Preview, plan_preview
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.context_preview import PreviewContextWindows
 from animatediff_loom.sampling.windows.fusion import FUSIONS
@@ -28,7 +29,7 @@ def context_settings(draw):
 
 def shown(schedule: str = "static", frames: int = 64, steps: int = 20, start: float = 0.0, **windows) -> Preview:
     own = ContextSettings(schedule, WindowLayout(**windows), "pyramid", start)
-    return preview(own, frames, steps, MOST_ROWS)
+    return plan_preview(own, frames, steps, MAX_ROWS)
 
 
 def pixels(image: torch.Tensor) -> set[tuple[int, ...]]:
@@ -37,7 +38,7 @@ def pixels(image: torch.Tensor) -> set[tuple[int, ...]]:
 
 @given(context_settings(), st.integers(3, 60), st.integers(1, 6))
 def test_every_frame_of_every_step_is_shown(own, frames, steps):
-    plan = preview(own, frames, steps, 10**6)
+    plan = plan_preview(own, frames, steps, 10**6)
     drawn = [step for band in plan.bands for step in range(band.first_step, band.last_step + 1)]
     assert drawn == list(range(steps))
     for band in plan.bands:
@@ -50,7 +51,7 @@ def test_every_frame_of_every_step_is_shown(own, frames, steps):
 
 @given(context_settings(), st.integers(3, 40))
 def test_no_bar_lies_on_another(own, frames):
-    for band in preview(own, frames, 2, 10**6).bands:
+    for band in plan_preview(own, frames, 2, 10**6).bands:
         lanes = [[] for _ in range(band.lanes)]
         for bar in band.bars:
             lanes[bar.lane] += bar.spans
@@ -61,15 +62,15 @@ def test_no_bar_lies_on_another(own, frames):
 @settings(max_examples=8)
 @given(context_settings(), st.integers(3, 150), st.integers(1, 200))
 def test_the_picture_is_bounded(own, frames, steps):
-    image = draw(preview(own, frames, steps, MOST_ROWS))
-    assert image.shape[1] <= HEIGHT
-    assert WIDTH[0] <= image.shape[2] <= WIDTH[1]
+    image = draw(plan_preview(own, frames, steps, MAX_ROWS))
+    assert image.shape[1] <= MAX_HEIGHT
+    assert MIN_WIDTH <= image.shape[2] <= MAX_WIDTH
     assert 0 <= float(image.min()) < float(image.max()) <= 1
 
 
 @given(st.integers(0, 90), st.sampled_from(HUES))
 def test_what_counts_more_is_brighter(percent, hue):
-    assert sum(shade(percent / 100, hue)) < sum(shade(percent / 100 + 0.1, hue))
+    assert sum(dim(hue, percent / 100)) < sum(dim(hue, percent / 100 + 0.1))
 
 
 def test_cells_have_the_brightness_of_their_weights():
@@ -77,37 +78,37 @@ def test_cells_have_the_brightness_of_their_weights():
     first = plan.bands[0].bars[0]
     found = pixels(draw(plan))
     assert first.weights[0] == 1 and 0 < first.weights[-1] < 1
-    assert {shade(weight, HUES[0]) for weight in first.weights} <= found
+    assert {dim(HUES[0], weight) for weight in first.weights} <= found
 
 
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        (shown(), "Each step evaluates 5 windows, 80 frames in all: 1.25 times the clip's 64."),
-        (shown("batched"), "Each step evaluates 4 windows, 64 frames in all: as many as the clip has."),
-        (shown("view"), "The model sees all 64 frames at once; only the attention between them is divided: 5 windows."),
-        (shown("looped", 16, closed_loop=True), "only the attention between them is divided: 2 windows."),
+        (shown(), "Each step evaluates 5 windows, 80 frames in total: 1.25 times the clip's 64."),
+        (shown("batched"), "Each step evaluates 4 windows, 64 frames in total: as many as the clip has."),
+        (shown("view"), "The model sees all 64 frames at once. Only temporal attention is divided: 5 windows."),
+        (shown("looped", 16, closed_loop=True), "Only temporal attention is divided: 2 windows."),
         (shown(frames=16), "Nothing is divided: the clip is not longer than a window (16 of 16 frames)."),
         (shown(start=1.0), "Nothing is divided: no step begins at start_percent 1 or later."),
     ],
 )
 def test_the_summary_says_what_it_costs(plan, sentence):
-    assert sentence in summary(plan)
+    assert sentence in plan.summary
 
 
 def test_what_has_no_room_is_said():
-    assert remarks(shown()) == []
-    assert remarks(shown("uniform", steps=1000))[0].endswith(" of 1000.")
+    assert shown().remarks == ()
+    assert shown("uniform", steps=1000).remarks[0].endswith(" of 1000.")
     crowded = shown(frames=300, length=200, overlap=199)
-    assert crowded.rows <= MOST_ROWS
-    assert remarks(crowded) == [f"Windows drawn: {len(crowded.bands[0].bars)} of 101."]
+    assert crowded.rows <= MAX_ROWS
+    assert crowded.remarks == (f"Windows drawn: {len(crowded.bands[0].bars)} of 101.",)
 
 
 def test_steps_before_the_start_are_undivided():
     before, after = shown(start=0.3).bands
     assert (before.first_step, before.last_step, before.divided) == (0, 5, False)
     assert (after.first_step, after.last_step, after.divided) == (6, 19, True)
-    assert remarks(shown(start=0.3))
+    assert shown(start=0.3).remarks
 
 
 def test_a_window_over_the_end_goes_on_at_the_beginning():
@@ -124,7 +125,7 @@ def test_a_window_over_the_end_goes_on_at_the_beginning():
 )
 def test_impossible_settings_are_refused(own, frames, words):
     with pytest.raises(LoomError, match=words):
-        preview(own, frames, 4, MOST_ROWS)
+        plan_preview(own, frames, 4, MAX_ROWS)
 
 
 def test_the_node_shows_its_picture(tmp_path, monkeypatch):
