@@ -1,4 +1,4 @@
-"""How much memory tensors take while something is calculated, on any device and without touching its own statistics."""
+"""Meter of the memory that tensors take, on any device."""
 
 import weakref
 from collections.abc import Iterator
@@ -9,22 +9,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class LiveMemory(TorchDispatchMode):
-    """A context that follows every allocation of a tensor; `peak` is the largest sum of bytes that lived at once.
+    """Context that follows every allocation of a tensor in its block.
 
-    Only what is allocated inside counts. Scratch space that a kernel takes for itself is not seen.
+    `with LiveMemory() as memory: work()` leaves in `memory.peak` the largest number of bytes, allocated inside, that
+    existed at one time. Tensors from before do not count, nor does freeing them; views and in-place operations add
+    nothing. Works alike on every device, and leaves the device's own statistics as they are. Scratch space that a
+    kernel allocates for itself is not seen.
     """
 
     def __init__(self):
         super().__init__()
-        self.peak = self._now = 0
-        self._living: dict[int, weakref.ref] = {}
+        self.peak = self._current = 0
+        self._live: dict[int, weakref.ref] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
         result = func(*args, **(kwargs or {}))
-        given = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
+        existing = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(result):
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in given and id(storage) not in self._living:
+            if storage.data_ptr() not in existing and id(storage) not in self._live:
                 self._add(storage)
         return result
 
@@ -32,12 +35,12 @@ class LiveMemory(TorchDispatchMode):
         size, number = storage.nbytes(), id(storage)
 
         def forget(_) -> None:
-            self._now -= size
-            self._living.pop(number, None)
+            self._current -= size
+            self._live.pop(number, None)
 
-        self._living[number] = weakref.ref(storage, forget)
-        self._now += size
-        self.peak = max(self.peak, self._now)
+        self._live[number] = weakref.ref(storage, forget)
+        self._current += size
+        self.peak = max(self.peak, self._current)
 
 
 def _tensors(values: Any) -> Iterator[torch.Tensor]:

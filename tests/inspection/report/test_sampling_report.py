@@ -276,7 +276,7 @@ def test_the_report_of_the_last_good_run_stays(moving):
 def test_an_empty_report_says_why():
     with pytest.raises(LoomError) as caught:
         SamplingReport(ReportSettings()).find_run(None)
-    check_sentence(str(caught.value), "`report`", "no sampler has run", "connect")
+    check_sentence(str(caught.value), "`report`", "no sampler has run", "Connect")
 
 
 def test_clones_never_see_each_other(moving):
