@@ -1,4 +1,4 @@
-"""Loom Mini's loader for ComfyUI. The motion model beside it is loaded with Load Motion Model, like any other."""
+"""Loader node of Loom Mini for ComfyUI. Load its motion model with Load Motion Model, like any other."""
 
 
 async def comfy_entrypoint():

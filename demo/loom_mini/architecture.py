@@ -1,7 +1,7 @@
-"""Loom Mini's three networks in the host's own classes: UNet, text encoder and autoencoder of the SD1.5 kind, narrow.
+"""Networks of Loom Mini: a narrow SD1.5 UNet, text encoder and autoencoder, built from the host's classes.
 
-The host must be importable. What is built lies on PyTorch's default device. Its weights are left as the host makes
-them, which is unset memory: load or initialise them.
+The host must be importable. Networks are built on PyTorch's default device. The host leaves their weights as unset
+memory: load or initialise them.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ PREFIXES = {"unet": "model.diffusion_model.", "text": "cond_stage_model.", "vae"
 
 
 def build_model(dtype: torch.dtype = torch.float32, cast_dtype: torch.dtype | None = None) -> BaseModel:
-    """The image model with SD1.5's beta schedule; its UNet is `.diffusion_model`."""
+    """Build the image model with SD1.5's beta schedule; its UNet is `.diffusion_model`."""
     config = comfy.supported_models.SD15(dict(UNET))
     config.unet_config = dict(UNET)
     config.set_inference_dtype(dtype, cast_dtype)
@@ -75,7 +75,7 @@ def build_model(dtype: torch.dtype = torch.float32, cast_dtype: torch.dtype | No
 
 
 def build_text_encoder(dtype: torch.dtype = torch.float32) -> Any:
-    """The text encoder with plain layers, so that gradients reach them."""
+    """Build the text encoder from plain layers, so that gradients reach them."""
     device = str(torch.get_default_device())
     return SD1ClipModel(device=device, dtype=dtype, model_options=_text_options(comfy.ops.disable_weight_init))
 
@@ -85,7 +85,7 @@ def build_autoencoder() -> AutoencoderKL:
 
 
 def load_model(weights: Weights) -> CoreModelPatcher:
-    """The MODEL for the host's samplers."""
+    """Load the MODEL for the host's samplers."""
     management = comfy.model_management
     device = management.get_torch_device()
     dtype = management.unet_dtype(device, weight_dtype=next(iter(weights.values())).dtype)
@@ -96,20 +96,20 @@ def load_model(weights: Weights) -> CoreModelPatcher:
 
 def load_text_encoder(weights: Weights) -> comfy.sd.CLIP:
     target = ClipTarget(SD1Tokenizer, SD1ClipModel)
-    return comfy.sd.CLIP(target, state_dict=_only(weights), model_options=_text_options(None))
+    return comfy.sd.CLIP(target, state_dict=_with_clip_prefix(weights), model_options=_text_options(None))
 
 
 def load_autoencoder(weights: Weights) -> comfy.sd.VAE:
     return comfy.sd.VAE(sd=weights, config={"params": _autoencoder_parameters()})
 
 
-def parts(checkpoint: Weights, part: str) -> dict[str, torch.Tensor]:
-    """The tensors of one network, by its own names."""
+def select_network(checkpoint: Weights, part: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of one network, without its prefix."""
     prefix = PREFIXES[part]
     return {name.removeprefix(prefix): tensor for name, tensor in checkpoint.items() if name.startswith(prefix)}
 
 
-def _only(weights: Weights) -> Any:
+def _with_clip_prefix(weights: Weights) -> Any:
     return {f"clip_l.{name}": tensor for name, tensor in weights.items()}
 
 

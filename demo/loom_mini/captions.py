@@ -1,4 +1,4 @@
-"""What is said about a scene: plain English in several wordings."""
+"""Captions of a scene: plain English in several wordings."""
 
 import random
 
@@ -18,16 +18,16 @@ GROUNDS = ("", "", " on a {} background", " on {} ground", ", {} background")
 
 
 def caption(scene: Scene, generator: random.Random) -> str:
-    """One of the wordings; the background is named more often than not."""
+    """Choose one of the wordings; most of them name the background."""
     words = generator.choice(WORDS[scene.motion])
     ground = generator.choice(GROUNDS).format(scene.background)
-    return f"{generator.choice(OPENINGS)}{thing(scene)} {words}{ground}"
+    return f"{generator.choice(OPENINGS)}{name_object(scene)} {words}{ground}"
 
 
 def plain_caption(shape: str, colour: str, motion: str) -> str:
-    """The wording that people try first, such as "a red circle moving right"."""
+    """Return the wording that users try first, such as "a red circle moving right"."""
     return f"a {colour} {shape} {WORDS[motion][0]}"
 
 
-def thing(scene: Scene) -> str:
+def name_object(scene: Scene) -> str:
     return f"a {scene.colour} {scene.shape}"

@@ -1,12 +1,12 @@
-"""A stage for any time after the first: the decoder alone, for crisper pictures of the same latents."""
+"""Optional stage after the autoencoder: train the decoder alone, for sharper pictures of the same latents."""
 
 from pathlib import Path
 
 import torch
 
 from .architecture import build_autoencoder
-from .trainer import Plan, Trainer, averages_of, copy_into
-from .vae_stage import run
+from .trainer import Plan, Trainer, copy_into, load_averages
+from .vae_stage import train_autoencoder
 
 PLAN = Plan(steps=3000, batch=8, rate=1e-3, average=0.995, seed=20230705, report_every=250)
 
@@ -14,7 +14,7 @@ PLAN = Plan(steps=3000, batch=8, rate=1e-3, average=0.995, seed=20230705, report
 def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     vae = build_autoencoder()
-    copy_into(dict(vae.named_parameters()), averages_of(folder / "vae.pt"))
+    copy_into(dict(vae.named_parameters()), load_averages(folder / "vae.pt"))
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    run(vae, Trainer(vae, plan, folder / "decoder.pt"), folder)
+    train_autoencoder(vae, Trainer(vae, plan, folder / "decoder.pt"), folder)

@@ -1,4 +1,4 @@
-"""The noise that is added, the noise that is predicted, and a plain sampler to look at what was learned."""
+"""Noise schedules, prompt features, and a simple sampler to check what was learned."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -29,22 +29,22 @@ class Schedule:
         return self.signal[t].view(shape) * clean + self.noise[t].view(shape) * noise
 
     def error(self, predicted: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The squared error of the predicted noise (ibid., equation 14), weighted by 1 / signal^2 up to a limit.
+        """Return the squared error of the predicted noise (ibid., equation 14), weighted by 1 / signal^2 up to a limit.
 
-        So an error counts by what it does to the picture; unweighted, it is smallest at high noise, where layout,
-        shape and direction are decided, and they are learned last.
+        The weight measures an error by its effect on the picture. Without it, the error is smallest at high noise,
+        where layout, shape and direction are decided, so these are learned last.
         """
         weight = self.signal[t].pow(-2).clamp(max=LARGEST_WEIGHT)
         return (weight * (predicted - noise).square().flatten(1).mean(1)).mean()
 
 
 def high_timesteps(count: int) -> torch.Tensor:
-    """Timesteps drawn more often where there is much noise, since layout and direction are decided there."""
+    """Draw timesteps, more often at high noise, where layout and direction are decided."""
     return ((1 - torch.rand(count).square()) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
 
 
 class Prompts:
-    """Tokens and features of captions, by the host's tokenizer and text encoder."""
+    """Tokens and features of captions, from the host's tokenizer and text encoder."""
 
     def __init__(self, encoder: Any):
         self.encoder, self.tokenizer = encoder, SD1Tokenizer()
@@ -58,7 +58,7 @@ class Prompts:
         return torch.tensor([self._tokens[text] for text in captions])
 
     def features(self, captions: Sequence[str]) -> torch.Tensor:
-        """`[n, 77, width]`; what the host's encoder computes, without its additions in place, so that it can learn."""
+        """Return `[n, 77, width]` as the host's encoder does, but without in-place additions, so that it trains."""
         model = self.encoder.clip_l.transformer.text_model
         hidden = model.embeddings(self.tokens(captions))
         length = hidden.shape[1]
@@ -85,13 +85,13 @@ def sample(
     steps: int = 20,
     guidance: float = 4.0,
 ) -> torch.Tensor:
-    """DDIM without added noise (Song et al. 2021, equation 12) with classifier-free guidance."""
+    """Sample with DDIM without added noise (Song et al. 2021, equation 12) and classifier-free guidance."""
     times = torch.linspace(TIMESTEPS - 1, 0, steps + 1).round().long()
     both, x = torch.cat([context, empty]), noise
-    for now, then in pairwise(times):
+    for now, after in pairwise(times):
         t = now.expand(2 * len(x))
-        wanted, plain = denoiser(torch.cat([x, x]), t, both).chunk(2)
-        guess = plain + guidance * (wanted - plain)
-        clean = (x - schedule.noise[now] * guess) / schedule.signal[now]
-        x = clean if then == 0 else schedule.signal[then] * clean + schedule.noise[then] * guess
+        conditional, unconditional = denoiser(torch.cat([x, x]), t, both).chunk(2)
+        predicted = unconditional + guidance * (conditional - unconditional)
+        clean = (x - schedule.noise[now] * predicted) / schedule.signal[now]
+        x = clean if after == 0 else schedule.signal[after] * clean + schedule.noise[after] * predicted
     return x

@@ -1,4 +1,4 @@
-"""How well the trained model does what it is told, on combinations that it never saw: tables for the model card."""
+"""Tables for the model card: how well the trained model follows prompts on combinations that it never saw."""
 
 from pathlib import Path
 
@@ -6,28 +6,28 @@ import torch
 
 from .grids import save_grid
 from .measures import read_clip
-from .motion_stage import checkpoint_file, film, summary, video_model
-from .scores import clip_scores, table
-from .trainer import Plan, averages_of, copy_into
+from .motion_stage import checkpoint_file, film, summarise, video_model
+from .scores import format_table, score_clips
+from .trainer import Plan, copy_into, load_averages
 from .world import COLOURS, FRAMES, MOTIONS, SHAPES, combinations
 
 PLAN = Plan(steps=20, batch=2, rate=0.0, seed=1)
 
 
 def train(folder: Path, plan: Plan) -> None:
-    """Trains nothing: `batch` seeds of every held-out combination, sampled with `steps` steps."""
+    """Train nothing; sample `batch` seeds of every held-out combination with `steps` steps."""
     model = video_model(folder, plan).requires_grad_(False)
     checkpoint = checkpoint_file(folder, plan)
-    copy_into(dict(model.motion.named_parameters()), averages_of(checkpoint))
+    copy_into(dict(model.motion.named_parameters()), load_averages(checkpoint))
     sheet = checkpoint.stem.replace("motion", "evaluation", 1)
     asked, readings = combinations(held_out=True), []
     for seed in range(plan.seed, plan.seed + plan.batch):
         torch.manual_seed(seed)
         clips = film(model, folder, asked, plan.steps, plan.size)
         save_grid(folder / f"{sheet}_{seed}.png", clips.flatten(0, 1), columns=FRAMES)
-        of_seed = [read_clip(clip) for clip in clips]
-        print(f"seed {seed}: {summary(of_seed, asked)}", flush=True)
-        readings += of_seed
+        seed_readings = [read_clip(clip) for clip in clips]
+        print(f"seed {seed}: {summarise(seed_readings, asked)}", flush=True)
+        readings += seed_readings
     asked *= plan.batch
     for position, names in enumerate((SHAPES, tuple(COLOURS), MOTIONS)):
-        print(table(clip_scores(readings, asked), asked, position, names))
+        print(format_table(score_clips(readings, asked), asked, position, names))

@@ -1,6 +1,6 @@
-"""The last step: the averaged weights of all stages as the two float16 files that are shipped.
+"""Last stage: save the averaged weights of all stages as the two float16 files that are shipped.
 
-With another architecture it is the motion model alone, in a file that bears its name and says what it is.
+With another architecture, save only the motion model, in a file named after the architecture.
 """
 
 from pathlib import Path
@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from .architecture import PREFIXES
 from .diffusion import MOTION_SCHEDULE
 from .host_tree import pack
-from .image_stage import trained_image_model
-from .latents_stage import trained_autoencoder
+from .image_stage import load_image_model
+from .latents_stage import load_trained_autoencoder
 from .motion_stage import POSITIONS, build_motion_modules, checkpoint_file, motion_sites
-from .trainer import Plan, Tensors, averages_of, copy_into
+from .trainer import Plan, Tensors, copy_into, load_averages
 from .world import FRAMES
 
 PLAN = Plan(steps=0, batch=0, rate=0.0)
@@ -21,39 +21,39 @@ CHECKPOINT, MOTION_MODEL = "loom_mini.safetensors", "loom_mini_motion.safetensor
 
 
 def train(folder: Path, plan: Plan) -> None:
-    """Writes the files into `folder`; those that are shipped lie beside this script."""
+    """Write the files to `folder`; the shipped ones are next to this script."""
     if plan.architecture != PLAN.architecture:
         _export_other(folder, plan)
         return
     for name, tensors in ((CHECKPOINT, checkpoint(folder)), (MOTION_MODEL, motion_model(folder, plan))):
         save_file(tensors, folder / name)
-        _tell(folder / name, tensors)
+        _print_size(folder / name, tensors)
 
 
 def _export_other(folder: Path, plan: Plan) -> None:
-    own_files, file = pack("motion_modules.files.saving"), folder / f"loom_mini_{plan.architecture}.safetensors"
+    saving, file = pack("motion_modules.files.saving"), folder / f"loom_mini_{plan.architecture}.safetensors"
     tensors = motion_model(folder, plan)
-    sites = motion_sites(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
+    sites = motion_sites(load_image_model(load_averages(folder / "image.pt")).unet, plan)
     training = {"default_positions": POSITIONS, "trained_frames": FRAMES, "beta_schedule": MOTION_SCHEDULE}
     family = pack("motion_modules.motion_model").make_custom_family(
         [site.architecture for site in sites.values()], sites, base="SD1.5", **training
     )
-    own_files.save_motion_tensors(tensors, family, sites, file)
-    _tell(file, tensors)
+    saving.save_motion_tensors(tensors, family, sites, file)
+    _print_size(file, tensors)
 
 
-def _tell(file: Path, tensors: Tensors) -> None:
+def _print_size(file: Path, tensors: Tensors) -> None:
     parameters = sum(tensor.numel() for tensor in tensors.values())
     print(f"{file}: {len(tensors)} tensors, {parameters / 1e6:.2f} M numbers, {file.stat().st_size / 1e6:.1f} MB")
 
 
 def checkpoint(folder: Path) -> Tensors:
-    """UNet, text encoder and autoencoder, named as in the files of Stable Diffusion 1.5."""
-    image = trained_image_model(averages_of(folder / "image.pt"))
+    """Return UNet, text encoder and autoencoder, named as in the files of Stable Diffusion 1.5."""
+    image = load_image_model(load_averages(folder / "image.pt"))
     text = {name.removeprefix("clip_l."): tensor for name, tensor in image.text.state_dict().items()}
     left_out = ("text_projection.weight", "logit_scale")
     text = {name: tensor for name, tensor in text.items() if not name.endswith(left_out)}
-    networks = {"unet": image.unet.state_dict(), "text": text, "vae": trained_autoencoder(folder).state_dict()}
+    networks = {"unet": image.unet.state_dict(), "text": text, "vae": load_trained_autoencoder(folder).state_dict()}
     return {
         PREFIXES[part] + name: tensor.half().contiguous()
         for part, tensors in networks.items()
@@ -62,7 +62,7 @@ def checkpoint(folder: Path) -> Tensors:
 
 
 def motion_model(folder: Path, plan: Plan) -> Tensors:
-    """Motion modules in AnimateDiff's own layout; the tables of positions in full, as published files have them."""
-    motion = build_motion_modules(trained_image_model(averages_of(folder / "image.pt")).unet, plan)
-    copy_into(dict(motion.named_parameters()), averages_of(checkpoint_file(folder, plan)))
+    """Return the motion modules in AnimateDiff's layout, with full tables of positions as in published files."""
+    motion = build_motion_modules(load_image_model(load_averages(folder / "image.pt")).unet, plan)
+    copy_into(dict(motion.named_parameters()), load_averages(checkpoint_file(folder, plan)))
     return {name: tensor.half().contiguous() for name, tensor in motion.state_dict().items()}

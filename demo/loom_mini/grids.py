@@ -1,4 +1,4 @@
-"""Sample pictures on one sheet."""
+"""Sheets of sample pictures."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def save_grid(file: Path, pictures: torch.Tensor, columns: int, gap: int = 2) -> None:
-    """`[n, 3, height, width]` in 0 to 1, row by row, as one PNG."""
+    """Save `[n, 3, height, width]` in 0 to 1 as one PNG, row by row."""
     count, _, height, width = pictures.shape
     rows = -(-count // columns)
     sheet = torch.full((3, rows * (height + gap), columns * (width + gap)), 0.2)

@@ -1,4 +1,4 @@
-"""Makes the host and the pack importable, for a script that runs outside of ComfyUI."""
+"""Make the host and the pack importable in a script that runs outside ComfyUI."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ PACK_FOLDER = Path(__file__).resolve().parent.parent.parent
 
 
 def use_host(tree: Path) -> torch.device:
-    """Puts the ComfyUI in `tree` first on the path; the device is a GPU where there is one."""
+    """Put the ComfyUI in `tree` first on the path; return a GPU if there is one, else the CPU."""
     sys.path.insert(0, str(tree))
     from comfy.cli_args import args
 
@@ -24,7 +24,7 @@ def use_host(tree: Path) -> torch.device:
 
 
 def load_pack() -> None:
-    """Imports this pack as `animatediff_loom`, as ComfyUI would under a name of its own."""
+    """Import this pack as `animatediff_loom`, as ComfyUI does under a name of its own."""
     if PACK not in sys.modules:
         file = PACK_FOLDER / "__init__.py"
         spec = importlib.util.spec_from_file_location(PACK, file, submodule_search_locations=[str(PACK_FOLDER)])
@@ -34,5 +34,5 @@ def load_pack() -> None:
 
 
 def pack(module: str) -> ModuleType:
-    """A module of the pack, such as `sampling.beta_schedules`."""
+    """Return a module of the pack, such as `motion_modules.beta_schedules`."""
     return importlib.import_module(f"{PACK}.{module}")

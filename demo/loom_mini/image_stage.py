@@ -1,4 +1,4 @@
-"""Stage 3: UNet and text encoder together, on single frames: they learn what a word looks like, but no motion."""
+"""Stage 3: train UNet and text encoder on single frames. They learn what a word looks like, but no motion."""
 
 import random
 from pathlib import Path
@@ -12,11 +12,11 @@ from .architecture import TEXT_WIDTH, build_model, build_text_encoder
 from .captions import caption, plain_caption
 from .diffusion import IMAGE_SCHEDULE, TIMESTEPS, Prompts, Schedule, sample
 from .grids import save_grid
-from .latents_stage import Clips, decode, trained_autoencoder
+from .latents_stage import Clips, decode, load_trained_autoencoder
 from .measures import read_frame
-from .scores import frame_scores, shares
+from .scores import format_shares, score_frames
 from .trainer import Plan, Tensors, Trainer, copy_into, initialise
-from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, some_of_each
+from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, choose_combinations
 
 PLAN = Plan(steps=4800, batch=32, rate=8e-4, warm_up=150, average=0.996, report_every=500)
 DROPPED_CAPTIONS = 0.1
@@ -25,7 +25,7 @@ ZERO = ("out_layers.3", "proj_out", "diffusion_model.out.2")
 
 
 class ImageModel(nn.Module):
-    """The two networks that this stage trains, and a probe that asks the text features what they tell of."""
+    """Networks that this stage trains, and a probe that reads the scene from the text features."""
 
     def __init__(self):
         super().__init__()
@@ -53,14 +53,14 @@ def train(folder: Path, plan: Plan) -> None:
         frames = [generator.randrange(FRAMES) for _ in chosen]
         shown = [clips.scenes[number] for number in chosen]
         context = prompts.features([caption(scene, generator) for scene in shown])
-        unclear = naming_error(model.probe(context.mean(1)), shown)
+        naming = naming_error(model.probe(context.mean(1)), shown)
         dropped = torch.tensor([generator.random() < DROPPED_CAPTIONS for _ in shown])
         context = torch.where(dropped[:, None, None], prompts.features([""]), context)
         clean = clips.latents[chosen, frames].float()
-        return frame_noise_error(model, schedule, clean, context) + NAMING_WEIGHT * unclear
+        return frame_noise_error(model, schedule, clean, context) + NAMING_WEIGHT * naming
 
     def report(averages: Tensors) -> str:
-        return look(folder, averages, trainer.step, plan.size)
+        return save_samples(folder, averages, trainer.step, plan.size)
 
     trainer.train(loss, report)
 
@@ -68,24 +68,24 @@ def train(folder: Path, plan: Plan) -> None:
 def frame_noise_error(
     model: ImageModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor
 ) -> torch.Tensor:
-    """The error of the predicted noise, at any timestep of any frame."""
+    """Return the error of the predicted noise, at random timesteps."""
     t, noise = torch.randint(TIMESTEPS, (len(clean),)), torch.randn_like(clean)
     return schedule.error(model(schedule.noisy(clean, noise, t), t, context), noise, t)
 
 
 def naming_error(answers: torch.Tensor, shown: list[Scene]) -> torch.Tensor:
-    """Cross entropy of the probe: what CLIP's encoder knows before SD's training begins, this one learns on the way.
+    """Return the cross entropy of the probe, which teaches the encoder what CLIP's encoder already knows.
 
-    Without it, colours are learned at once, but shapes and cues, which change few pixels, not in a thousand steps.
+    Without it, colours are learned at once, but shapes and cues, which change few pixels, take over a thousand steps.
     """
     groups = answers.split([len(SHAPES), len(COLOURS), len(MOTIONS)], dim=1)
     names = (("shape", SHAPES), ("colour", tuple(COLOURS)), ("motion", MOTIONS))
-    right = [[known.index(getattr(scene, field)) for scene in shown] for field, known in names]
-    errors = [F.cross_entropy(group, torch.tensor(index)) for group, index in zip(groups, right, strict=True)]
+    targets = [[known.index(getattr(scene, field)) for scene in shown] for field, known in names]
+    errors = [F.cross_entropy(group, torch.tensor(index)) for group, index in zip(groups, targets, strict=True)]
     return torch.stack(errors).sum()
 
 
-def trained_image_model(weights: Tensors) -> ImageModel:
+def load_image_model(weights: Tensors) -> ImageModel:
     model = ImageModel().requires_grad_(False)
     initialise(model)
     copy_into({name: value for name, value in model.named_parameters() if name in weights}, weights)
@@ -93,10 +93,10 @@ def trained_image_model(weights: Tensors) -> ImageModel:
 
 
 @torch.no_grad()
-def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
-    """A sheet of samples, every motion in a column, and the share of samples that show what was asked for."""
-    model, vae = trained_image_model(averages), trained_autoencoder(folder)
-    asked = [combination for held_out in (False, True) for combination in some_of_each(held_out, 4)]
+def save_samples(folder: Path, averages: Tensors, step: int, size: int) -> str:
+    """Save a sheet of samples, one motion per column; return the shares of samples that match their prompt."""
+    model, vae = load_image_model(averages), load_trained_autoencoder(folder)
+    asked = [combination for held_out in (False, True) for combination in choose_combinations(held_out, 4)]
     torch.manual_seed(step)
     prompts = Prompts(model.text)
     context = prompts.features([plain_caption(*combination) for combination in asked])
@@ -105,5 +105,5 @@ def look(folder: Path, averages: Tensors, step: int, size: int) -> str:
     pictures = decode(vae, sample(model, Schedule(IMAGE_SCHEDULE), noise, context, empty))
     save_grid(folder / f"image_{step:05}.png", pictures, columns=len(MOTIONS))
     half, readings = len(asked) // 2, [read_frame(picture) for picture in pictures]
-    trained, held_out = (frame_scores(readings[part], asked[part]) for part in (slice(half), slice(half, None)))
-    return f"trained {shares(trained)}; held out {shares(held_out)}"
+    trained, held_out = (score_frames(readings[part], asked[part]) for part in (slice(half), slice(half, None)))
+    return f"trained {format_shares(trained)}; held out {format_shares(held_out)}"

@@ -1,4 +1,4 @@
-"""Stage 2: clips as latents, in one file, so that no later step waits for pictures."""
+"""Stage 2: encode clips to latents in one file, so that later stages need not draw or encode pictures."""
 
 import random
 from dataclasses import asdict
@@ -12,8 +12,8 @@ from comfy.ldm.models.autoencoder import AutoencoderKL
 from tqdm import tqdm
 
 from .architecture import LATENT_SCALE, build_autoencoder
-from .trainer import Plan, averages_of, copy_into
-from .vae_stage import some_pictures
+from .trainer import Plan, copy_into, load_averages
+from .vae_stage import draw_random_pictures
 from .world import FRAMES, UNIT, Scene, draw_frames, scenes
 
 PLAN = Plan(steps=100, batch=16, rate=0.0)
@@ -22,8 +22,8 @@ FILE = "latents.pt"
 
 @torch.no_grad()
 def train(folder: Path, plan: Plan) -> None:
-    """Writes `steps` times `batch` clips."""
-    vae = trained_autoencoder(folder)
+    """Write `steps` times `batch` clips."""
+    vae = load_trained_autoencoder(folder)
     generator = random.Random(plan.seed + 2)
     chosen = list(islice(scenes(generator), plan.steps * plan.batch))
     latents = []
@@ -44,7 +44,7 @@ class Clips:
 
 
 def encode(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """Latents as the UNet sees them, of pictures in 0 to 1."""
+    """Encode pictures in 0 to 1 to latents as the UNet sees them."""
     return vae.quant_conv(vae.encoder(pictures * 2 - 1))[:, :4] * LATENT_SCALE
 
 
@@ -55,29 +55,29 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
 
 @lru_cache
 @torch.no_grad()
-def trained_autoencoder(folder: Path) -> AutoencoderKL:
-    """The autoencoder so far, with latents of mean 0 and deviation 1 in every channel; made once in a process."""
+def load_trained_autoencoder(folder: Path) -> AutoencoderKL:
+    """Load the autoencoder with latents of mean 0 and deviation 1 in every channel; cached per process."""
     vae = build_autoencoder().requires_grad_(False)
-    weights = averages_of(folder / "vae.pt")
+    weights = load_averages(folder / "vae.pt")
     if (folder / "decoder.pt").exists():
-        weights |= averages_of(folder / "decoder.pt")
+        weights |= load_averages(folder / "decoder.pt")
     copy_into(dict(vae.named_parameters()), weights)
-    pictures = some_pictures(random.Random(0), 512, int(UNIT)).float() / 255
+    pictures = draw_random_pictures(random.Random(0), 512, int(UNIT)).float() / 255
     latents = torch.cat([encode(vae, part) for part in pictures.split(64)])
     whiten(vae, latents.transpose(0, 1).flatten(1))
     return vae
 
 
 def whiten(vae: Any, latents: torch.Tensor) -> None:
-    """Folds a change of basis into the last layer of the encoder, and its inverse into the first of the decoder.
+    """Fold a change of basis into the last layer of the encoder, and its inverse into the first of the decoder.
 
-    Of `latents` `[4, n]`, that makes channels of mean 0 and deviation 1 that know nothing of each other; else all four
-    would tell of brightness, and little of shape.
+    Latents like `latents` `[4, n]` then have uncorrelated channels of mean 0 and deviation 1. Without this, all four
+    channels would show brightness and little of the shape.
     """
     mean, (variance, basis) = latents.mean(1) / LATENT_SCALE, torch.linalg.eigh(torch.cov(latents))
-    before, after = vae.quant_conv, vae.post_quant_conv
+    quant, post_quant = vae.quant_conv, vae.post_quant_conv
     whitening, colouring = (basis * variance**power @ basis.T for power in (-0.5, 0.5))
-    after.bias += after.weight[:, :, 0, 0] @ mean
-    after.weight.copy_((after.weight[:, :, 0, 0] @ colouring)[:, :, None, None])
-    before.bias[:4] = whitening @ (before.bias[:4] - mean)
-    before.weight[:4] = (whitening @ before.weight[:4, :, 0, 0])[:, :, None, None]
+    post_quant.bias += post_quant.weight[:, :, 0, 0] @ mean
+    post_quant.weight.copy_((post_quant.weight[:, :, 0, 0] @ colouring)[:, :, None, None])
+    quant.bias[:4] = whitening @ (quant.bias[:4] - mean)
+    quant.weight[:4] = (whitening @ quant.weight[:4, :, 0, 0])[:, :, None, None]

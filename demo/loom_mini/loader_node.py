@@ -1,4 +1,4 @@
-"""The one node of Loom Mini: its checkpoint as MODEL, CLIP and VAE."""
+"""Loader node of Loom Mini: its checkpoint as MODEL, CLIP and VAE."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import comfy.utils
 from comfy_api.latest import io
 
-from .architecture import load_autoencoder, load_model, load_text_encoder, parts
+from .architecture import load_autoencoder, load_model, load_text_encoder, select_network
 
 CHECKPOINT = Path(__file__).resolve().parent / "loom_mini.safetensors"
 
@@ -27,5 +27,5 @@ class LoomMiniLoader(io.ComfyNode):
     @classmethod
     def execute(cls) -> io.NodeOutput:
         checkpoint: Any = comfy.utils.load_torch_file(str(CHECKPOINT), safe_load=True)
-        unet, text, vae = (parts(checkpoint, part) for part in ("unet", "text", "vae"))
+        unet, text, vae = (select_network(checkpoint, part) for part in ("unet", "text", "vae"))
         return io.NodeOutput(load_model(unet), load_text_encoder(text), load_autoencoder(vae))

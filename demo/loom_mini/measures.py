@@ -1,4 +1,4 @@
-"""What a picture or a clip shows, read back from its pixels: colour, shape, where it is, and where it goes.
+"""Measurements of a picture or clip from its pixels: colour, shape, place and motion of the object.
 
 Pictures are `[3, size, size]` and clips `[frames, 3, size, size]`, in 0 to 1; lengths are pixels of a 64 px picture.
 """
@@ -14,14 +14,14 @@ import torch
 
 from .world import BACKGROUNDS, COLOURS, DIRECTIONS, FRAMES, MOTIONS, SHAPES, UNIT, Scene, coverage, draw_frames
 
-LEAST_COLOUR = 0.25  # of an object; ghosts on the grounds have less, and so has the error of the autoencoder
+LEAST_COLOUR = 0.25  # of an object; ghosts on the grounds and errors of the autoencoder have less
 LEAST_AREA = 30.0
 LEAST_TRAVEL, LEAST_GROWTH = 8.0, 1.7
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one frame shows; `cue` is the motion that its ghosts tell of. `area` in square pixels, 0: no object."""
+    """Content of one frame; `cue` is the motion that its ghosts suggest. `area` is in square pixels; 0: no object."""
 
     shape: str
     colour: str
@@ -36,7 +36,7 @@ NOTHING = Reading("", "", "", UNIT / 2, UNIT / 2, 0.0)
 
 @dataclass(frozen=True)
 class ClipReading:
-    """What a clip shows: its motion by displacement and growth, and how far its object goes between two frames."""
+    """Content of a clip: its motion by displacement and growth, and the mean step of its object between frames."""
 
     frames: tuple[Reading, ...]
     motion: str
@@ -44,7 +44,7 @@ class ClipReading:
 
     @property
     def steady(self) -> bool:
-        """Whether colour and shape stay the same in (nearly) all frames: one frame in eight may be misread."""
+        """True if colour and shape stay the same; one frame in eight may be misread."""
         allowed = len(self.frames) // 8
         return all(self._changed(name) <= allowed for name in ("shape", "colour"))
 
@@ -57,7 +57,7 @@ class ClipReading:
 
 
 def read_frame(picture: torch.Tensor) -> Reading:
-    """The scene whose drawing is nearest to the picture, among all shapes and cues at the place of the object."""
+    """Find the scene whose drawing is nearest to the picture, among all shapes and cues at the object's place."""
     mask = object_mask(picture)
     pixel = UNIT / picture.shape[-1]
     area = float(mask.sum()) * pixel**2
@@ -73,25 +73,25 @@ def read_clip(clip: torch.Tensor) -> ClipReading:
     frames = tuple(read_frame(picture) for picture in clip)
     seen = [frame for frame in frames if frame.area]
     steps = [math.dist((a.x, a.y), (b.x, b.y)) for a, b in pairwise(seen)]
-    return ClipReading(frames, motion_of(seen), sum(steps) / max(1, len(steps)))
+    return ClipReading(frames, classify_motion(seen), sum(steps) / max(1, len(steps)))
 
 
-def motion_of(frames: Sequence[Reading]) -> str:
-    """From the first quarter of a clip to its last: the longer displacement, else growth, else still."""
+def classify_motion(frames: Sequence[Reading]) -> str:
+    """Compare the first quarter of a clip with its last: the longer displacement, else growth, else still."""
     if len(frames) < 4:
         return ""
     quarter = len(frames) // 4
-    before, after = _mean(frames[:quarter]), _mean(frames[-quarter:])
-    dx, dy = after[0] - before[0], after[1] - before[1]
+    start, end = _mean(frames[:quarter]), _mean(frames[-quarter:])
+    dx, dy = end[0] - start[0], end[1] - start[1]
     if max(abs(dx), abs(dy)) > LEAST_TRAVEL:
         return max(DIRECTIONS, key=lambda name: DIRECTIONS[name][0] * dx + DIRECTIONS[name][1] * dy)
-    if after[2] > LEAST_GROWTH * before[2]:
+    if end[2] > LEAST_GROWTH * start[2]:
         return "grow"
-    return "shrink" if before[2] > LEAST_GROWTH * after[2] else "still"
+    return "shrink" if start[2] > LEAST_GROWTH * end[2] else "still"
 
 
 def object_mask(picture: torch.Tensor) -> torch.Tensor:
-    """`[size, size]`, true where there is much colour: grounds are grey, and ghosts are faint."""
+    """Return `[size, size]`, true where colour is strong: grounds are grey, and ghosts are faint."""
     chroma = picture.amax(0) - picture.amin(0)
     strongest = chroma.flatten().topk(max(8, chroma.numel() // 200)).values.median()
     return chroma > max(LEAST_COLOUR, 0.55 * float(strongest))
@@ -104,18 +104,18 @@ def centroid(mask: torch.Tensor) -> tuple[float, float]:
 
 
 def nearest_colour(picture: torch.Tensor, mask: torch.Tensor) -> str:
-    """By hue, in degrees around the wheel."""
+    """Find the colour by hue, in degrees on the colour wheel."""
     hue = _hue(picture[:, mask].mean(1).tolist())
     return min(COLOURS, key=lambda name: abs((_hue(COLOURS[name]) - hue + 180) % 360 - 180))
 
 
 def nearest_shape(mask: torch.Tensor, x: float, y: float, area: float) -> str:
-    """The shape that, drawn as large around the same middle, has most in common with the mask."""
+    """Find the shape that overlaps the mask best when drawn with the same area and centre."""
     return max(SHAPES, key=lambda shape: _overlap(mask, _same_area(shape, x, y, area, mask.shape[-1])))
 
 
 def nearest_cue(picture: torch.Tensor, shape: str, colour: str, x: float, y: float, area: float) -> str:
-    """The motion whose frame, with the same object at the same place, differs least from the picture."""
+    """Find the motion whose frame, with the same object at the same place, differs least from the picture."""
     ground = float(picture.flatten(1).median(1).values.mean())
     background = min(BACKGROUNDS, key=lambda name: abs(BACKGROUNDS[name] - ground))
     drawn = draw_frames([_scene(shape, colour, background, cue, x, y, area) for cue in MOTIONS], picture.shape[-1])
@@ -126,7 +126,7 @@ def nearest_cue(picture: torch.Tensor, shape: str, colour: str, x: float, y: flo
 def _scene(
     shape: str, colour: str, background: str, motion: str, x: float, y: float, area: float
 ) -> tuple[Scene, float]:
-    """A scene, and the frame at which its object is at `x`, `y` and as large as `area`."""
+    """Return a scene, and the frame at which its object is at `x`, `y` with this `area`."""
     radius, (dx, dy) = _radius(shape, area), _offset(shape)
     return Scene(shape, colour, background, motion, x - dx * radius, y - dy * radius, radius), (FRAMES - 1) / 2
 
@@ -147,13 +147,13 @@ def _radius(shape: str, area: float) -> float:
 
 
 def _offset(shape: str) -> tuple[float, float]:
-    """Where the middle of the area is, from the middle of the drawing, in radii."""
+    """Return the offset of the centroid from the centre of the drawing, in radii."""
     return _unit(shape)[1:]
 
 
 @lru_cache
 def _unit(shape: str) -> tuple[float, float, float]:
-    """Area, and the middle of the area, of a shape of radius 1 around 0."""
+    """Return area and centroid of a shape of radius 1 around 0."""
     radius = UNIT / 4
     mask = coverage(shape, torch.tensor([UNIT / 2, UNIT / 2, radius]), int(UNIT)) > 0.5
     x, y = centroid(mask)

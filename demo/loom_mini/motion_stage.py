@@ -1,6 +1,6 @@
-"""Stage 4: everything frozen, and only the motion modules trained, on clips: Guo et al. 2023, section 4.2.
+"""Stage 4: train only the motion modules, on clips, with everything else frozen (Guo et al. 2023, section 4.2).
 
-The modules are the pack's own, at the sites that the pack finds, one behind each layer of the host's UNet.
+The modules are the pack's own, at the sites that the pack finds in the host's UNet.
 """
 
 import random
@@ -14,12 +14,12 @@ from .captions import caption, plain_caption
 from .diffusion import MOTION_SCHEDULE, Prompts, Schedule, high_timesteps, sample
 from .grids import save_grid
 from .host_tree import pack
-from .image_stage import DROPPED_CAPTIONS, ImageModel, trained_image_model
-from .latents_stage import Clips, decode, trained_autoencoder
+from .image_stage import DROPPED_CAPTIONS, ImageModel, load_image_model
+from .latents_stage import Clips, decode, load_trained_autoencoder
 from .measures import ClipReading, read_clip
-from .scores import clip_scores, shares
-from .trainer import Plan, Tensors, Trainer, averages_of, copy_into
-from .world import FRAMES, Combination, some_of_each
+from .scores import format_shares, score_clips
+from .trainer import Plan, Tensors, Trainer, copy_into, load_averages
+from .world import FRAMES, Combination, choose_combinations
 
 PLAN = Plan(steps=2500, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
 POSITIONS = 32
@@ -27,7 +27,7 @@ SEEN_OF_EACH, SEEN_STEPS = 1, 12
 
 
 def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
-    """The modules to train for `unet`, by site, in AnimateDiff's v3 layout: none in the mid block."""
+    """Return the specs of the modules to train for `unet`, in AnimateDiff's v3 layout: none in the mid block."""
     architecture = pack("motion_modules.architectures.registry").architectures()[plan.architecture]
     fresh = pack("motion_modules.files.untrained")
     clip = fresh.TargetClip(FRAMES, plan.size, plan.size, POSITIONS)
@@ -36,7 +36,7 @@ def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
 
 
 def build_motion_modules(unet: Any, plan: Plan = PLAN) -> Any:
-    """Untrained motion modules for `unet`, which change nothing until they are trained."""
+    """Build untrained motion modules for `unet`, which change nothing until they are trained."""
     return pack("motion_modules.files.untrained").create_modules(motion_sites(unet, plan), plan.seed)
 
 
@@ -49,7 +49,7 @@ def _name(plan: Plan) -> str:
 
 
 class VideoModel(nn.Module):
-    """The frozen image model with motion modules behind its layers; `[clips * frames, 4, h, w]` in and out."""
+    """Frozen image model with motion modules after its layers; `[clips * frames, 4, h, w]` in and out."""
 
     def __init__(self, image: ImageModel, motion: Any, frames: int = FRAMES, checkpointing: bool = False):
         super().__init__()
@@ -78,18 +78,18 @@ def train(folder: Path, plan: Plan) -> None:
         return clip_noise_error(model, schedule, clips.latents[chosen].float(), context)
 
     def report(averages: Tensors) -> str:
-        return look(folder, averages, trainer.step, plan)
+        return save_samples(folder, averages, trainer.step, plan)
 
     trainer.train(loss, report)
 
 
 def video_model(folder: Path, plan: Plan) -> VideoModel:
-    image = trained_image_model(averages_of(folder / "image.pt"))
+    image = load_image_model(load_averages(folder / "image.pt"))
     return VideoModel(image, build_motion_modules(image.unet, plan), checkpointing=plan.checkpointing)
 
 
 def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """The error of the predicted noise; one timestep a clip, noise of its own for each frame."""
+    """Return the error of the predicted noise, with one timestep per clip and separate noise per frame."""
     frames = clean.shape[1]
     t = high_timesteps(len(clean)).repeat_interleave(frames)
     clean = clean.flatten(0, 1)
@@ -99,23 +99,23 @@ def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor,
 
 
 @torch.no_grad()
-def look(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
-    """A sheet with a strip per motion, trained combinations first, and the numbers of the stage for both kinds."""
+def save_samples(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
+    """Save a sheet with one strip per motion, trained combinations first; return the scores of both kinds."""
     model = video_model(folder, plan).requires_grad_(False)
     copy_into(dict(model.motion.named_parameters()), averages)
     torch.manual_seed(step)
-    asked = [some_of_each(held_out, SEEN_OF_EACH) for held_out in (False, True)]
+    asked = [choose_combinations(held_out, SEEN_OF_EACH) for held_out in (False, True)]
     clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, plan.size)
     save_grid(folder / f"{_name(plan)}_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
     readings = [read_clip(clip) for clip in clips]
     half = len(asked[0])
-    return f"trained {summary(readings[:half], asked[0])}; held out {summary(readings[half:], asked[1])}"
+    return f"trained {summarise(readings[:half], asked[0])}; held out {summarise(readings[half:], asked[1])}"
 
 
 @torch.no_grad()
 def film(model: VideoModel, folder: Path, asked: list[Combination], steps: int, size: int) -> torch.Tensor:
-    """One clip for each combination, `[n, FRAMES, 3, size, size]`; a few at a time, to keep memory small."""
-    vae, prompts = trained_autoencoder(folder), Prompts(model.image.text)
+    """Sample one clip per combination, `[n, FRAMES, 3, size, size]`, a few at a time to save memory."""
+    vae, prompts = load_trained_autoencoder(folder), Prompts(model.image.text)
     empty = prompts.features([""])
     clips = []
     for start in range(0, len(asked), 4):
@@ -128,7 +128,7 @@ def film(model: VideoModel, folder: Path, asked: list[Combination], steps: int, 
     return torch.cat(clips)
 
 
-def summary(readings: list[ClipReading], asked: list[Combination]) -> str:
-    """Shares of clips that are right, and the mean step of the object between frames in pixels."""
+def summarise(readings: list[ClipReading], asked: list[Combination]) -> str:
+    """Return the shares of correct clips, and the mean step of the object between frames in pixels."""
     mean_step = sum(reading.mean_step for reading in readings) / len(readings)
-    return f"{shares(clip_scores(readings, asked))}, mean step {mean_step:.2f} px"
+    return f"{format_shares(score_clips(readings, asked))}, mean step {mean_step:.2f} px"

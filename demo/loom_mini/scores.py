@@ -1,4 +1,4 @@
-"""Which pictures and clips show what was asked for."""
+"""Scores of pictures and clips against their prompts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from .world import Combination
 Scores = dict[str, list[bool]]
 
 
-def frame_scores(readings: Sequence[Reading], asked: Sequence[Combination]) -> Scores:
+def score_frames(readings: Sequence[Reading], asked: Sequence[Combination]) -> Scores:
     pairs = list(zip(readings, asked, strict=True))
     return {
         "shape": [reading.shape == shape for reading, (shape, _, _) in pairs],
@@ -17,8 +17,8 @@ def frame_scores(readings: Sequence[Reading], asked: Sequence[Combination]) -> S
     }
 
 
-def clip_scores(readings: Sequence[ClipReading], asked: Sequence[Combination]) -> Scores:
-    """`steady`: colour and shape are the same in (nearly) all frames."""
+def score_clips(readings: Sequence[ClipReading], asked: Sequence[Combination]) -> Scores:
+    """Score clips; `steady`: colour and shape stay the same in (nearly) all frames."""
     pairs = list(zip(readings, asked, strict=True))
     return {
         "motion": [reading.motion == motion for reading, (_, _, motion) in pairs],
@@ -32,16 +32,16 @@ def share(right: Sequence[bool]) -> float:
     return sum(right) / len(right)
 
 
-def shares(scores: Mapping[str, Sequence[bool]]) -> str:
+def format_shares(scores: Mapping[str, Sequence[bool]]) -> str:
     return ", ".join(f"{name} {share(right):.0%}" for name, right in scores.items())
 
 
-def table(scores: Scores, asked: Sequence[Combination], position: int, names: Sequence[str]) -> str:
-    """A line for each of `names`, which stand at `position` of what was asked for: clips, shares of right ones."""
+def format_table(scores: Scores, asked: Sequence[Combination], position: int, names: Sequence[str]) -> str:
+    """Return a table with a row per name at `position` of the combinations: clips, and shares of correct ones."""
     lines = [f"| asked for | clips | {' | '.join(scores)} |", "|---" * (2 + len(scores)) + "|"]
     for name in names:
-        own = [number for number, combination in enumerate(asked) if combination[position] == name]
-        if own:
-            cells = (f"{share([right[number] for number in own]):.0%}" for right in scores.values())
-            lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} |")
+        rows = [number for number, combination in enumerate(asked) if combination[position] == name]
+        if rows:
+            cells = (f"{share([right[number] for number in rows]):.0%}" for right in scores.values())
+            lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)

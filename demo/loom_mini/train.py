@@ -1,7 +1,7 @@
 """Trains Loom Mini in the order of the AnimateDiff paper: autoencoder, image model on single frames, motion module.
 
-Every stage goes on from its own checkpoint after a stop; `export` writes the two files that are shipped. With
-`--architecture`, the stages motion, evaluate and export are about motion modules of another kind, in other files.
+Every stage resumes from its own checkpoint; `export` writes the two files that are shipped. With
+`--architecture`, the stages motion, evaluate and export use motion modules of another architecture, in other files.
 """
 
 import argparse
@@ -32,8 +32,8 @@ def main() -> None:
     torch.set_flush_denormal(True)
     stage = importlib.import_module(f"loom_mini.{options.stage}_stage")
     names = ("steps", "batch", "rate", "seed", "size", "precision", "checkpointing", "detect_anomaly", "architecture")
-    given = {name: getattr(options, name) for name in names}
-    plan = replace(stage.PLAN, **{name: value for name, value in given.items() if value is not None})
+    overrides = {name: getattr(options, name) for name in names}
+    plan = replace(stage.PLAN, **{name: value for name, value in overrides.items() if value is not None})
     try:
         stage.train(options.folder, plan)
     except TrainingStopped as stopped:

@@ -1,4 +1,4 @@
-"""What every stage of the training shares: schedule, averaged weights, checkpoints to resume from, progress bar."""
+"""Training loop of every stage: schedule, averaged weights, checkpoints to resume from, progress bar."""
 
 import math
 import random
@@ -24,10 +24,10 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.fl
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a stage is trained, and how fast, on pictures of `size` pixels; `architecture` is of the motion modules.
+    """Length and learning rate of a stage, on pictures of `size` pixels; `architecture` is that of the motion modules.
 
-    `average` is the decay of the averaged (EMA) weights, which are the ones that are kept. `precision` is that of
-    autocast, one of PRECISIONS; weights are float32. `checkpointing` saves memory in motion modules.
+    `average` is the decay of the averaged (EMA) weights, which are exported. `precision` sets autocast to one of
+    PRECISIONS; weights are float32. `checkpointing` saves memory in motion modules.
     """
 
     steps: int
@@ -46,7 +46,7 @@ class Plan:
     architecture: str = "temporal_transformer"
 
     def rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to a hundredth."""
+        """Return the learning rate: linear warm-up, then half a cosine down to a hundredth."""
         progress = min(step / self.steps, 1.0)
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.505 + 0.495 * math.cos(math.pi * progress))
 
@@ -61,7 +61,7 @@ class Plan:
 
 
 class Trainer:
-    """Trains the parameters of `module` that need gradients; its state lives in one file."""
+    """Trains the parameters of `module` that need gradients, and keeps its state in one file."""
 
     def __init__(self, module: nn.Module, plan: Plan, file: Path):
         self.module, self.plan, self.file, self.step = module, plan, file, 0
@@ -76,9 +76,9 @@ class Trainer:
             self._resume()
 
     def train(self, loss: Loss, report: Callable[[Tensors], str]) -> None:
-        """Every step draws from a generator of its own number, so that a resumed run sees what it would have seen.
+        """Train until the plan ends; every step seeds its own generator, so that a resumed run repeats the same draws.
 
-        Raises TrainingStopped at a loss or a gradient that is no number, with the checkpoint as it was before.
+        Raise TrainingStopped if a loss or gradient is not finite, and leave the checkpoint unchanged.
         """
         recent, started, first = 0.0, time.monotonic(), self.step
         with tqdm(total=self.plan.steps, initial=self.step, desc=self.file.stem, mininterval=10) as bar:
@@ -113,7 +113,7 @@ class Trainer:
         return value
 
     def _backward(self, loss: Loss) -> float:
-        """The loss, whose gradients are then in the weights, times the scale of the scaler."""
+        """Return the loss; its gradients are then in the weights, times the scale of the scaler."""
         torch.manual_seed(self.plan.seed + self.step)
         self.optimiser.zero_grad(set_to_none=True)
         precision, number = PRECISIONS[self.plan.precision], self.step + 1
@@ -129,12 +129,12 @@ class Trainer:
     def _stopped(self, what: str) -> TrainingStopped:
         if self.plan.detect_anomaly:
             return TrainingStopped(
-                f"The {what}, though no layer made a NaN or Inf: lower --rate, or look at the data and at how the loss "
-                "is calculated."
+                f"The {what}, although no layer returned a NaN or Inf. Lower --rate, or check the data and the "
+                "calculation of the loss."
             )
         return TrainingStopped(
-            f"The {what}, so training stopped, and its checkpoint is as it was: run the same command with "
-            "--detect-anomaly, which goes on from there and names what makes the first NaN."
+            f"The {what}; training stopped and left the checkpoint unchanged. Run the same command with "
+            "--detect-anomaly to continue from there and find the origin of the first NaN."
         )
 
     def save(self) -> None:
@@ -155,8 +155,8 @@ class Trainer:
         copy_into(self.averages, state["averages"])
 
 
-def averages_of(file: Path) -> Tensors:
-    """The averaged weights that a stage has reached."""
+def load_averages(file: Path) -> Tensors:
+    """Load the averaged weights of a stage."""
     return torch.load(file, map_location=torch.get_default_device(), weights_only=True)["averages"]
 
 
@@ -168,7 +168,7 @@ def copy_into(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Ten
 
 @torch.no_grad()
 def initialise(module: nn.Module, zero: tuple[str, ...] = ()) -> None:
-    """PyTorch's usual starting weights, which the host's layers leave out; layers whose name ends so start at zero."""
+    """Initialise weights as PyTorch does; layers whose name ends in one of `zero` start at zero."""
     for name, layer in module.named_modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if not isinstance(weight, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, on pictures of the world, and its latents brought to mean 0 and deviation 1."""
+"""Stage 1: train the autoencoder on pictures of the world."""
 
 import random
 from itertools import islice
@@ -21,39 +21,40 @@ def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     vae = build_autoencoder()
     initialise(vae, zero=("conv2", "proj_out"))
-    run(vae, Trainer(vae, plan, folder / "vae.pt"), folder)
+    train_autoencoder(vae, Trainer(vae, plan, folder / "vae.pt"), folder)
 
 
-def run(vae: AutoencoderKL, trainer: Trainer, folder: Path) -> None:
-    """Trains what `trainer` holds of `vae`, and looks at pictures that it was not trained on."""
+def train_autoencoder(vae: AutoencoderKL, trainer: Trainer, folder: Path) -> None:
+    """Train the part of `vae` that `trainer` holds, and report on pictures that it was not trained on."""
     plan = trainer.plan
-    pictures = some_pictures(random.Random(plan.seed), PICTURES, plan.size)
-    unseen = some_pictures(random.Random(plan.seed + 1), 64, plan.size, held_out=True).float() / 255
+    pictures = draw_random_pictures(random.Random(plan.seed), PICTURES, plan.size)
+    unseen = draw_random_pictures(random.Random(plan.seed + 1), 64, plan.size, held_out=True).float() / 255
 
     def loss(generator: random.Random) -> torch.Tensor:
         chosen = [generator.randrange(len(pictures)) for _ in range(plan.batch)]
         return reconstruction_loss(vae, pictures[chosen].float() / 127.5 - 1)
 
     def report(averages: Tensors) -> str:
-        made = reconstruct(vae, averages, unseen)
+        reconstructed = reconstruct(vae, averages, unseen)
         sheet = folder / f"{trainer.file.stem}_{trainer.step:05}.png"
-        save_grid(sheet, torch.cat([unseen[:16], made[:16]]), columns=16)
-        error = (made - unseen).square().mean((1, 2, 3))
-        return f"L1 {(made - unseen).abs().mean():.4f}, PSNR {(-10 * error.log10()).mean():.1f} dB on unseen pictures"
+        save_grid(sheet, torch.cat([unseen[:16], reconstructed[:16]]), columns=16)
+        difference = reconstructed - unseen
+        error = difference.square().mean((1, 2, 3))
+        return f"L1 {difference.abs().mean():.4f}, PSNR {(-10 * error.log10()).mean():.1f} dB on unseen pictures"
 
     trainer.train(loss, report)
 
 
-def some_pictures(generator: random.Random, count: int, size: int, held_out: bool = False) -> torch.Tensor:
-    """`[count, 3, size, size]` in 0 to 255: any frame of any clip."""
+def draw_random_pictures(generator: random.Random, count: int, size: int, held_out: bool = False) -> torch.Tensor:
+    """Draw random frames of random scenes, `[count, 3, size, size]` in 0 to 255."""
     chosen = islice(scenes(generator, held_out), count)
-    wanted = [(scene, float(generator.randrange(FRAMES))) for scene in chosen]
-    parts = [draw_frames(wanted[start : start + 256], size) for start in range(0, count, 256)]
+    scene_frames = [(scene, float(generator.randrange(FRAMES))) for scene in chosen]
+    parts = [draw_frames(scene_frames[start : start + 256], size) for start in range(0, count, 256)]
     return (torch.cat(parts) * 255).round().to(torch.uint8)
 
 
 def reconstruction_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """Absolute and squared error, more where there is colour, and a little Kullback-Leibler divergence."""
+    """Return absolute and squared error, weighted by colour, plus a little Kullback-Leibler divergence."""
     mean, log_variance = vae.quant_conv(vae.encoder(pictures)).chunk(2, dim=1)
     log_variance = log_variance.clamp(-30, 20)
     latents = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
@@ -65,7 +66,7 @@ def reconstruction_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Ten
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, averages: Tensors, pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures in 0 to 1 through the autoencoder with its averaged weights, and back."""
+    """Encode and decode pictures in 0 to 1 with the averaged weights."""
     copy = build_autoencoder()
     copy_into(dict(copy.named_parameters()), dict(vae.named_parameters()) | averages)
     mean = copy.quant_conv(copy.encoder(pictures * 2 - 1))[:, :4]

@@ -1,7 +1,7 @@
-"""The world that Loom Mini knows: a coloured shape on grey ground that moves, grows, shrinks or stands still.
+"""The world of Loom Mini: a coloured shape on a grey ground that moves, grows, shrinks or stands still.
 
-Lengths are pixels of a 64 px picture; a picture of another size shows the same, larger or smaller. Every single frame
-tells where its object is going, since a motion module sees no text: what was in the last frames is still faintly there.
+Lengths are pixels of a 64 px picture; other sizes show the same scene scaled. Every frame shows where its object is
+going, because a motion module sees no text: faint ghosts mark where the object was in previous frames.
 """
 
 import math
@@ -38,7 +38,7 @@ STAR_NOTCH = 0.45
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip: what it shows, and where; `x`, `y`, `radius` are those of the middle of the clip."""
+    """Content of one clip; `x`, `y` and `radius` are those at the middle of the clip."""
 
     shape: str
     colour: str
@@ -49,7 +49,7 @@ class Scene:
     radius: float = 12.5
 
     def state(self, frame: float) -> tuple[float, float, float]:
-        """Centre and radius at a frame, which may lie before the first."""
+        """Return centre and radius at a frame, which may be before the first."""
         progress = frame / (FRAMES - 1) - 0.5
         dx, dy = DIRECTIONS.get(self.motion, (0.0, 0.0))
         growth = {"grow": 1.0, "shrink": -1.0}.get(self.motion, 0.0) * (LARGE - SMALL)
@@ -58,38 +58,38 @@ class Scene:
 
 
 def is_held_out(shape: str, colour: str, motion: str) -> bool:
-    """Whether a combination is kept from every training: one motion of seven for each shape and colour."""
+    """Return whether training never sees a combination: one motion of seven for each shape and colour."""
     number = SHAPES.index(shape) + 2 * list(COLOURS).index(colour) + 3 * MOTIONS.index(motion)
     return number % len(MOTIONS) == 0
 
 
 def combinations(held_out: bool) -> list[Combination]:
-    """Either all that are trained or all that are not."""
+    """Return all combinations that are held out from training, or all others."""
     every = ((shape, colour, motion) for shape in SHAPES for colour in COLOURS for motion in MOTIONS)
     return [combination for combination in every if is_held_out(*combination) == held_out]
 
 
-def some_of_each(held_out: bool, rows: int) -> list[Combination]:
-    """`rows` rows of one combination for every motion, the same ones at every call."""
+def choose_combinations(held_out: bool, rows: int) -> list[Combination]:
+    """Choose `rows` rows of one combination per motion, the same ones in every call."""
     generator, known = random.Random(rows), combinations(held_out)
     by_motion = [generator.choices([c for c in known if c[2] == motion], k=rows) for motion in MOTIONS]
     return [combination for row in zip(*by_motion, strict=True) for combination in row]
 
 
 def scenes(generator: random.Random, held_out: bool = False) -> Iterator[Scene]:
-    """Endless scenes of the trained combinations, or of those held out."""
+    """Yield random scenes of the trained combinations, or of those held out, without end."""
     known = combinations(held_out)
     while True:
         yield random_scene(generator, *generator.choice(known))
 
 
 def random_scene(generator: random.Random, shape: str, colour: str, motion: str) -> Scene:
-    x, y, radius = place(generator, motion)
+    x, y, radius = random_place(generator, motion)
     return Scene(shape, colour, generator.choice(list(BACKGROUNDS)), motion, x, y, radius)
 
 
-def place(generator: random.Random, motion: str) -> tuple[float, float, float]:
-    """Where a clip happens. Along a direction it is nearly fixed, so that a frame's number says where its object is."""
+def random_place(generator: random.Random, motion: str) -> tuple[float, float, float]:
+    """Draw place and radius; along the motion the place is nearly fixed, so that a frame number determines it."""
     dx, dy = DIRECTIONS.get(motion, (0.0, 0.0))
     if motion in ("grow", "shrink"):
         reach, radius = (7.0, 7.0), generator.uniform(0.93, 1.07) * (SMALL + LARGE) / 2
@@ -100,35 +100,35 @@ def place(generator: random.Random, motion: str) -> tuple[float, float, float]:
 
 
 def draw_clip(scene: Scene, size: int = int(UNIT)) -> torch.Tensor:
-    """All frames of a scene, `[FRAMES, 3, size, size]` in 0 to 1."""
+    """Draw all frames of a scene, `[FRAMES, 3, size, size]` in 0 to 1."""
     return draw_frames([(scene, float(frame)) for frame in range(FRAMES)], size)
 
 
-def draw_frames(wanted: Sequence[tuple[Scene, float]], size: int = int(UNIT)) -> torch.Tensor:
-    """One picture for each (scene, frame), `[n, 3, size, size]` in 0 to 1."""
-    pictures = torch.empty(len(wanted), 3, size, size)
+def draw_frames(scene_frames: Sequence[tuple[Scene, float]], size: int = int(UNIT)) -> torch.Tensor:
+    """Draw one picture for each (scene, frame), `[n, 3, size, size]` in 0 to 1."""
+    pictures = torch.empty(len(scene_frames), 3, size, size)
     for shape in SHAPES:
-        rows = [row for row, (scene, _) in enumerate(wanted) if scene.shape == shape]
+        rows = [row for row, (scene, _) in enumerate(scene_frames) if scene.shape == shape]
         if rows:
-            pictures[rows] = _draw(shape, [wanted[row] for row in rows], size)
+            pictures[rows] = _draw(shape, [scene_frames[row] for row in rows], size)
     return pictures
 
 
-def _draw(shape: str, wanted: Sequence[tuple[Scene, float]], size: int) -> torch.Tensor:
+def _draw(shape: str, scene_frames: Sequence[tuple[Scene, float]], size: int) -> torch.Tensor:
     lags = [lag * GHOST_LAG for lag in range(GHOSTS + 1)]
-    states = torch.tensor([[scene.state(frame - lag) for lag in lags] for scene, frame in wanted])
+    states = torch.tensor([[scene.state(frame - lag) for lag in lags] for scene, frame in scene_frames])
     opacity = coverage(shape, states, size)
-    still = torch.tensor([scene.motion == "still" for scene, _ in wanted])
-    grows = torch.tensor([scene.motion == "grow" for scene, _ in wanted])[:, None, None, None]
+    still = torch.tensor([scene.motion == "still" for scene, _ in scene_frames])
+    grows = torch.tensor([scene.motion == "grow" for scene, _ in scene_frames])[:, None, None, None]
     ghosts = GHOST_OPACITY * opacity[:, 1:].sum(1, keepdim=True) * ~still[:, None, None, None]
-    colour = torch.tensor([COLOURS[scene.colour] for scene, _ in wanted])[:, :, None, None]
-    ground = torch.tensor([BACKGROUNDS[scene.background] for scene, _ in wanted])[:, None, None, None]
+    colour = torch.tensor([COLOURS[scene.colour] for scene, _ in scene_frames])[:, :, None, None]
+    ground = torch.tensor([BACKGROUNDS[scene.background] for scene, _ in scene_frames])[:, None, None, None]
     ground = torch.lerp(ground.expand_as(colour), colour, ghosts)
     return torch.lerp(ground, torch.where(grows, colour * (1 - ghosts), colour), opacity[:, :1])
 
 
 def coverage(shape: str, states: torch.Tensor, size: int) -> torch.Tensor:
-    """How much of each pixel a shape covers: `[..., 3]` of x, y, radius to `[..., size, size]`."""
+    """Return the covered part of each pixel: `[..., 3]` of x, y, radius to `[..., size, size]`."""
     pixels = (torch.arange(size) + 0.5) * (UNIT / size)
     x, y, radius = (states[..., index, None, None] for index in range(3))
     distance = outline_distance(shape, pixels - x, pixels[:, None] - y, radius * RADII[shape])
@@ -136,7 +136,7 @@ def coverage(shape: str, states: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def outline_distance(shape: str, x: torch.Tensor, y: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    """Distance to the outline, negative inside; `radius` reaches to a corner, of a square to the middle of a side."""
+    """Return the distance to the outline, negative inside; `radius` reaches a corner (square: middle of a side)."""
     if shape == "circle":
         return (x * x + y * y).sqrt() - radius
     if shape == "square":
@@ -147,7 +147,7 @@ def outline_distance(shape: str, x: torch.Tensor, y: torch.Tensor, radius: torch
 
 
 def _star_distance(x: torch.Tensor, y: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    """Every point of the plane is turned and mirrored to half an arm of the star, where its outline is one line."""
+    """Fold every point into half an arm of the star, where the outline is one line."""
     arm = 2 * math.pi / 5
     angle = torch.remainder(torch.atan2(x, -y) + arm / 2, arm) - arm / 2
     length = (x * x + y * y).sqrt()

@@ -10,7 +10,7 @@ import torch
 from host.server import Server
 from loom_mini.captions import WORDS
 from loom_mini.measures import ClipReading
-from loom_mini.scores import clip_scores, share
+from loom_mini.scores import score_clips, share
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
 from tests.support.workflows import film, film_all, mini_prompt, read_pictures
@@ -33,7 +33,7 @@ def filmed(host_server: Server) -> tuple[list[Combination], list[ClipReading]]:
 
 def moved_as_told(asked: list[Combination], readings: list[ClipReading]) -> float:
     """The share of right directions among the prompts that name one."""
-    right = clip_scores(readings, asked)["motion"]
+    right = score_clips(readings, asked)["motion"]
     return share([yes for yes, (_, _, motion) in zip(right, asked, strict=True) if motion in DIRECTIONS])
 
 
@@ -56,14 +56,14 @@ def test_without_the_motion_model_what_stands_still_jumps(host_server: Server):
 @pytest.mark.parametrize("name", ["colour", "shape", "steady"])
 def test_objects_look_as_the_prompt_says_in_every_frame(filmed, name):
     asked, readings = filmed
-    assert share(clip_scores(readings, asked)[name]) >= LEAST_LOOKS
+    assert share(score_clips(readings, asked)[name]) >= LEAST_LOOKS
 
 
 @pytest.mark.parametrize("name", ["colour", "shape"])
 def test_objects_do_not_look_as_another_prompt_says(filmed, name):
     asked, readings = (each[: len(ASKED)] for each in filmed)
     others = asked[7:] + asked[:7]  # the list runs through six colours for each shape: both are others
-    assert share(clip_scores(readings, others)[name]) <= 1 - LEAST_LOOKS
+    assert share(score_clips(readings, others)[name]) <= 1 - LEAST_LOOKS
 
 
 def test_what_stands_still_stays_where_it_is(filmed):

@@ -15,12 +15,12 @@ from host.loom_mini import FOLDER
 from loom_mini.captions import plain_caption
 from loom_mini.diffusion import MOTION_SCHEDULE, Schedule
 from loom_mini.export_stage import train as export
-from loom_mini.image_stage import ImageModel, trained_image_model
+from loom_mini.image_stage import ImageModel, load_image_model
 from loom_mini.loader_node import LoomMiniLoader
 from loom_mini.measures import ClipReading, read_clip
 from loom_mini.motion_stage import PLAN, VideoModel, build_motion_modules, checkpoint_file, clip_noise_error
-from loom_mini.scores import clip_scores
-from loom_mini.trainer import Plan, Trainer, averages_of, initialise
+from loom_mini.scores import score_clips
+from loom_mini.trainer import Plan, Trainer, initialise, load_averages
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
 from tests.support.motion_models import mini_latents
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path, plan: Plan):
     """The model after some steps on one clip, whose error is returned for the first and the last step."""
     torch.manual_seed(1)
-    image = trained_image_model(averages_of(folder / "image.pt"))
+    image = load_image_model(load_averages(folder / "image.pt"))
     model = VideoModel(image, build_motion_modules(image.unet, plan), FRAMES)
     schedule, errors = Schedule(MOTION_SCHEDULE), []
     clean, context = torch.randn(1, FRAMES, 4, 8, 8), torch.randn(1, 77, WIDTH)
@@ -63,7 +63,7 @@ def trained(folder: Path, plan: Plan):
 @pytest.mark.parametrize("key", ARCHITECTURES)
 def test_it_learns_and_the_image_model_does_not(key: str, folder: Path):
     plan = replace(PLAN, steps=6, batch=1, warm_up=1, average=0.0, architecture=key)
-    image_before = averages_of(folder / "image.pt")
+    image_before = load_averages(folder / "image.pt")
     model, first, last = trained(folder, plan)
     assert last < 0.98 * first
     image = dict(model.image.named_parameters())
@@ -80,7 +80,7 @@ def test_it_is_exported_as_a_motion_model(key: str, folder: Path):
     motion_model = load_motion_model(str(folder / f"loom_mini_{key}.safetensors"))
     assert {spec.architecture.key for spec in motion_model.specs.values()} == {key}
     assert (motion_model.family.base, motion_model.family.trained_frames) == ("SD1.5", 16)
-    loaded, kept = motion_model.patcher.model.state_dict(), averages_of(checkpoint_file(folder, plan))
+    loaded, kept = motion_model.patcher.model.state_dict(), load_averages(checkpoint_file(folder, plan))
     assert all(torch.equal(loaded[name], value.half().float()) for name, value in kept.items())
 
 
@@ -97,6 +97,6 @@ def test_what_is_shipped_moves_objects_as_told():
     held_out = combinations(held_out=True)
     asked = [each for way in DIRECTIONS for each in [each for each in held_out if each[2] == way][:2]]
     mini = LoomMiniLoader.execute().result
-    told = clip_scores([filmed(mini, motion_model, each) for each in asked], asked)
+    told = score_clips([filmed(mini, motion_model, each) for each in asked], asked)
     assert sum(told["motion"]) >= 7
     assert sum(told["colour"]) >= 7

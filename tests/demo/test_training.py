@@ -16,7 +16,7 @@ from host.checkout import ROOT
 from loom_mini import vae_stage
 from loom_mini.anomalies import TrainingStopped
 from loom_mini.train import main
-from loom_mini.trainer import PRECISIONS, Plan, Trainer, averages_of
+from loom_mini.trainer import PRECISIONS, Plan, Trainer, load_averages
 from torch import nn
 
 from tests.support.texts import check_sentence
@@ -49,7 +49,7 @@ def train(file: Path, ends_before: int = PLAN.steps, plan: Plan = PLAN) -> torch
         return (module(torch.randn(plan.batch, 4)).float() - scale).square().mean()
 
     train_by(file, plan, loss)
-    return averages_of(file)["layer.weight"]
+    return load_averages(file)["layer.weight"]
 
 
 def train_by(file: Path, plan: Plan, loss: Callable[[nn.Module, int, float], torch.Tensor]) -> None:
@@ -68,7 +68,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(precision, tmp_pat
     whole = train(tmp_path / "whole.pt", plan=plan)
     with pytest.raises(PowerCut):
         train(tmp_path / "stopped.pt", ends_before=3, plan=plan)
-    assert not torch.equal(averages_of(tmp_path / "stopped.pt")["layer.weight"], whole)
+    assert not torch.equal(load_averages(tmp_path / "stopped.pt")["layer.weight"], whole)
     assert torch.equal(train(tmp_path / "stopped.pt", plan=plan), whole)
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import torch
 from loom_mini.captions import WORDS, caption, plain_caption
-from loom_mini.measures import motion_of, nearest_colour, object_mask, read_clip, read_frame
+from loom_mini.measures import classify_motion, nearest_colour, object_mask, read_clip, read_frame
 from loom_mini.world import (
     BACKGROUNDS,
     COLOURS,
@@ -113,7 +113,7 @@ def test_an_empty_picture_shows_nothing():
     grey = torch.full((3, 64, 64), 0.5)
     assert not object_mask(grey).any()
     assert read_frame(grey).shape == ""
-    assert motion_of([]) == ""
+    assert classify_motion([]) == ""
 
 
 @pytest.mark.parametrize("other", [Scene("star", "blue", "white", "right"), Scene("square", "red", "white", "right")])
