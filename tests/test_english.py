@@ -1,0 +1,149 @@
+"""English texts follow the style of the project: verbs first, plain words, and a remedy in every error."""
+
+import ast
+import json
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from animatediff_loom.nodes import NODES
+from host.checkout import ROOT
+
+from tests.support.texts import REMEDY
+
+FOLDERS = ("nodes", "training", "inspection", "sampling", "motion_modules", "scripts", "demo", "tests")
+PACK = FOLDERS[:5]
+SOURCES = [ROOT / "__init__.py", *(file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")))]
+ERRORS = {"LoomError", "MotionModelError", "PromptScheduleError"}
+OPENING = re.compile(r"(What|How|Whether|One|Those|Of)\b")
+PHRASES = {
+    r"\ba person\b": "the user",
+    r"\bpeople\b": "users",
+    r"\bso many\b": "up to N, or a number",
+    r"\bbehind\b": "after",
+    r"\bin front of\b": "before",
+    r"\banew\b": "again",
+    r"(?<!far )\bapart\b(?! from)": "separate",
+    r"\balike\b": "the same, or similar",
+    r"\bof one's own\b": "custom",
+    r"\b(?<!file )of (?:ours|yours)\b": "our, your",
+    r"\bagain and again\b": "repeatedly",
+    r"\bthe very\b(?! (?:first|last))": "the",
+    r"\bwhich is no\b": "which is not",
+    r"\bwith commas between\b": "separated by commas",
+    r"\bwithout a word\b": "silently",
+    r"\bas a person\b": "as the user",
+}
+
+Texts = Iterator[tuple[str, str]]
+
+
+@cache
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def place(file: Path, line: int) -> str:
+    return f"{file.relative_to(ROOT).as_posix()}:{line}"
+
+
+def docstrings() -> Texts:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for file in SOURCES:
+        for node in ast.walk(parse(file)):
+            if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+                yield place(file, getattr(node, "lineno", 1)), text
+
+
+def comments() -> Texts:
+    for file in SOURCES:
+        with file.open("rb") as source:
+            yield from (
+                (place(file, token.start[0]), token.string)
+                for token in tokenize.tokenize(source.readline)
+                if token.type == tokenize.COMMENT
+            )
+
+
+def raised() -> Iterator[tuple[Path, ast.Raise]]:
+    for file in SOURCES:
+        yield from ((file, node) for node in ast.walk(parse(file)) if isinstance(node, ast.Raise))
+
+
+def message(raising: ast.AST) -> str:
+    """Return the literal text of an error, with `…` for what is filled in."""
+    parts = []
+    for node in ast.walk(raising):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            parts.append((node.lineno, node.col_offset, node.value))
+        elif isinstance(node, ast.FormattedValue):
+            parts.append((node.lineno, node.col_offset, "…"))
+    return "".join(text for _, _, text in sorted(parts))
+
+
+def errors() -> Texts:
+    yield from ((place(file, node.lineno), message(node)) for file, node in raised())
+
+
+def node_texts() -> Texts:
+    for schema in (node.GET_SCHEMA() for node in NODES):
+        yield schema.node_id, schema.description
+        yield from ((f"{schema.node_id}.{each.id}", each.tooltip) for each in all_inputs(schema.inputs))
+
+
+def all_inputs(inputs) -> Iterator:
+    for each in inputs:
+        yield each
+        for option in getattr(each, "options", []):
+            yield from all_inputs(getattr(option, "inputs", []))
+
+
+def pages() -> Texts:
+    folders = (ROOT / name for name in ("docs", "web", "demo", ".github"))
+    files = [*ROOT.glob("*.md"), *(file for folder in folders for file in folder.rglob("*.md"))]
+    for file in (file for file in sorted(files) if not file.name.endswith("zh.md")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        yield from ((place(file, number), line) for number, line in enumerate(lines, 1))
+
+
+def notes() -> Texts:
+    for file in sorted((ROOT / "workflows").glob("*.json")):
+        nodes = json.loads(file.read_text(encoding="utf-8"))["nodes"]
+        yield from ((file.name, node["widgets_values"][0]) for node in nodes if "Note" in node["type"])
+
+
+@pytest.mark.parametrize("texts", [docstrings, comments, errors, node_texts, pages, notes])
+def test_words_are_plain(texts):
+    found = [
+        f"{where}: write '{better}' in: {text[max(0, match.start() - 40) : match.end() + 40]!r}"
+        for where, text in texts()
+        for phrase, better in PHRASES.items()
+        for match in re.finditer(phrase, " ".join(text.split()), re.IGNORECASE)
+        if not where.startswith("tests/test_english.py")
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_docstrings_do_not_begin_with_a_question_word():
+    found = [f"{where}: {text.splitlines()[0]}" for where, text in docstrings() if OPENING.match(text)]
+    assert not found, "\n".join(found)
+
+
+def test_node_descriptions_begin_with_a_verb():
+    first_words = {schema.node_id: schema.description.split()[0] for schema in (node.GET_SCHEMA() for node in NODES)}
+    assert {node: word for node, word in first_words.items() if not re.fullmatch(r"[A-Z][a-z]+s", word)} == {}
+
+
+def test_every_error_of_the_pack_says_what_to_do():
+    """An error whose text is built elsewhere is checked by the test that provokes it."""
+    found = []
+    for file, node in raised():
+        call = node.exc
+        known = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS
+        text = message(node) if known and file.relative_to(ROOT).parts[0] in PACK else ""
+        if not text.rstrip("…").endswith(", since ") and " " in text.strip("… ") and not REMEDY.search(f". {text}"):
+            found.append(f"{place(file, node.lineno)}: {text}")
+    assert not found, "\n".join(found)
