@@ -30,7 +30,7 @@ def module_of(key: str) -> torch.nn.Module:
 
 
 def table(text: str) -> list[tuple[str, str]]:
-    """Patterns of names of tensors, with the shape that is written behind each."""
+    """Patterns of names of tensors, with the shape that is written after each."""
     return re.findall(r"^\| `(\S+)` \| `(\[.*\])` \|$", text, re.M)
 
 

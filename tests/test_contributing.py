@@ -67,7 +67,7 @@ def test_both_languages_have_the_same_code(page):
 
 @pytest.fixture(scope="module")
 def contribution(tmp_path_factory):
-    """What scripts/new_module.py makes, with the changes of the worked example: the module's names and its test's."""
+    """Return the names in the module and test of scripts/new_module.py, with the changes of the worked example."""
     folder = tmp_path_factory.mktemp("contribution")
     files = {template: folder / MADE[template].format(EXAMPLE) for template in ("module.py.txt", "test.py.txt")}
     for template, file in files.items():
@@ -90,7 +90,7 @@ def test_its_own_tests_pass(contribution):
 
 
 def test_the_reviewer_is_right(contribution):
-    """What no gradient reaches, and how many weights are left without it, stand in the page."""
+    """The page names the parameters that no gradient reaches, and the number of weights without them."""
     names, _ = contribution
     module = names["TemporalShift"](names["TemporalShiftConfig"](320, 320))
     clip = torch.randn(4, 320, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -26,17 +26,17 @@ PHRASES = {
     r"\bbehind\b": "after",
     r"\bin front of\b": "before",
     r"\banew\b": "again",
-    r"(?<!far )\bapart\b(?! from)": "separate",
+    r"\bapart\b": "separate",
     r"\balike\b": "the same, or similar",
     r"\bof one's own\b": "custom",
-    r"\b(?<!file )of (?:ours|yours)\b": "our, your",
+    r"\bof (?:ours|yours)\b": "our, your",
     r"\bagain and again\b": "repeatedly",
-    r"\bthe very\b(?! (?:first|last))": "the",
+    r"\bthe very\b": "the",
     r"\bwhich is no\b": "which is not",
     r"\bwith commas between\b": "separated by commas",
     r"\bwithout a word\b": "silently",
-    r"\bas a person\b": "as the user",
 }
+ALLOWED = re.compile(r"\bt(?:ells?|old) [^.:;]{0,40}\bapart\b|\bfar apart\b|\bapart from\b", re.IGNORECASE)
 
 Texts = Iterator[tuple[str, str]]
 
@@ -121,7 +121,7 @@ def test_words_are_plain(texts):
         f"{where}: write '{better}' in: {text[max(0, match.start() - 40) : match.end() + 40]!r}"
         for where, text in texts()
         for phrase, better in PHRASES.items()
-        for match in re.finditer(phrase, " ".join(text.split()), re.IGNORECASE)
+        for match in re.finditer(phrase, ALLOWED.sub("", " ".join(text.split())), re.IGNORECASE)
         if not where.startswith("tests/test_english.py")
     ]
     assert not found, "\n".join(found)

@@ -45,7 +45,7 @@ def test_every_picture_is_shown(page):
 
 
 def test_pictures_show_what_the_code_says_today(tmp_path):
-    """What is drawn stands in the file as well, since another Pillow draws letters a little differently."""
+    """The drawn text is also in the file, since another Pillow draws letters slightly differently."""
     for drawn in draw_all(tmp_path):
         with Image.open(drawn) as new, Image.open(GUIDE.with_name(drawn.name)) as shipped:
             assert new.info[DATA], drawn.name

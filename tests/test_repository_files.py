@@ -1,4 +1,4 @@
-"""What people meet who contribute: the forms of issues, what runs before a commit, and what coverage counts."""
+"""Files for contributors: forms of issues, checks before a commit, and the folders that coverage counts."""
 
 import re
 

@@ -32,7 +32,7 @@ def page(browser: Browser, host_server: Server) -> Iterator[Page]:
 
 @pytest.fixture
 def keep_picture(page: Page) -> Callable[[str], None]:
-    """Keeps a screenshot of the whole graph for a person to look at."""
+    """Keep a screenshot of the whole graph for a reviewer."""
     ARTEFACTS.mkdir(exist_ok=True)
 
     def keep(name: str) -> None:

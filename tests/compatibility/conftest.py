@@ -1,4 +1,4 @@
-"""One tiny model for all tests of a file, which must leave it as it was."""
+"""A tiny model for all tests of a file, which must leave it as it was."""
 
 import pytest
 

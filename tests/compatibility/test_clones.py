@@ -161,7 +161,7 @@ def _counted(unet) -> list:
 
 
 def test_a_copy_without_dynamic_memory(file):
-    """What torch.compile and hooks ask of a model that pages its weights in."""
+    """The requirements of torch.compile and hooks on a model that pages its weights in."""
     patcher = load_motion_patcher(file, "auto", disable_dynamic=True)
     assert type(patcher) is ModelPatcher
     assert same_weights(patcher, copy_weights(load_motion_model(file).patcher))

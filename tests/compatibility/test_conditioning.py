@@ -79,7 +79,7 @@ def test_ranges_of_time(model, moving, still):
 
 @pytest.mark.parametrize(("tokens", "chunks"), [(14, [[1, 0]]), (8, [[0], [1]])])
 def test_prompts_of_different_lengths(model, moving, still, tokens, chunks):
-    """The host repeats a prompt of 7 tokens to 14 and evaluates both at once; with 8 and 7 it evaluates them apart."""
+    """The host evaluates prompts of 7 and 14 tokens at once, repeating the shorter; those of 7 and 8 separately."""
     long, seen = record_unet(moving)
     clips_of(model, long, still, positive=prompt(2, tokens=tokens), steps=1)
     assert sorted(call["chunks"] for call in seen.calls) == sorted(chunks)
@@ -93,7 +93,7 @@ def test_a_prompt_per_frame(model, moving, still):
 
 
 def test_cond_and_uncond_apart_make_what_they_make_together(model):
-    """The host evaluates them apart when it believes that memory is short."""
+    """The host evaluates them separately when it believes that memory is short."""
     together, seen = record_unet(apply_motion(model))
     clip = ksampler(together)
     assert [call["chunks"] for call in seen.calls] == [[1, 0]] * STEPS

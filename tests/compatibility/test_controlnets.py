@@ -35,7 +35,7 @@ def test_one_picture_for_all_frames(moving):
 
 
 def test_a_controlnet_on_the_positive_prompt_alone(model, moving, still):
-    """Conds with and without control are evaluated apart."""
+    """Conds with and without control are evaluated separately."""
     node, net = nodes.ControlNetApply, control_net()
     positive = call(node, conditioning=prompt(2), control_net=net, image=random_pictures(), strength=0.5)
     negative = prompt(3)

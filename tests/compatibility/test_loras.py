@@ -55,7 +55,7 @@ def test_a_lora_hook_equals_the_lora(model, moving):
 
 @pytest.mark.parametrize("mode", ["MaxSpeed", "MinVram"])
 def test_scheduled_hooks_begin_when_they_should(model, moving, mode):
-    """One prompt with hooks and one without: the host evaluates them apart, and changes weights in between."""
+    """The host evaluates a prompt with hooks and one without separately, and changes weights in between."""
     model = moving.clone()
     model.set_hook_mode(getattr(comfy.hooks.EnumHookMode, mode))
     hooks = start_hooks_at(0.5, make_lora_hooks())

@@ -41,7 +41,7 @@ STEPS = 2
 
 @pytest.fixture(scope="module")
 def moves():
-    """Of the kind that does most in the UNet: one that joins its group norms over the frames."""
+    """A motion model that does most in the UNet: it joins the group norms over the frames."""
     return load_motion(24)
 
 

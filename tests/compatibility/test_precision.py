@@ -89,7 +89,7 @@ def test_fp8_on_both_sides():
 
 @pytest.mark.parametrize("memory", [1, 100_000])
 def test_weights_cast_on_use(memory):
-    """What --lowvram and --novram do on a GPU (they exclude --cpu): weights stay outside until a layer is used."""
+    """Do as --lowvram and --novram on a GPU (they exclude --cpu): weights stay outside until a layer is used."""
     model = apply_motion(load_lora(tiny_model()))
     expected = evaluation(model)
     unload_all_models()
@@ -104,7 +104,7 @@ def test_weights_cast_on_use(memory):
 
 
 def evaluation(patcher, load: bool = True) -> torch.Tensor:
-    """One evaluation of the model through the host's wrappers."""
+    """Evaluate the model once through the host's wrappers."""
     options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
     comfy.sampler_helpers.prepare_model_patcher(patcher, {}, options)
     if load:

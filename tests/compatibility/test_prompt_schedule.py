@@ -159,7 +159,7 @@ def test_nothing_is_encoded_when_the_text_has_a_mistake(base):
 
 @pytest.fixture
 def queued(monkeypatch):
-    """What the host says to a workflow with this node, and with links to it, when it is queued."""
+    """Return the answer of the host when a workflow with this node and links to it is queued."""
     primitive = importlib.import_module("comfy_extras.nodes_primitive")
     known = {"LoomPromptSchedule": PromptSchedule, "PrimitiveString": primitive.String, "PrimitiveInt": primitive.Int}
     for name, node in known.items():

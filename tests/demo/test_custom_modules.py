@@ -1,4 +1,4 @@
-"""Modules of one's own inside Loom Mini's trained motion model: they change what they should, and nothing else."""
+"""Custom modules inside Loom Mini's trained motion model: they change what they should, and nothing else."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ others = pytest.mark.parametrize("key", OTHERS)
 
 @dataclass(frozen=True)
 class Seen:
-    """What one evaluation put into and took out of every module, in the order of running, and its clip."""
+    """The input and output of every module in one evaluation, in the order of running, and its clip."""
 
     inputs: dict[str, torch.Tensor]
     outputs: dict[str, torch.Tensor]

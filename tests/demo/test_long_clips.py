@@ -44,7 +44,7 @@ def test_a_long_clip_shows_what_the_prompt_says(long_clips, asked: Combination):
 
 
 def told_share(reading: ClipReading, motion: str) -> float:
-    """Of the steps along the axis of `motion` that are certain, the share in its direction."""
+    """Return the share of the certain steps along the axis of `motion` that go in its direction."""
     dx, dy = DIRECTIONS[motion]
     places = [frame.x * dx + frame.y * dy for frame in reading.frames if frame.area]
     steps = [after - before for before, after in pairwise(places)]
@@ -62,7 +62,7 @@ def test_windows_leave_no_seams(long_clips):
 
 
 def borders(frames: int) -> set[int]:
-    """The frames behind which a static window begins or ends."""
+    """The frames after which a static window begins or ends."""
     length, overlap = WINDOWS["context_length"], WINDOWS["context_overlap"]
     starts = [*range(0, frames - length, length - overlap), frames - length]
     return {start - 1 for start in starts[1:]} | {start + length - 1 for start in starts[:-1]}
@@ -99,6 +99,6 @@ def test_a_reference_keeps_the_ground_of_a_long_clip(host_server: Server):
 
 
 def colour_drift(clip: torch.Tensor) -> float:
-    """How far the mean colours of frames lie from that of the clip, on average."""
+    """Return the mean distance of the mean colours of frames from that of the clip."""
     means = clip.mean((2, 3))
     return float((means - means.mean(0)).abs().mean())

@@ -28,7 +28,7 @@ DRAWS = 4000
 
 
 def some_scenes(count: int, seed: int = 0) -> list[Scene]:
-    """Of all combinations, the trained ones and those held out."""
+    """All combinations: the trained ones and those held out."""
     generator, known = random.Random(seed), combinations(False) + combinations(True)
     return [random_scene(generator, *known[number % len(known)]) for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""What the server tests share: a Lightning-shaped motion model, and a video with a ControlNet to follow it."""
+"""Fixtures of the server tests: a Lightning-shaped motion model, and a video with a ControlNet to follow it."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A motion model of one's own in the real server, from New Motion Model to a clip of its file."""
+"""A custom motion model in the real server, from New Motion Model to a clip of its file."""
 
 import shutil
 

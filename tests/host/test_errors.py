@@ -1,4 +1,4 @@
-"""What cannot become a clip fails with one sentence before sampling, and the next prompt in the queue succeeds."""
+"""Wrong inputs fail with one error before sampling, and the next prompt in the queue succeeds."""
 
 import pickle
 from collections.abc import Callable, Iterator

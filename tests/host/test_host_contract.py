@@ -39,7 +39,7 @@ def test_contract_names_every_method(name: str, contract: dict[str, Any], texts:
 
 @pytest.fixture(scope="module")
 def live_objects() -> dict[str, Any]:
-    """What the host makes of its classes when it samples: attributes that no class has, but every instance."""
+    """Objects that the host makes when it samples, with attributes that instances have but classes do not."""
     from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
     from comfy.samplers import CFGGuider
 

@@ -32,7 +32,7 @@ def test_interrupt_while_sampling(host_server: Server, sd15_models: HostModels):
 
 
 def sampled_frames(server: Server, prompt: Prompt):
-    """The frames of a prompt that is sampled anew, with the models that the server has loaded.
+    """The frames of a prompt that is sampled again, with the models that the server has loaded.
 
     A space at the end of the text changes nothing but the host's memory of results.
     """

@@ -1,4 +1,4 @@
-"""What context windows refuse, or a cancel ends, costs nothing: the next prompt makes the very clip it made before."""
+"""After a refusal by context windows, or a cancel, the next prompt makes the same clip as before."""
 
 import time
 from collections.abc import Callable

@@ -30,7 +30,7 @@ from tests.support.workflows import (
 
 CHANGE = 16  # the frame from which on a per-frame input says something else; inside both windows
 BEFORE, AFTER = CHANGE, LONG_FRAMES - CHANGE
-SURE = 14  # so many frames at either end show one prompt only
+SURE = 14  # this many frames at either end show one prompt only
 CLOSE, DIFFERENT = 1e-4, 1e-2
 SHORT, IN_TWO = 10, {"context_length": 6, "context_overlap": 2}
 SIDE_OF_LATENT = 8

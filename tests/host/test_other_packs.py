@@ -1,6 +1,6 @@
 """A motion module that another custom-node pack brings, in the real host, whichever of the two is loaded first.
 
-The host loads the folders of custom nodes one behind another, and one that a person calls the default comes first.
+The host loads the folders of custom nodes one after another, and one that the user calls the default comes first.
 """
 
 from collections.abc import Callable, Iterator

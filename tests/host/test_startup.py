@@ -1,4 +1,4 @@
-"""How the pack comes up in the host: without a word of warning, and not at all in a host that is too old."""
+"""The pack loads in the host without a warning, and not at all in a host that is too old."""
 
 import re
 import sys

@@ -114,7 +114,7 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
 
 
 def shown(entry: Entry, workflow: str) -> dict[str, dict]:
-    """What the nodes of a workflow that was run show, by their titles."""
+    """Return what the nodes of a finished workflow show, by their titles."""
     prompt = load_prompt(WORKFLOWS / "api" / f"{workflow}.json")
     return {prompt[number]["_meta"]["title"]: output for number, output in entry["outputs"].items()}
 

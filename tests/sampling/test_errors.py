@@ -1,4 +1,4 @@
-"""What cannot become a clip is refused in one sentence, and the same model makes a good clip right afterwards."""
+"""Wrong inputs are refused with one error, and the same model makes a good clip right afterwards."""
 
 import inspect
 
@@ -39,7 +39,7 @@ def good_clip(plain, motion_model):
 
 @pytest.fixture
 def animated(plain, motion_model, good_clip):
-    """Sampling this must still give the very same clip after whatever the test has tried."""
+    """Sampling this must still give the same clip after whatever the test has tried."""
     weights, animated = copy_weights(plain), animate(plain, motion_model, MotionSettings())
     yield animated
     assert torch.equal(sample(animated, steps=1), good_clip)
@@ -207,7 +207,7 @@ def test_a_motion_model_that_never_ran(animated):
 
 
 def test_a_schedule_without_a_step(plain, animated):
-    """What SplitSigmas leaves behind its last step: the latents go through unchanged."""
+    """Sigmas that SplitSigmas leaves after its last step: the latents go through unchanged."""
     once = {"steps": 0, "sigmas": torch.tensor([3.0])}
     assert torch.equal(sample(animated, **once), sample(plain, **once))
 

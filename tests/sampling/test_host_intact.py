@@ -91,7 +91,7 @@ def stopping_unet(executor, *args, **kwargs):
 @on_untouched
 @pytest.mark.parametrize("way", ("callback", "interruption", "inside the UNet", "inside a layer"))
 def test_cut_off_half_way(untouched, expected, way, monkeypatch):
-    """And then a good clip from the same MODEL, the very one that it would have been."""
+    """And then a good clip from the same MODEL, the same as it would have been."""
     animated = animate(untouched, load(expected), MotionSettings())
     options, whole = looks(animated.model_options), sample(animated)
     _cut_off(animated, way)

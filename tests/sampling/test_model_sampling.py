@@ -122,7 +122,7 @@ def test_velocity_prediction_is_kept():
 
 
 def test_the_last_schedule_decides():
-    """An AnimateLCM that was applied before leaves nothing of its sampling behind."""
+    """An AnimateLCM that was applied before leaves no trace of its sampling."""
     distilled = set_beta_schedule(tiny_model(), BETA_SCHEDULES[CONSISTENCY])
     placed = set_beta_schedule(distilled, BETA_SCHEDULES[LINEAR]).get_model_object("model_sampling")
     alone = sampling(LINEAR)

@@ -1,4 +1,4 @@
-"""What scripts/new_module.py makes passes all checks as it stands, in a copy of the checkout."""
+"""Files made by scripts/new_module.py pass all checks unchanged, in a copy of the checkout."""
 
 import shutil
 import subprocess

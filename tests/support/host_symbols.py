@@ -41,7 +41,7 @@ def resolve(symbol: str) -> object:
 
 
 def _imports(tree: ast.AST) -> tuple[dict[str, str], set[str]]:
-    """What each local name stands for, and everything that is imported."""
+    """Return the target of each local name, and everything that is imported."""
     found = [pair for node in ast.walk(tree) for pair in _imported_by(node)]
     ours = [(local, target, whole) for local, target, whole in found if target.split(".")[0] in HOST_MODULES]
     return {local: target for local, target, _ in ours}, {whole for _, _, whole in ours}

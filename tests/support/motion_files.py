@@ -120,7 +120,7 @@ def as_hotshot(tensors: Tensors) -> Tensors:
 
 
 def as_training_checkpoint(tensors: Tensors) -> dict:
-    """What AnimateDiff's training script saves: counters, and a whole UNet from behind DistributedDataParallel."""
+    """Return a file as AnimateDiff's training script saves it: counters, and a UNet in DistributedDataParallel."""
     spatial = {
         "conv_in.weight": torch.zeros(32, 4, 3, 3),
         "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight": torch.zeros(32, 32),

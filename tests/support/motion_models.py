@@ -40,7 +40,7 @@ def load_motion(positions: int | None = 32, scale: float = 1.0, name: str = "mot
 
 
 def apply_motion(model, motion_model=None, beta_schedule: str = "as the model", **settings):
-    """What the Apply Motion Model node returns."""
+    """Return the result of the Apply Motion Model node."""
     return call(
         ApplyMotionModel,
         model=model,
@@ -55,7 +55,7 @@ DIVIDING = ("static", "uniform", "looped", "batched")
 
 
 def apply_windows(model, schedule: str = "static", length: int = LENGTH, overlap: int = OVERLAP, **more):
-    """What the node returns; inputs of the schedule are given like all the others."""
+    """Return the result of the node; inputs of the schedule are passed like all the others."""
     nested = {name: more.pop(name) for name in ("context_stride", "closed_loop") if name in more}
     inputs = {"context_length": length, "context_overlap": overlap, "fuse": "pyramid"} | more
     return call(ContextWindows, model=model, schedule={"schedule": schedule, **nested}, **inputs)
@@ -81,7 +81,7 @@ def random_motion(model, key: str, **options) -> MotionModel:
 
 
 def random_module(key: str, positions: int = 8, seed: int = 0) -> nn.Module:
-    """One module with random weights, for feature maps of CHANNELS."""
+    """Return a module with random weights, for feature maps of CHANNELS."""
     architecture = ARCHITECTURES[key]
     torch.manual_seed(seed)
     config = architecture.config.for_site(SiteShape(CHANNELS, TIME, positions))

@@ -16,7 +16,7 @@ def published_names(server: Server) -> dict[str, Any]:
 
 
 def missing_names(published: Any, found: Any, path: str = "") -> list[str]:
-    """What is in `published` and no longer in `found`."""
+    """Return what is in `published` and no longer in `found`."""
     if isinstance(published, dict):
         gone = [f"{path}/{name}" for name in published if name not in found]
         kept = [name for name in published if name in found]

@@ -76,7 +76,7 @@ def record_unet(model) -> tuple[Any, UNetCalls]:
 
 
 def evaluate_once(model, frames: int, timestep: int) -> dict[str, Any]:
-    """One evaluation of the UNet with CFG at `timestep`, by the host's whole sampling path."""
+    """Evaluate the UNet once with CFG at `timestep`, by the host's whole sampling path."""
     model, seen = record_unet(model)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor(float(timestep)))
     sample(model, frames, steps=1, sigmas=torch.stack((sigma, torch.zeros(()))))
@@ -138,7 +138,7 @@ def sampler_custom_advanced(guider, frames: int = FRAMES, steps: int = STEPS, sa
 
 
 def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """How far two clips are apart, in parts of their size."""
+    """Return the distance of two clips, relative to their size."""
     return float((ours - theirs).norm() / theirs.norm())
 
 
@@ -225,12 +225,12 @@ INTERRUPTION = "interruption"
 
 
 def fail_during(model, evaluation: int = 2):
-    """A clone inside whose UNet something goes wrong at an evaluation, behind the first layers."""
+    """A clone inside whose UNet something goes wrong at an evaluation, after the first layers."""
     return _ending(model, evaluation, _divide_by_nothing)
 
 
 def interrupt_during(model, evaluation: int = 2):
-    """A clone during whose evaluation a person presses Cancel."""
+    """A clone during whose evaluation the user presses Cancel."""
     return _ending(model, evaluation, _cancel)
 
 

@@ -65,7 +65,7 @@ def make_server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 @pytest.fixture(scope="session")
 def host_server(make_server: Callable[..., Server]) -> Iterator[Server]:
-    """One running server for all tests that need no arguments of their own."""
+    """A running server for all tests that need no special arguments."""
     with make_server() as server:
         yield server
 

@@ -96,7 +96,7 @@ def read_pictures(files: Iterable[Path]) -> torch.Tensor:
 
 
 def film(server: Server, text: str, seed: int = 1, **inputs) -> ClipReading:
-    """What a clip of a prompt shows."""
+    """Return what a clip of a prompt shows."""
     return read_clip(run_pictures(server, mini_prompt(text, seed, **inputs)))
 
 
@@ -216,7 +216,7 @@ def run_latents(server: Server, prompt: Prompt, of: Link | None = None) -> torch
 
 
 def distances(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """How far each frame is from its counterpart, in parts of the size of the latter."""
+    """Return the distance of each frame from its counterpart, relative to the size of the latter."""
     return (ours - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""What the gradient report says of layers that gradients reach, and of those that they do not."""
+"""The gradient report tells layers that gradients reach from those that they do not."""
 
 import json
 import math
@@ -21,7 +21,7 @@ GRADIENTS = {"fine": 0.1, "loud": 1e4, "quiet": 1e-9, "nan": math.nan, "inf": ma
 
 
 class Layers(nn.Module):
-    """One linear layer of 6 numbers for each name, with the gradient that it is given in every place."""
+    """A linear layer of 6 numbers for each name, with the gradient that it is given in every place."""
 
     def __init__(self, gradients: dict[str, float | None]):
         super().__init__()
@@ -38,7 +38,7 @@ def fresh(key: str) -> MotionModules:
 
 
 def error_of(modules: MotionModules, sites: Sequence[str]) -> torch.Tensor:
-    """Of the modules at `sites` one behind the other."""
+    """The gradients of the modules at `sites`, one after the other."""
     x = moved = feature_maps()
     for site in sites:
         moved = modules.by_site[site](moved, motion_inputs())

@@ -40,14 +40,14 @@ def error_of(module: nn.Module, x: torch.Tensor, given: MotionInputs) -> torch.T
 
 
 def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Those of all parameters, which are taken away from the module."""
+    """Take the gradients of all parameters away from the module."""
     found = {name: value.grad for name, value in module.named_parameters()}
     module.zero_grad(set_to_none=True)
     return found
 
 
 def kept_for_backward(module: nn.Module, forward) -> tuple[torch.Tensor, int]:
-    """What `forward()` returns, and the bytes kept for its backward pass, without those of the parameters."""
+    """Return the result of `forward()`, and the bytes kept for its backward pass without those of the parameters."""
     weights = {value.untyped_storage().data_ptr() for value in module.parameters()}
     kept: dict[int, int] = {}
 

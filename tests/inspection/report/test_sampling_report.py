@@ -65,7 +65,7 @@ def report_of(model, settings: ReportSettings = PLAIN, **inputs):
 
 
 def broken(model, value: float = math.nan, site: str = BROKEN_SITE, start_percent: float = 0.0):
-    """`model` with a motion model that makes `value` at `site`; set behind the check of weights, as a merge would."""
+    """`model` with a motion model that makes `value` at `site`; set after the check of weights, as a merge would."""
     loaded = motion_model_from_tensors(motion_file(), "broken.safetensors")
     clone = animate(model, loaded, MotionSettings(start_percent=start_percent))
     for weights in clone.additional_models.values():
@@ -303,7 +303,7 @@ def test_nothing_is_left_behind(moving, ends):
 
 
 def test_attention_maps_are_those_of_the_attention(model):
-    """One position of one site, with the logits written out."""
+    """The attention at one position of one site, with the logits written out."""
     clone = apply_motion(model, load_motion(), attention_scale=1.3)
     site, inputs = "mid_block", []
     site = "down_blocks.3.motion_modules.1"

@@ -1,4 +1,4 @@
-"""What every registered architecture keeps, in the host's UNet and in files, and the mathematics of the examples."""
+"""Rules for every registered architecture, in the host's UNet and in files, and the mathematics of the examples."""
 
 import math
 import re
@@ -146,7 +146,7 @@ def test_scale_shift_reads_the_timestep():
 
 
 def test_the_host_hands_over_the_timestep():
-    """Of both samplings only the timestep differs for a module that has nothing else to go by."""
+    """Both samplings differ only in the timestep for a module that depends on nothing else."""
     model = tiny_model()
     motion_model = random_motion(model, "scale_shift")
     seen = []
@@ -188,7 +188,7 @@ def test_scale_shift_by_its_formula():
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, scale: float = 1.0) -> torch.Tensor:
-    """Of `[tokens, channels]`, one head after the other."""
+    """Attend over `[tokens, channels]`, one head after the other."""
     parts = []
     for a, b, c in zip(q.chunk(heads, 1), k.chunk(heads, 1), v.chunk(heads, 1), strict=True):
         parts.append(torch.softmax(scale * a @ b.T / math.sqrt(a.shape[1]), dim=1) @ c)
@@ -249,7 +249,7 @@ def test_space_time_attention_by_its_formula():
 
 
 def waves(number: int) -> torch.Tensor:
-    """What space-time attention is told of the number of a frame, row or column."""
+    """Return the encoding by which space-time attention knows the number of a frame, row or column."""
     angles = [number / divisor for divisor in (1, 2, 4, 8)]
     return torch.tensor([wave(angle) for wave in (math.sin, math.cos) for angle in angles])
 

@@ -1,4 +1,4 @@
-"""What may be registered, and what is refused in one sentence, by the decorator or when a pack's list is read."""
+"""Valid registrations, and those refused by the decorator or when a pack's list is read."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -153,7 +153,7 @@ def pack(monkeypatch):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """What a test registers with the decorator is taken back."""
+    """Undo what a test registers with the decorator."""
     monkeypatch.setattr("animatediff_loom.motion_modules.architectures.registry.ARCHITECTURES", ARCHITECTURES.copy())
 
 

@@ -1,4 +1,4 @@
-"""One temporal transformer against diffusers' AnimateDiffTransformer3D, and what must hold of it for any input."""
+"""A temporal transformer against diffusers' AnimateDiffTransformer3D, and its properties for any input."""
 
 import pytest
 import torch

@@ -130,7 +130,7 @@ def test_code_behind_a_harmless_name_never_runs(good_file):
 
 @pytest.mark.parametrize("shape", ([2**40, 2**40], [2**62, 4], [-1, 32]))
 def test_header_that_claims_an_absurd_shape(good_file, shape):
-    """The header says far more than the few bytes behind it."""
+    """The header says far more than the few bytes after it."""
     header = {f"{SITE}proj_in.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4096]}}
     text = json.dumps(header).encode()
     assert_damaged(good_file.with_name("huge.safetensors"), struct.pack("<Q", len(text)) + text + bytes(4096))

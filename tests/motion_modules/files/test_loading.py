@@ -76,7 +76,7 @@ def assert_holds(motion_model, expected: Expected, tensors: Tensors) -> None:
 
 
 def is_told(expected: Expected, spelling: str) -> bool:
-    """Whether the keys alone tell the family; diffusers' names make a LongAnimateDiff look like an AnimateLCM."""
+    """Return whether the keys tell the family; with diffusers' names a LongAnimateDiff looks like an AnimateLCM."""
     if spelling == "Hotshot-XL":
         return expected is HOTSHOT
     return expected is not LONG or "diffusers" not in spelling

@@ -77,7 +77,7 @@ def test_every_module_runs_once_per_evaluation():
 
 
 class InOrder(nn.Module):
-    """Two of the reference's motion modules, one behind the other."""
+    """Two of the reference's motion modules, one after the other."""
 
     def __init__(self, first: nn.Module, second: nn.Module):
         super().__init__()
@@ -120,7 +120,7 @@ def test_a_joint_norm_in_one_of_two_motion_models_is_on_for_the_unet():
 
 
 def each_cond_alone(arguments: dict) -> list[torch.Tensor]:
-    """What the host does when memory is short: one evaluation per cond."""
+    """Evaluate conds one by one, as the host does when memory is short."""
     model, x, sigma, options = (arguments[key] for key in ("model", "input", "sigma", "model_options"))
     return [comfy.samplers.calc_cond_batch(model, [cond], x, sigma, options)[0] for cond in arguments["conds"]]
 
@@ -207,7 +207,7 @@ class OtherNode:
 
 @pytest.mark.parametrize("layer_class", (ResBlock, SpatialTransformer))
 def test_a_layer_patch_that_was_there_before(layer_class):
-    """It still has every layer of its class, and the motion modules run behind it."""
+    """It still has every layer of its class, and the motion modules run after it."""
     outputs = []
     for factor in (1.0, 0.5):
         plain, other = tiny_model(), OtherNode(factor)

@@ -1,4 +1,4 @@
-"""What a prompt schedule means, and what is said about a mistake in it."""
+"""The meaning of prompt schedules, and the errors for mistakes in them."""
 
 import re
 from itertools import pairwise

@@ -59,7 +59,7 @@ def test_a_plain_loop_makes_the_same(moving, schedule, fusion):
 
 
 def sampled(model, function) -> torch.Tensor:
-    """What SamplerCustomAdvanced makes with a sampler of our own."""
+    """Return the result of SamplerCustomAdvanced with a custom sampler."""
     custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
     guider = call(custom.CFGGuider, model=model, positive=prompt(2), negative=prompt(3), cfg=CFG)
     inputs = {
