@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from einops import rearrange
 from torch import nn
 
+from .attention_tap import ModuleTaps
 from .errors import MotionModelError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -108,11 +110,12 @@ WHOLE = Windowing()
 
 @dataclass(frozen=True)
 class MotionInputs:
-    """One evaluation's settings: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
+    """Settings of one evaluation: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
 
     `host_options` are the host's `transformer_options` when they override attention, else empty. With `views`, frames
-    see each other in those windows only. `time_embedding` is what the host's residual blocks get, `[chunks * frames,
-    time_channels]`: the embedded timestep, in SDXL with that of the picture's size and pooled prompt added.
+    attend to each other only within those windows. `time_embedding` is what the host's residual blocks get,
+    `[chunks * frames, time_channels]`: the embedded timestep, in SDXL plus the embedded picture size and pooled prompt.
+    `taps` see and may edit attention, None where there are none.
     """
 
     frames: int
@@ -121,6 +124,7 @@ class MotionInputs:
     host_options: dict = field(default_factory=dict)
     views: Views | None = None
     time_embedding: torch.Tensor | None = None
+    taps: ModuleTaps | None = None
 
     @property
     def frames_together(self) -> int:
@@ -156,14 +160,21 @@ class MotionInputs:
         `change` maps `[chunks * positions, frames, channels]` to the same shape. It is called with some positions at
         a time, so that intermediates stay in cache and memory stays flat.
         """
-        batch, channels, height, width = x.shape
-        clips = (batch // self.frames, self.frames, channels, height * width)
-        hidden, source = hidden.reshape(clips), x.reshape(clips)
+        hidden, source = (
+            rearrange(features, "(chunk frame) c h w -> chunk frame c (h w)", frame=self.frames)
+            for features in (hidden, x)
+        )
+        chunks, _, _, places = source.shape
         result = torch.empty_like(source)
-        for positions in spatial_chunks(height * width, batch, x.device):
-            part = hidden[..., positions].transpose(2, 3).contiguous().transpose(1, 2)
-            moved = change(part.reshape(-1, self.frames, channels)).view(part.shape).permute(0, 2, 3, 1)
+        for positions in spatial_chunks(places, len(x), x.device):
+            if self.taps is not None:
+                self.taps.enter_positions(positions)
+            part = rearrange(hidden[..., positions], "chunk frame c p -> chunk frame p c")
+            tokens = rearrange(part.contiguous(), "chunk frame p c -> (chunk p) frame c")  # faster than in one copy
+            moved = rearrange(change(tokens), "(chunk p) frame c -> chunk frame c p", chunk=chunks)
             result[..., positions] = self.add(source[..., positions], moved)
+        if self.taps is not None:
+            self.taps.enter_positions(None)
         return result.view_as(x)
 
     def in_views(self, tokens: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
@@ -176,9 +187,13 @@ class MotionInputs:
         fused = torch.zeros_like(tokens)
         on_device = self.views.on(tokens)
         for window, weights in zip(on_device.windows, on_device.weights, strict=True):
+            if self.taps is not None:
+                self.taps.enter_view(window)
             weights = weights.view(1, -1, *[1] * (tokens.ndim - 2))
             mixed = mix(tokens[:, window]) * weights
             fused.index_add_(1, window, mixed.to(fused.dtype))  # under autocast, `mix` may return another
+        if self.taps is not None:
+            self.taps.enter_view(None)
         return fused
 
 

@@ -71,3 +71,15 @@ def add_wrapper_once(model: ModelPatcher, kind: str, key: str, wrapper: Callable
     """Add `wrapper` to `model`, unless it has one of this `kind` (a WrappersMP) under `key`."""
     if not model.get_wrappers(kind, key):
         model.add_wrapper_with_key(kind, key, wrapper)
+
+
+def frame_numbers(options: dict, batch: int) -> list[int]:
+    """Return the frame of the clip at each place in a batch of the UNet, in windows of this pack or of the host.
+
+    `options` are the host's `transformer_options`.
+    """
+    period = batch // max(1, len(options.get("cond_or_uncond", (0,))))
+    window = getattr(options.get(CONTEXT_WINDOW), "index_list", None) or range(period)
+    anchor = [max(0, window[0] - 1)] * (period - len(window))  # the host may put a frame before a window
+    frames = [*anchor, *window][:period]
+    return [frames[place % period] for place in range(batch)]

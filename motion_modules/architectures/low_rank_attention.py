@@ -71,5 +71,5 @@ class LowRankAttention(nn.Module):
         z = tokens + self.positions[: tokens.shape[1]].to(tokens)
         q, k, v = self.to_q(z), self.to_k(z), self.to_v(z)
         heads = self.config.rank // HEAD_WIDTH
-        mixed = temporal_attention(q, k, v, heads, inputs.attention_scale, inputs.host_options, source=self)
+        mixed = temporal_attention(q, k, v, heads, inputs, source=self)
         return self.to_out(mixed * (1 + self.to_scale(z)))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from ..contract import MotionInputs, Shapes, SiteShape, Training, zero
@@ -79,8 +80,10 @@ class ScaleShift(nn.Module):
     def mix(self, tokens: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """`[chunks * positions, frames, channels]` in and out; of scale and shift, the first frames count."""
         frames, heads = tokens.shape[1], self.config.heads
-        z = tokens.unflatten(0, (len(scale), -1))
-        v = self.proj_in((z * (1 + scale[:, :, :frames]) + shift[:, :, :frames]).flatten(0, 1))
+        z = rearrange(tokens, "(chunk position) frame c -> chunk position frame c", chunk=len(scale))
+        z = z * (1 + scale[:, :, :frames]) + shift[:, :, :frames]
+        v = self.proj_in(rearrange(z, "chunk position frame c -> (chunk position) frame c"))
         weights = self.mixing[:, :frames, :frames].to(v).softmax(dim=-1)
-        mixed = torch.einsum("hfg,nghc->nfhc", weights, v.unflatten(-1, (heads, -1)))
-        return F.gelu(v + mixed.flatten(2))
+        values = rearrange(v, "n frame (head d) -> n frame head d", head=heads)
+        mixed = torch.einsum("hfg,nghd->nfhd", weights, values)
+        return F.gelu(v + rearrange(mixed, "n frame head d -> n frame (head d)"))

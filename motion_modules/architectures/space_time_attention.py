@@ -19,6 +19,7 @@ only coarse sites can have it: at 512 pixels and 16 frames a first-level site ha
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange, repeat
 from torch import nn
 
 from ..contract import ClipShape, MotionInputs, Shapes, SiteShape, Training, zero
@@ -74,16 +75,16 @@ class SpaceTimeAttention(nn.Module):
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`."""
         inputs.require_positions(self.config.positions)
-        tokens = self.norm(x).unflatten(0, (-1, inputs.frames)).movedim(2, -1)
+        tokens = rearrange(self.norm(x), "(chunk frame) c h w -> chunk frame h w c", frame=inputs.frames)
         change = inputs.in_views(tokens, lambda part: self.attend(part, inputs))
-        return inputs.add(x, change.movedim(-1, 2).flatten(0, 1))
+        return inputs.add(x, rearrange(change, "chunk frame h w c -> (chunk frame) c h w"))
 
     def attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`[chunks, frames, height, width, channels]` in and out."""
-        z = torch.cat([tokens, places(tokens)], dim=-1).flatten(1, 3)
+        z = rearrange(torch.cat([tokens, places(tokens)], dim=-1), "chunk frame h w c -> chunk (frame h w) c")
         q, k, v, scale = self.to_q(z), self.to_k(z), self.to_v(z), self.to_scale(z)
         heads = self.config.channels // HEAD_WIDTH
-        mixed = temporal_attention(q, k, v, heads, inputs.attention_scale, inputs.host_options, source=self)
+        mixed = temporal_attention(q, k, v, heads, inputs, source=self)
         return self.to_out(mixed * (1 + scale)).view(tokens.shape)
 
 
@@ -92,7 +93,8 @@ def places(tokens: torch.Tensor) -> torch.Tensor:
     chunks, *counts, _ = tokens.shape
     axes = torch.meshgrid(*(torch.arange(count, device=tokens.device) for count in counts), indexing="ij")
     angles = torch.stack(axes, dim=-1)[..., None] * 2.0 ** -torch.arange(FREQUENCIES, device=tokens.device)
-    return torch.cat((angles.sin(), angles.cos()), dim=-1).flatten(-2).expand(chunks, *counts, -1).to(tokens)
+    waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
+    return repeat(waves, "frame h w direction wave -> chunk frame h w (direction wave)", chunk=chunks).to(tokens)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from ..contract import UNLIMITED, MotionInputs, Shapes, SiteShape, Training, zero
@@ -60,4 +61,5 @@ class TemporalConvolution(nn.Module):
 
     def convolve(self, tokens: torch.Tensor) -> torch.Tensor:
         """`[chunks * positions, frames, channels]` in and out."""
-        return self.conv_out(F.gelu(self.conv_in(tokens.transpose(1, 2)))).transpose(1, 2)
+        hidden = F.gelu(self.conv_in(rearrange(tokens, "n frame c -> n c frame")))
+        return rearrange(self.conv_out(hidden), "n c frame -> n frame c")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from ..contract import MotionInputs, Shapes, SiteShape, Tensors, Training, zero
@@ -90,7 +91,7 @@ class TemporalAttention(nn.Module):
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         h = self.pos_encoder(tokens)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
-        h = temporal_attention(q, k, v, self.heads, inputs.attention_scale, inputs.host_options, source=self)
+        h = temporal_attention(q, k, v, self.heads, inputs, source=self)
         return self.to_out[0](h)
 
 
@@ -167,5 +168,5 @@ def normalised(norm: nn.Module, x: torch.Tensor, frames: int = 1) -> torch.Tenso
     """`norm(x)` of `[chunks * frames, channels, h, w]`, a group norm, with statistics over `frames` at a time."""
     if frames == 1:
         return norm(x).contiguous()
-    clips = x.flatten(2).unflatten(0, (-1, frames)).transpose(1, 2)
-    return norm(clips).transpose(1, 2).reshape(x.shape)
+    clips = rearrange(x, "(chunk frame) c h w -> chunk c frame (h w)", frame=frames)
+    return rearrange(norm(clips), "chunk c frame (h w) -> (chunk frame) c h w", h=x.shape[2])

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch.overrides import TorchFunctionMode
 
 
@@ -37,5 +38,6 @@ class JointFrameNorm(TorchFunctionMode):
     def _over_frames(self, input: torch.Tensor, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
         if input.ndim != 4:
             return F.group_norm(input, num_groups, weight, bias, eps)
-        clips = input.unflatten(0, (-1, self.frames)).transpose(1, 2)
-        return F.group_norm(clips, num_groups, weight, bias, eps).transpose(1, 2).reshape(input.shape)
+        clips = rearrange(input, "(chunk frame) c h w -> chunk c frame h w", frame=self.frames)
+        normalised = F.group_norm(clips, num_groups, weight, bias, eps)
+        return rearrange(normalised, "chunk c frame h w -> (chunk frame) c h w")

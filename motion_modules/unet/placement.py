@@ -17,10 +17,21 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import nn
 
+from ..attention_tap import AttentionTap, BatchContents, ModuleTaps
 from ..contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
 from ..errors import MotionModelError
 from ..motion_model import MotionModel
-from ..run_state import ACTIVE, APPLIED, MOTION_RUN, OBSERVER, WINDOWING, add_wrapper_once, put_on_model
+from ..run_state import (
+    ACTIVE,
+    APPLIED,
+    ATTENTION_TAPS,
+    MOTION_RUN,
+    OBSERVER,
+    WINDOWING,
+    add_wrapper_once,
+    frame_numbers,
+    put_on_model,
+)
 from ..watching.observer import Observer
 from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
 from .frame_norm import JointFrameNorm
@@ -66,6 +77,14 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     put_on_model(clone, APPLIED, (*applied, motion))
     if not applied:
         _register(clone)
+    return clone
+
+
+def add_attention_tap(model: ModelPatcher, tap: AttentionTap) -> ModelPatcher:
+    """Return a clone of `model` whose motion modules show their attention to `tap`, after the taps that it has."""
+    clone = model.clone()
+    taps = clone.model_options["transformer_options"].get(ATTENTION_TAPS, ())
+    put_on_model(clone, ATTENTION_TAPS, (*taps, tap))
     return clone
 
 
@@ -193,9 +212,13 @@ def after_residual(layer, x, emb, context, transformer_options, *rest):
 def _move(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     observer: Observer | None = transformer_options.get(OBSERVER)
+    taps = (*transformer_options.get(ATTENTION_TAPS, ()), *(observer.taps if observer else ()))
     for owner, site, module, inputs in modules.get(transformer_options["block"], ()):
         throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
         inputs = replace(inputs, host_options=options, time_embedding=emb)
+        if taps:
+            batch = _batch_contents(transformer_options, len(x), inputs.frames)
+            inputs = replace(inputs, taps=ModuleTaps(taps, module, owner, site, batch))
         if observer is None:
             x = module(x, inputs)
         else:
@@ -203,6 +226,14 @@ def _move(x, emb, modules, transformer_options):
         if MOTION_RUN in transformer_options:
             transformer_options[MOTION_RUN].executed = True
     return x
+
+
+def _batch_contents(transformer_options: dict, batch: int, frames: int) -> BatchContents:
+    numbers, kinds = frame_numbers(transformer_options, batch), transformer_options.get("cond_or_uncond", (0,))
+    windows = tuple(tuple(numbers[start : start + frames]) for start in range(0, batch, frames))
+    clips = len(windows) // len(kinds)  # in each chunk
+    chunk_kinds = tuple(kind for kind in kinds for _ in range(clips))
+    return BatchContents(windows, chunk_kinds, transformer_options.get("sigmas"))
 
 
 @torch.compiler.disable(recursive=False)

@@ -1,16 +1,17 @@
-"""Who looks at whom: attention between frames, for each head, as a mean over positions, prompts and steps."""
+"""Attention between frames, for each head, as a mean over positions, prompts and steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from einops import rearrange, reduce
+
+from ..attention_tap import AttentionCall
 
 LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences an even selection is taken
 MOST_PLACES = 64  # of a frame, where attention goes over space as well
 
 Key = tuple[str, str, str, int, torch.device]  # owner, site, attention, frames
-Watcher = Callable[[torch.Tensor, torch.Tensor, int, float, nn.Module | None], None]
 
 
 @dataclass
@@ -41,26 +42,18 @@ class AttentionMap:
 
 
 class AttentionMaps:
-    """Sums of softmax(s q k^T / sqrt(d)), kept where they were calculated until they are asked for."""
+    """An attention tap that sums softmax(s q k^T / sqrt(d)), on the device until the maps are asked for."""
 
-    def __init__(self):
+    def __init__(self, draws: Callable[[str], bool] | None = None):
+        """Only sites for which `draws` returns True are drawn, all of them without it."""
+        self._draws = draws
         self._sums: dict[Key, _Sum] = {}
 
-    def watcher(self, owner: str, site: str, module: nn.Module, frames: int, places: int) -> Watcher:
-        """What is to be called with each query and key `[sequences, tokens, channels]` of a motion module.
-
-        Tokens are at most `frames`, or all `places` of each of these, the first frame's first; others are passed over.
-        """
-        names = _names(module)
-
-        @torch.compiler.disable()
-        def watch(query, key, heads: int, scale: float, source: nn.Module | None = None) -> None:
-            there = _frames_in(query.shape[1], frames, places)
-            if there:
-                attention = names.get(id(source), "")
-                self._add((owner, site, attention, there, query.device), query, key, heads, scale)
-
-        return watch
+    def __call__(self, call: AttentionCall, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+        """Add one attention; tokens that are neither frames nor places of frames are passed over."""
+        frames = _count_frames(q.shape[1], call.frames)
+        if frames and (self._draws is None or self._draws(call.site)):
+            self._add((call.owner, call.site, call.name, frames, q.device), q, k, call.heads, call.scale)
 
     def maps(self) -> list[AttentionMap]:
         """The means so far; of windows of several lengths those of the longest."""
@@ -93,22 +86,16 @@ def attention_weights(
     if places == 1:
         apart = -(-len(query) * heads * frames**2 // LARGEST_PART)
         query, key = query[::apart], key[::apart]
-    q, k = (part.float().unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key))
+    q, k = (rearrange(part.float(), "n token (head d) -> n head token d", head=heads) for part in (query, key))
     chosen = torch.linspace(0, places - 1, min(places, MOST_PLACES)).long().tolist()
     return torch.stack([_from_frames(q[:, :, place::places], k, scale, frames) for place in chosen]).mean(dim=0)
 
 
 def _from_frames(q: torch.Tensor, k: torch.Tensor, scale: float, frames: int) -> torch.Tensor:
     weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
-    return weights.unflatten(3, (frames, -1)).sum(dim=4)
+    return reduce(weights, "n head query (frame place) -> n head query frame", "sum", frame=frames)
 
 
-def _frames_in(tokens: int, frames: int, places: int) -> int:
-    """How many frames so many tokens are, or 0 where they are something else."""
-    if tokens <= frames:
-        return tokens
-    return tokens // places if tokens % places == 0 and 1 < tokens // places <= frames else 0
-
-
-def _names(module: nn.Module) -> Mapping[int, str]:
-    return {id(part): name for name, part in module.named_modules()}
+def _count_frames(tokens: int, frames: int) -> int:
+    """Return how many frames the tokens of a sequence belong to, or 0 where they do not divide into `frames`."""
+    return min(tokens, frames) if tokens <= frames or tokens % frames == 0 else 0

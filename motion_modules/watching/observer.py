@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from ..architectures.attention import WATCHER
+from ..attention_tap import AttentionTap
 from ..contract import MotionInputs
+from ..run_state import frame_numbers
 from .attention_maps import AttentionMap, AttentionMaps
 from .live_memory import LiveMemory
 
@@ -46,11 +47,11 @@ class Reading:
 class Observer:
     """Belongs to one run of a sampler, which puts it into `transformer_options` and takes it out again."""
 
-    def __init__(self, draws: Callable[[str], bool] = lambda site: False):
-        """Attention is drawn at the sites that `draws` is true of."""
+    def __init__(self, draws: Callable[[str], bool] | None = None):
+        """Attention is drawn at the sites for which `draws` returns True, nowhere without it."""
         self.measures_memory = True
-        self._draws = draws
-        self._maps = AttentionMaps()
+        self._maps = AttentionMaps(draws)
+        self.taps: tuple[AttentionTap, ...] = (self._maps,) if draws else ()
         self._pending: list[Reading] = []
 
     @torch.compiler.disable(recursive=False)
@@ -58,9 +59,6 @@ class Observer:
         self, owner: str, site: str, module: nn.Module, x: torch.Tensor, inputs: MotionInputs, options: dict
     ) -> torch.Tensor:
         """`module(x, inputs)`, with `options` those of the host."""
-        if self._draws(site):
-            watcher = self._maps.watcher(owner, site, module, inputs.frames_together, x[0, 0].numel())
-            inputs = replace(inputs, host_options={**inputs.host_options, WATCHER: watcher})
         memory = LiveMemory() if self.measures_memory else None
         stop = _start_clock(x.device)
         with memory or nullcontext():
@@ -84,15 +82,6 @@ class Observer:
 
     def attention_maps(self) -> list[AttentionMap]:
         return self._maps.maps()
-
-
-def frame_numbers(options: dict, batch: int) -> list[int]:
-    """For every place in a batch of the UNet which frame of the clip lies there, in windows of ours or of the host."""
-    period = batch // max(1, len(options.get("cond_or_uncond", (0,))))
-    window = getattr(options.get("context_window"), "index_list", None) or range(period)
-    anchor = [max(0, window[0] - 1)] * (period - len(window))  # the host may put a frame before a window
-    frames = [*anchor, *window][:period]
-    return [frames[place % period] for place in range(batch)]
 
 
 def _numbers(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -90,7 +90,7 @@ def _attention_of_torch(chosen, *arguments, **options) -> torch.Tensor:
 
 def trace_module() -> dict[str, Shape]:
     """Return the shapes inside of one motion module, for the frames of one prompt."""
-    attention, contract = pack("motion_modules.architectures.attention"), pack("motion_modules.contract")
+    tap, contract = pack("motion_modules.attention_tap"), pack("motion_modules.contract")
     module: Any = build_motion_modules()[FIRST_SITE]
     shapes: dict[str, Shape] = {}
     parts = {"norm": "norm", "tokens": "proj_in", "feed-forward": "transformer_blocks.0.ff.net.0", "change": "proj_out"}
@@ -98,13 +98,13 @@ def trace_module() -> dict[str, Shape]:
         module.get_submodule(path).register_forward_hook(_record_output(shapes, name)) for name, path in parts.items()
     ]
 
-    def watch(query, key, heads: int, scale: float, source=None) -> None:
-        positions, frames, channels = query.shape
-        shapes["heads"] = (positions, heads, frames, channels // heads)
-        shapes["attention"] = (positions, heads, frames, key.shape[1])
+    def watch(call, q, k, v) -> None:
+        positions, frames, channels = q.shape
+        shapes["heads"] = (positions, call.heads, frames, channels // call.heads)
+        shapes["attention"] = (positions, call.heads, frames, k.shape[1])
 
     x = torch.zeros(FRAMES, module.config.channels, LATENT, LATENT, device=META)
-    inputs = contract.MotionInputs(FRAMES, host_options={attention.WATCHER: watch})
+    inputs = contract.MotionInputs(FRAMES, taps=tap.ModuleTaps((watch,), module))
     with torch.no_grad():
         shapes |= {"feature map": tuple(x.shape), "result": tuple(module(x, inputs).shape)}
     for hook in hooks:

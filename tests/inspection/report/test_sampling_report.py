@@ -16,11 +16,11 @@ from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
-from animatediff_loom.motion_modules.run_state import OBSERVER
+from animatediff_loom.motion_modules.run_state import OBSERVER, frame_numbers
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.motion_modules.watching.attention_maps import attention_weights
 from animatediff_loom.motion_modules.watching.live_memory import LiveMemory
-from animatediff_loom.motion_modules.watching.observer import Observer, frame_numbers
+from animatediff_loom.motion_modules.watching.observer import Observer
 from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
 from animatediff_loom.sampling.animate import animate
 from comfy.model_management import InterruptProcessingException, unload_all_models

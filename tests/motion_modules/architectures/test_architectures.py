@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from animatediff_loom.motion_modules.architectures.attention import WATCHER
 from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures
+from animatediff_loom.motion_modules.attention_tap import ModuleTaps
 from animatediff_loom.motion_modules.contract import UNLIMITED, MotionInputs, SiteShape, Views
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
@@ -260,11 +260,11 @@ def test_fresh_space_time_attention_looks_at_the_same_place_in_all_frames():
     module = architecture.module(architecture.config.for_site(SiteShape(CHANNELS, TIME, 8))).requires_grad_(False)
     maps = []
 
-    def watch(query, key, heads, *_):
-        q, k = (part[0].unflatten(-1, (heads, -1)).movedim(1, 0) for part in (query, key))
+    def watch(call, query, key, value):
+        q, k = (part[0].unflatten(-1, (call.heads, -1)).movedim(1, 0) for part in (query, key))
         maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1))
 
-    module(feature_maps(1, height=8, width=8), motion_inputs(chunks=1, host_options={WATCHER: watch}))
+    module(feature_maps(1, height=8, width=8), motion_inputs(chunks=1, taps=ModuleTaps((watch,), module)))
     seen = maps[0].mean(0).unflatten(0, (FRAMES, 64)).unflatten(-1, (FRAMES, 64))
     at_the_place = seen.diagonal(dim1=1, dim2=3).mean(-1)
     assert at_the_place.sum(-1).min() > 0.5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.architectures.attention import WATCHER
+from animatediff_loom.motion_modules.attention_tap import ModuleTaps
 from animatediff_loom.motion_modules.contract import MotionInputs, Views
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
@@ -108,9 +108,8 @@ def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
     module = stacked.patcher.model.by_site["mid_block.motion_modules.0"]
     assert stacked.attends and stacked.positions == 32
     maps = AttentionMaps()
-    watcher = maps.watcher("mine", "mid", module, frames=4, places=4)
     x = torch.randn(8, module.config.channels, 2, 2)
-    whole = module(x, MotionInputs(4, host_options={WATCHER: watcher}))
+    whole = module(x, MotionInputs(4, taps=ModuleTaps((maps,), module)))
     apart = module(x, MotionInputs(4, views=Views((torch.arange(2), torch.arange(2, 4)), (torch.ones(1, 2, 1),) * 2)))
     assert [each.attention for each in maps.maps()] == ["0", "1"]
     assert not torch.equal(whole, apart)
