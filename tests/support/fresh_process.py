@@ -11,34 +11,6 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-WATCHED = (
-    "comfy",
-    "comfy_extras",
-    "comfy_api",
-    "comfy_execution",
-    "nodes",
-    "latent_preview",
-    "node_helpers",
-    "torch.nn",
-)
-
-
-def snapshot() -> dict[str, object]:
-    """Every function, class and class attribute of the watched modules, by name."""
-    found: dict[str, object] = {}
-    for name, module in list(sys.modules.items()):
-        if name.startswith(WATCHED) and module is not None:
-            for key, value in list(vars(module).items()):
-                if callable(value):
-                    found[f"{name}.{key}"] = value
-                if isinstance(value, type) and value.__module__.startswith(WATCHED):
-                    found |= {f"{name}.{key}.{member}": kept for member, kept in list(vars(value).items())}
-    return found
-
-
-def changes(before: dict[str, object]) -> list[str]:
-    after = snapshot()
-    return sorted(name for name, value in before.items() if after.get(name) is not value)
 
 
 def _conftest():
@@ -56,12 +28,12 @@ def main(tree: str, action: str, positions: int) -> None:
     import comfy_extras.nodes_custom_sampler
 
     import nodes  # noqa: F401
-    from tests.support.host import tiny_model
+    from tests.support.host import changed_names, take_snapshot, tiny_model
     from tests.support.sampling import sample
 
     model = tiny_model()
     still = sample(model)
-    before = snapshot()
+    before = take_snapshot()
     conftest._load_pack()
     from tests.support.motion_models import apply_motion, load_motion
     from tests.support.sampling import fail_during
@@ -75,7 +47,7 @@ def main(tree: str, action: str, positions: int) -> None:
         comfy_extras.nodes_custom_sampler.CFGGuider.execute = None
         sys.modules["torch.nn"].GroupNorm.forward = None
     same = action == "patch" or bool((sample(model) == still).all())
-    print(json.dumps({"changes": changes(before), "watched": len(before), "same": same}))
+    print(json.dumps({"changes": changed_names(before, take_snapshot()), "watched": len(before), "same": same}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import sys
 from copy import deepcopy
-from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import comfy.model_patcher
@@ -13,6 +13,8 @@ import comfy_extras.nodes_model_advanced  # noqa: F401
 import torch
 from comfy import sd1_clip, sdxl_clip
 from comfy.supported_models_base import ClipTarget
+from synthetic_weights import KINDS
+from synthetic_weights import unet_config as unet_config_of
 
 import nodes
 from tests.support.motion_files import random_weight
@@ -20,35 +22,14 @@ from tests.support.motion_files import random_weight
 CONTEXT_WIDTH, POOLED_WIDTH = 32, 1280
 CPU = torch.device("cpu")
 
-_COMMON = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "use_spatial_transformer": True,
-    "context_dim": CONTEXT_WIDTH,
-    "legacy": False,
-}
-_SD15 = _COMMON | {
-    "num_res_blocks": [2] * 4,
-    "channel_mult": [1, 2, 4, 4],
-    "num_heads": 8,
-    "transformer_depth": [1] * 6 + [0] * 2,
-    "transformer_depth_output": [1] * 9 + [0] * 3,
-    "transformer_depth_middle": 1,
-    "use_linear_in_transformer": False,
-    "adm_in_channels": None,
-}
-_SDXL = _COMMON | {
-    "num_res_blocks": [2] * 3,
-    "channel_mult": [1, 2, 4],
+_TINY = {"model_channels": 32, "context_dim": CONTEXT_WIDTH}
+_SD15 = unet_config_of(KINDS["sd15"]) | _TINY
+_SDXL = unet_config_of(replace(KINDS["sdxl_narrow"], multipliers=(1, 2, 4))) | _TINY
+_SDXL |= {
     "num_head_channels": 8,
     "transformer_depth": [0, 0, 2, 2, 4, 4],
     "transformer_depth_output": [0, 0, 0, 2, 2, 2, 4, 4, 4],
     "transformer_depth_middle": 4,
-    "use_linear_in_transformer": True,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
 }
 _CONFIGS = {
     "SD1.5": (comfy.supported_models.SD15, _SD15),
@@ -166,23 +147,29 @@ def _fill(module: torch.nn.Module) -> None:
             weight.data = random_weight(name, weight.shape, generator).to(weight.dtype)
 
 
-HOST_PACKAGES = ("comfy", "comfy_extras", "nodes", "node_helpers", "execution")
-CODE = (FunctionType, type, property, classmethod, staticmethod)
+HOST_PACKAGES = (
+    *("comfy", "comfy_api", "comfy_execution", "comfy_extras"),
+    *("execution", "latent_preview", "node_helpers", "nodes", "torch.nn"),
+)
 
 
 def take_snapshot() -> dict[str, object]:
-    """Every function, class, method and class attribute of the host's loaded modules, by its name."""
-    found: dict[str, object] = {}
+    """Return every function, class, method and class attribute of the host's and torch.nn's loaded modules by name."""
+    snapshot: dict[str, object] = {}
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in HOST_PACKAGES and isinstance(module, ModuleType):
+        if _is_of_host(name) and isinstance(module, ModuleType):
             for attribute, value in list(vars(module).items()):
-                if isinstance(value, CODE):
-                    found[f"{name}.{attribute}"] = value
-                if isinstance(value, type) and value.__module__ == name:
-                    found |= {f"{name}.{attribute}.{key}": member for key, member in vars(value).items()}
-    return found
+                if callable(value):
+                    snapshot[f"{name}.{attribute}"] = value
+                if isinstance(value, type) and _is_of_host(value.__module__):
+                    snapshot |= {f"{name}.{attribute}.{key}": member for key, member in list(vars(value).items())}
+    return snapshot
 
 
 def changed_names(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    """The names whose value in `after` is not the very object that it was in `before`."""
-    return [name for name, value in before.items() if after.get(name) is not value and not name.endswith("__")]
+    """Return the names whose value in `after` is not the very object that it was in `before`."""
+    return sorted(name for name, value in before.items() if after.get(name) is not value)
+
+
+def _is_of_host(module: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in HOST_PACKAGES)
