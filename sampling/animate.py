@@ -1,4 +1,7 @@
-"""A motion model on a MODEL: checked, placed, and with the beta schedule that it was trained with."""
+"""A motion model put on a MODEL: checked, placed in the UNet, and sampled with its own beta schedule.
+
+The node Apply Motion Model calls `animate`.
+"""
 
 from comfy.model_patcher import ModelPatcher
 
@@ -19,11 +22,12 @@ BETA_SCHEDULE_CHOICES = (AUTO, *BETA_SCHEDULES, AS_THE_MODEL)
 def animate(
     model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings, beta_schedule: str = AUTO
 ) -> ModelPatcher:
-    """A clone of `model` that denoises a batch of frame latents into one moving clip.
+    """Return a clone of `model` that denoises a batch of frame latents into one moving clip.
 
-    With strength 0 nothing is placed, so that the result is the very one of `model`, one that fits all the same.
+    With strength 0 nothing is placed, so that the result is exactly that of `model`, but a motion model that does not
+    fit is still refused.
     """
-    _check(motion_model, settings)
+    _check_settings(motion_model, settings)
     if beta_schedule == AUTO:
         beta_schedule = motion_model.family.beta_schedule if settings.strength else AS_THE_MODEL
     if settings.strength:
@@ -35,24 +39,24 @@ def animate(
         return model.clone()
     if beta_schedule not in BETA_SCHEDULES:
         raise LoomError(
-            f"beta_schedule is '{beta_schedule}', which this version does not know: choose one of "
+            f"`beta_schedule` is '{beta_schedule}', which this version does not know. Choose one of "
             f"{', '.join(BETA_SCHEDULES)} on Apply Motion Model."
         )
     return set_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
 
 
-def _check(motion_model: MotionModel, settings: MotionSettings) -> None:
+def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None:
     if settings.start_percent >= settings.end_percent:
         raise LoomError(
-            f"start_percent is {settings.start_percent} and end_percent {settings.end_percent}: "
-            "set start_percent below end_percent."
+            f"`start_percent` is {settings.start_percent} and `end_percent` is {settings.end_percent}. "
+            "Set `start_percent` below `end_percent`."
         )
     if settings.attention_scale != 1 and not motion_model.attends:
         raise LoomError(
-            f"attention_scale is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "
-            "between frames: set attention_scale to 1."
+            f"`attention_scale` is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "
+            "between frames. Set `attention_scale` to 1."
         )
     if motion_model.broken_weight:
         raise LoomError(
-            f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}': download it again."
+            f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}'. Download it again."
         )

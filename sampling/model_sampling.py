@@ -1,4 +1,4 @@
-"""Beta schedules as the host's `model_sampling`."""
+"""Beta schedules put on a MODEL, as the host's `model_sampling`."""
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -9,7 +9,7 @@ from ..motion_modules.errors import LoomError
 
 
 class DistilledTimesteps(ModelSamplingDiscrete):
-    """Every `stride`-th noise level of the full schedule, the ones that a consistency model was distilled on."""
+    """Every `stride`-th noise level of the full schedule: those that a consistency model was distilled on."""
 
     stride = 1
 
@@ -34,26 +34,26 @@ class LatentConsistencySampling(DistilledTimesteps, EPS):
 
 
 def set_beta_schedule(model: ModelPatcher, schedule: BetaSchedule) -> ModelPatcher:
-    """A clone of `model` that is sampled with `schedule`; what the model predicts (noise or velocity) is kept."""
+    """Return a clone of `model` that is sampled with `schedule`; it still predicts what it did (noise or velocity)."""
     clone = model.clone()
-    current = _without_ours(clone)
+    current = _base_sampling(clone)
     if not isinstance(current, ModelSamplingDiscrete):
         raise LoomError(
-            f"`model` is sampled with {type(current).__mro__[1].__name__}, which has no beta schedule: "
-            "set beta_schedule to 'as the model'."
+            f"`model` is sampled with {type(current).__mro__[1].__name__}, which has no beta schedule. "
+            "Set `beta_schedule` to 'as the model'."
         )
-    clone.add_object_patch("model_sampling", _sampling(model.model.model_config, current, schedule))
+    clone.add_object_patch("model_sampling", _create_sampling(model.model.model_config, current, schedule))
     return clone
 
 
-def _without_ours(clone: ModelPatcher):
-    """The sampling that `clone` would have without the consistency sampling of an AnimateLCM applied before."""
+def _base_sampling(clone: ModelPatcher):
+    """Return the sampling of `clone`, without the consistency sampling of an AnimateLCM that was applied before."""
     if isinstance(clone.get_model_object("model_sampling"), LatentConsistencySampling):
         clone.object_patches.pop("model_sampling", None)
     return clone.get_model_object("model_sampling")
 
 
-def _sampling(config, current: ModelSamplingDiscrete, schedule: BetaSchedule) -> ModelSamplingDiscrete:
+def _create_sampling(config, current: ModelSamplingDiscrete, schedule: BetaSchedule) -> ModelSamplingDiscrete:
     sampling = (LatentConsistencySampling if schedule.lcm_timesteps else type(current))(config, zsnr=False)
     stride = TIMESTEPS // schedule.lcm_timesteps if schedule.lcm_timesteps else _stride(current)
     if isinstance(sampling, DistilledTimesteps):
@@ -63,5 +63,5 @@ def _sampling(config, current: ModelSamplingDiscrete, schedule: BetaSchedule) ->
 
 
 def _stride(current: ModelSamplingDiscrete) -> int:
-    """Timesteps between two noise levels: `skip_steps` where the host's ModelSamplingDiscrete node set LCM sampling."""
+    """Return the timesteps between two noise levels; for LCM, the host's ModelSamplingDiscrete sets `skip_steps`."""
     return current.stride if isinstance(current, DistilledTimesteps) else getattr(current, "skip_steps", 1)

@@ -1,1 +1,1 @@
-"""The noise of a clip."""
+"""Noise of a clip."""

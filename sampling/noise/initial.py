@@ -1,6 +1,6 @@
 """The initial noise of a clip, put on a MODEL so that every sampler node of the host uses it.
 
-`noise` and the results are `[frames, ...]`.
+The node Video Noise calls `add_video_noise`. Noise before and after is `[frames, ...]`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ..windows.schedules import WindowLayout
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """Which noise of `NOISES`, with the `length` and `overlap` of the context windows, in frames."""
+    """A kind of noise from `NOISES`, with the `length` and `overlap` of the context windows, in frames."""
 
     kind: str
     length: int = 16
@@ -24,29 +24,29 @@ class NoiseSettings:
 
 
 def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
-    """Behind the first window, frames of noise seen before in shuffled order (Qiu et al. 2024, "FreeNoise").
+    """Fill the clip after the first window with the frames of that window, shuffled (Qiu et al. 2024, "FreeNoise").
 
-    Each frame stays white noise, while windows a whole window apart draw on the same frames.
+    Each frame is still white noise, while distant windows consist of the same frames.
     """
     frames, length, advance = len(noise), settings.length, settings.length - settings.overlap
     generator = torch.Generator().manual_seed(seed)
     order = list(range(frames))
     for start in range(0, frames - length, advance):
-        place = start + length
-        count = min(advance, frames - place)
+        end = start + length
+        count = min(advance, frames - end)
         shuffled = torch.randperm(count, generator=generator).tolist()
-        order[place : place + count] = [order[start + number] for number in shuffled]
+        order[end : end + count] = [order[start + number] for number in shuffled]
     return noise[order]
 
 
 def repeated_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
-    """The frames of the first window again and again."""
+    """Repeat the frames of the first window."""
     return noise[[frame % settings.length for frame in range(len(noise))]]
 
 
 def same_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
-    """The first frame's noise for all frames: calmer, and closer to a still."""
-    return noise[:1].repeat(len(noise), *[1] * (noise.ndim - 1))
+    """Use the noise of the first frame for all frames, which makes the clip calmer, and closer to a still."""
+    return noise[[0] * len(noise)]
 
 
 NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = {
@@ -57,7 +57,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = 
 
 
 def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
-    """A clone of `model` that samples from such noise; one that it had before is replaced."""
+    """Return a clone of `model` that samples from such noise, instead of one that was set before."""
     WindowLayout(settings.length, settings.overlap).check()
     clone = model.clone()
     put_on_model(clone, VIDEO_NOISE, settings)
@@ -66,7 +66,7 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
 
 
 def sample_from_video_noise(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
-    """Wrapper of the host's sampler: takes the noise of the noise node in another order."""
+    """Wrapper of the host's sampler: put the frames of the noise in another order."""
     settings: NoiseSettings = extra_args["model_options"]["transformer_options"][VIDEO_NOISE]
     noise = NOISES[settings.kind](noise, settings, extra_args["seed"] or 0)
     return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)

@@ -42,7 +42,7 @@ class ContextSettings:
         if self.loops and frames < MIN_LOOP_FRAMES:
             raise LoomError(
                 f"The latent has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES}. "
-                "Raise `batch_size` of the Empty Latent Image node, or choose another schedule."
+                "Raise `batch_size` of Empty Latent Image, or choose another schedule."
             )
 
     @property

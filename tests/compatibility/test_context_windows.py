@@ -52,7 +52,7 @@ def test_every_schedule(moving, schedule, freenoise):
 
 def test_more_frames_than_positions(model):
     few = apply_motion(model, load_motion(LENGTH, family="AnimateDiff v3"))
-    with pytest.raises(LoomError, match=r"6 frames at once.*positions for 3.*context_length of at most 3"):
+    with pytest.raises(LoomError, match=r"6 frames at once.*positions for 3.*`context_length` of up to 3"):
         sample(few, FRAMES)
     assert sample(apply_host_windows(few), FRAMES).isfinite().all()
 

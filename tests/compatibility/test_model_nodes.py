@@ -113,7 +113,7 @@ def test_a_node_that_takes_every_layer_first_is_named(model, moves, unchanged):
     patches.insert(0, (VideoResBlock, _as_the_host))
     assert torch.equal(_clip(clone), unchanged)
     patches.insert(0, (TimestepBlock, _as_the_host))
-    with pytest.raises(LoomError, match=r"takes the UNet's layers first: move Apply Motion Model"):
+    with pytest.raises(LoomError, match=r"takes the UNet's layers first\. Move Apply Motion Model"):
         _clip(clone)
 
 

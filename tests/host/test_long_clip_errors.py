@@ -66,7 +66,7 @@ def test_an_overlap_that_is_too_long(host_server: Server, overlap: int):
 
 def test_windows_longer_than_the_positions(host_server: Server):
     prompt = in_windows(short(POSITIONS + 8), context_length=POSITIONS + 1)
-    parts = (f"{POSITIONS + 1} frames at once", f"positions for {POSITIONS}", f"at most {POSITIONS}")
+    parts = (f"{POSITIONS + 1} frames at once", f"positions for {POSITIONS}", f"up to {POSITIONS}")
     must_fail(host_server, prompt, "KSampler", *parts)
 
 

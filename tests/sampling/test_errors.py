@@ -120,7 +120,7 @@ def test_context_windows_lift_the_limit(animated):
 
 
 def test_context_windows_that_are_too_long(animated):
-    parts = ("25 frames at once", "positions for 24", "context_length of at most 24")
+    parts = ("25 frames at once", "positions for 24", "`context_length` of up to 24")
     refused_before_sampling(windows(animated, 25), *parts, frames=40)
 
 
@@ -128,13 +128,13 @@ def test_context_windows_that_are_too_long(animated):
 @pytest.mark.parametrize("frames", (25, 40))
 def test_the_longest_context_windows_with_the_hosts_own_defaults(animated, frames):
     """By default the host adds an anchor frame to every window but the first."""
-    parts = ("25 frames at once", "positions for 24", "put a Context Windows (AnimateDiff) node")
+    parts = ("25 frames at once", "positions for 24", "Add a Context Windows (AnimateDiff) node")
     refused_before_sampling(windows(animated, 24, anchors=True), *parts, frames=frames)
     assert sample(windows(animated, 23, anchors=True), frames=frames, steps=1).isfinite().all()
 
 
 def test_one_frame_only(animated):
-    refused_before_sampling(animated, "1 frame,", f"'{NAME}'", "at least 2", "raise batch_size", frames=1)
+    refused_before_sampling(animated, "1 frame,", f"'{NAME}'", "at least 2", "Raise `batch_size`", frames=1)
 
 
 def test_two_frames(animated):
@@ -189,7 +189,7 @@ def test_a_layer_patch_in_front_of_ours(animated, layer_class):
     model = animated.clone()
     patches = model.model_options["transformer_options"]["patches"]["forward_timestep_embed_patch"]
     patches.insert(0, (layer_class, other_nodes_handler))
-    refused_before_sampling(model, f"'{NAME}'", f"'{__name__}'", "move Apply Motion Model behind")
+    refused_before_sampling(model, f"'{NAME}'", f"'{__name__}'", "Move Apply Motion Model after")
 
 
 def test_a_layer_patch_of_another_class_in_front_of_ours(animated, good_clip):
@@ -202,7 +202,7 @@ def test_a_layer_patch_of_another_class_in_front_of_ours(animated, good_clip):
 def test_a_motion_model_that_never_ran(animated):
     model = animated.clone()
     model.set_model_unet_function_wrapper(lambda apply_model, arguments: arguments["input"])
-    with expect_error(f"'{NAME}'", "never ran while sampling", "take away the nodes"):
+    with expect_error(f"'{NAME}'", "never ran while sampling", "Remove the nodes"):
         sample(model)
 
 
@@ -222,14 +222,16 @@ def test_options_without_weights(animated):
 
 @pytest.mark.parametrize(("start", "end"), ((0.5, 0.5), (0.6, 0.4), (1.0, 0.0)))
 def test_start_behind_end(plain, motion_model, animated, start, end):
-    with expect_error(f"start_percent is {start}", f"end_percent {end}", "set start_percent below end_percent"):
+    with expect_error(
+        f"`start_percent` is {start}", f"`end_percent` is {end}", "Set `start_percent` below `end_percent`"
+    ):
         animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
 
 
 @pytest.mark.parametrize(("start", "end", "options"), ((0.99, 0.991, {}), (0.0, 0.3, {"denoise": 0.4})))
 def test_a_range_without_a_step(plain, motion_model, animated, start, end, options):
     model = animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
-    parts = (f"'{NAME}'", f"from {start:.0%} to {end:.0%}", "no step", "widen start_percent and end_percent")
+    parts = (f"'{NAME}'", f"from {start:.0%} to {end:.0%}", "no step", "Widen `start_percent` and `end_percent`")
     refused_before_sampling(model, *parts, steps=3, **options)
 
 

@@ -144,7 +144,7 @@ def test_a_model_without_betas_is_refused():
 
     model = tiny_model()
     model.add_object_patch("model_sampling", Continuous(model.model.model_config))
-    with pytest.raises(LoomError, match=r"ModelSamplingContinuousEDM.*set beta_schedule to 'as the model'"):
+    with pytest.raises(LoomError, match=r"ModelSamplingContinuousEDM.*Set `beta_schedule` to 'as the model'"):
         set_beta_schedule(model, BETA_SCHEDULES[LINEAR])
 
 

@@ -293,7 +293,7 @@ def test_a_latent_that_is_too_large_is_refused_before_sampling():
 @pytest.mark.parametrize("key", ("scale_shift", "temporal_convolution"))
 def test_attention_scale_without_attention_is_refused(key):
     model = tiny_model()
-    with expect_error("attention_scale is 1.5", "no attention"):
+    with expect_error("`attention_scale` is 1.5", "no attention"):
         placed(model, untrained_motion(model, key), attention_scale=1.5)
 
 

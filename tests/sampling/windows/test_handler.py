@@ -222,14 +222,14 @@ def test_positions_limit_a_window_and_not_the_clip(plain, schedule):
         sample(few, FRAMES)
     assert sample(apply_windows(few, schedule), FRAMES, steps=1).isfinite().all()
     longer, seen = record_unet(apply_windows(few, schedule, length=LENGTH + 1))
-    with pytest.raises(LoomError, match=r"5 frames at once.*positions for 4.*context_length of at most 4"):
+    with pytest.raises(LoomError, match=r"5 frames at once.*positions for 4.*`context_length` of up to 4"):
         sample(longer, FRAMES)
     assert not seen.calls
 
 
 def test_a_late_start_counts_as_the_whole_clip(plain):
     few = apply_motion(plain, load_motion(LENGTH, family="AnimateDiff v3"))
-    with pytest.raises(LoomError, match=r"10 frames at once.*from start_percent 0 on"):
+    with pytest.raises(LoomError, match=r"10 frames at once.*`start_percent` 0"):
         sample(apply_windows(few, start_percent=0.2), FRAMES)
 
 
