@@ -28,8 +28,8 @@ def context_settings(draw):
 
 
 def shown(schedule: str = "static", frames: int = 64, steps: int = 20, start: float = 0.0, **windows) -> Preview:
-    own = ContextSettings(schedule, WindowLayout(**windows), "pyramid", start)
-    return plan_preview(own, frames, steps, MAX_ROWS)
+    context = ContextSettings(schedule, WindowLayout(**windows), "pyramid", start)
+    return plan_preview(context, frames, steps, MAX_ROWS)
 
 
 def pixels(image: torch.Tensor) -> set[tuple[int, ...]]:
@@ -37,8 +37,8 @@ def pixels(image: torch.Tensor) -> set[tuple[int, ...]]:
 
 
 @given(context_settings(), st.integers(3, 60), st.integers(1, 6))
-def test_every_frame_of_every_step_is_shown(own, frames, steps):
-    plan = plan_preview(own, frames, steps, 10**6)
+def test_every_frame_of_every_step_is_shown(context, frames, steps):
+    plan = plan_preview(context, frames, steps, 10**6)
     drawn = [step for band in plan.bands for step in range(band.first_step, band.last_step + 1)]
     assert drawn == list(range(steps))
     for band in plan.bands:
@@ -50,8 +50,8 @@ def test_every_frame_of_every_step_is_shown(own, frames, steps):
 
 
 @given(context_settings(), st.integers(3, 40))
-def test_no_bar_lies_on_another(own, frames):
-    for band in plan_preview(own, frames, 2, 10**6).bands:
+def test_no_bar_lies_on_another(context, frames):
+    for band in plan_preview(context, frames, 2, 10**6).bands:
         lanes = [[] for _ in range(band.lanes)]
         for bar in band.bars:
             lanes[bar.lane] += bar.spans
@@ -61,8 +61,8 @@ def test_no_bar_lies_on_another(own, frames):
 
 @settings(max_examples=8)
 @given(context_settings(), st.integers(3, 150), st.integers(1, 200))
-def test_the_picture_is_bounded(own, frames, steps):
-    image = draw(plan_preview(own, frames, steps, MAX_ROWS))
+def test_the_picture_is_bounded(context, frames, steps):
+    image = draw(plan_preview(context, frames, steps, MAX_ROWS))
     assert image.shape[1] <= MAX_HEIGHT
     assert MIN_WIDTH <= image.shape[2] <= MAX_WIDTH
     assert 0 <= float(image.min()) < float(image.max()) <= 1
@@ -76,9 +76,9 @@ def test_what_counts_more_is_brighter(percent, hue):
 def test_cells_have_the_brightness_of_their_weights():
     plan = shown(frames=28)
     first = plan.bands[0].bars[0]
-    found = pixels(draw(plan))
+    colours = pixels(draw(plan))
     assert first.weights[0] == 1 and 0 < first.weights[-1] < 1
-    assert {dim(HUES[0], weight) for weight in first.weights} <= found
+    assert {dim(HUES[0], weight) for weight in first.weights} <= colours
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_a_window_over_the_end_goes_on_at_the_beginning():
 
 
 @pytest.mark.parametrize(
-    ("own", "frames", "words"),
+    ("context", "frames", "words"),
     [
         (ContextSettings(layout=WindowLayout(8, 8)), 64, "Set `context_overlap` below `context_length`"),
         (ContextSettings("looped"), 2, "at least 3"),
     ],
 )
-def test_impossible_settings_are_refused(own, frames, words):
+def test_impossible_settings_are_refused(context, frames, words):
     with pytest.raises(LoomError, match=words):
-        plan_preview(own, frames, 4, MAX_ROWS)
+        plan_preview(context, frames, 4, MAX_ROWS)
 
 
 def test_the_node_shows_its_picture(tmp_path, monkeypatch):

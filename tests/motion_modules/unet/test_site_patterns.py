@@ -25,9 +25,9 @@ from tests.support.texts import expect_error
     ),
 )
 def test_patterns(pattern, count):
-    found = sites_like(pattern, SITES, "the UNet")
-    assert len(found) == count
-    assert found == [name for name in SITES if name in found]
+    sites = sites_like(pattern, SITES, "the UNet")
+    assert len(sites) == count
+    assert sites == [name for name in SITES if name in sites]
 
 
 @pytest.mark.parametrize("pattern", ("down.4", "middle", "", " , ", "mid.1", "down.1.motion"))
