@@ -9,6 +9,13 @@ class MotionModelError(LoomError):
     """A motion model, or a module of one, that cannot be used."""
 
 
+class FileFault(Exception):
+    """What is wrong with a motion model file, as a sentence that lacks its subject: "holds no motion modules. …".
+
+    `files.loading` puts the name of the file before it, and raises it as MotionModelError.
+    """
+
+
 def cause_of(error: Exception) -> str:
     """The first sentence of what another's code says, without its full stop; or the class of the error."""
     return _first_sentence(error) or type(error).__name__

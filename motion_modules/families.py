@@ -6,7 +6,7 @@ Facts are from each family's reference implementation; where those differ, the f
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import MotionModelError
+from .errors import FileFault
 
 AUTO = "auto"
 SD15, SDXL = "SD1.5", "SDXL"
@@ -152,23 +152,21 @@ FAMILIES = (
 )
 
 
-def recognise_family(facts: CheckpointFacts, file: str, choice: str = AUTO) -> tuple[Family, str]:
-    """The family of `file` and the reason for it, or an error that says why it has none."""
+def recognise_family(facts: CheckpointFacts, choice: str = AUTO) -> tuple[Family, str]:
+    """Return the family of a file and the reason for it; raise FileFault where no family fits."""
     if choice != AUTO:
-        return _chosen(facts, file, choice), "chosen on the node"
+        return _find_chosen(facts, choice), "chosen on the node"
     for family in FAMILIES:
         if family.recognises(facts):
             return family, str(facts)
-    raise MotionModelError(
-        f"Motion model '{file}' has {facts}, expected 4 levels (SD1.5) or 3 without a mid block (SDXL): "
-        "choose an AnimateDiff or Hotshot-XL motion model."
+    raise FileFault(
+        f"has {facts}, expected 4 levels (SD1.5) or 3 without a mid block (SDXL). "
+        "Choose an AnimateDiff or Hotshot-XL motion model."
     )
 
 
-def _chosen(facts: CheckpointFacts, file: str, choice: str) -> Family:
+def _find_chosen(facts: CheckpointFacts, choice: str) -> Family:
     possible = [family for family in FAMILIES if family.name == choice and family.fits(facts)]
     if not possible:
-        raise MotionModelError(
-            f"Motion model '{file}' cannot be {choice}, since it has {facts}: set family to '{AUTO}'."
-        )
+        raise FileFault(f"cannot be {choice}, since it has {facts}. Set `family` to '{AUTO}'.")
     return max(possible, key=lambda family: family.recognises(facts))

@@ -1,7 +1,10 @@
-"""From tensors in the original spelling to motion modules in the host's patcher, in the precision that it asks for."""
+"""From tensors to motion modules in the host's patcher, in the precision that it asks for.
+
+Weights are tensors by site and parameter: `weights["mid_block.motion_modules.0"]["proj_in.weight"]`.
+"""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import comfy.model_management
 import comfy.ops
@@ -13,83 +16,89 @@ from torch import nn
 from ..contract import Tensors
 from ..motion_model import ModuleSpec, MotionModules
 
-Value = TypeVar("Value")
-
-
-def split_key(key: str) -> tuple[str, str, str]:
-    """Site, architecture and parameter."""
-    site, _, rest = key.partition(".motion_modules.")
-    index, architecture, parameter = rest.split(".", 2)
-    return f"{site}.motion_modules.{index}", architecture, parameter
-
-
-def by_path(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
-    """Parameters of each module, `<site>.<architecture>`, by their own names."""
-    found: dict[str, dict[str, Value]] = {}
-    for key, value in values.items():
-        site, architecture, parameter = split_key(key)
-        found.setdefault(f"{site}.{architecture}", {})[parameter] = value
-    return found
-
-
-def main_dtype(motion: Tensors) -> torch.dtype:
-    return comfy.utils.weight_dtype(motion) or torch.float32
+Weights = Mapping[str, Tensors]
 
 
 def build_patcher(
-    motion: Tensors, sites: Mapping[str, ModuleSpec], disable_dynamic: bool = False, dtype: torch.dtype | None = None
+    weights: Weights,
+    specs: Mapping[str, ModuleSpec],
+    disable_dynamic: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> ModelPatcher:
-    """The modules of all `sites` with the tensors of `motion`, which have been checked to fit them.
+    """Build the modules of `specs` with these `weights`, which have been checked to fit.
 
-    The host chooses the precision of weights, unless `dtype` does. It may ask for the same again, for another device.
+    The host chooses the precision, unless `dtype` is set. It may ask for the same again, for another device.
     """
     device = comfy.model_management.get_torch_device()
     dtype = dtype or comfy.model_management.unet_dtype(
-        device, comfy.utils.calculate_parameters(motion), weight_dtype=main_dtype(motion)
+        device, comfy.utils.calculate_parameters(_join_sites(weights)), weight_dtype=find_main_dtype(weights)
     )
-    modules = {f"{name}.{site.architecture.key}": _module(site, dtype) for name, site in sites.items()}
-    model = MotionModules(modules).requires_grad_(False).eval()
-    model.load_state_dict(_complete_tensors(motion, sites, modules, dtype), assign=True)
-    kind = ModelPatcher if disable_dynamic else CoreModelPatcher
-    patcher = kind(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
-    patcher.cached_patcher_init = (_copied_patcher, (model, patcher.backup, sites, dtype))
+    modules = {site: _build_module(spec, dtype) for site, spec in specs.items()}
+    model = MotionModules({f"{site}.{specs[site].architecture.key}": module for site, module in modules.items()})
+    model.requires_grad_(False).eval()
+    for site, module in modules.items():
+        module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
+    patcher_class = ModelPatcher if disable_dynamic else CoreModelPatcher
+    patcher = patcher_class(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+    patcher.cached_patcher_init = (_copy_patcher, (model, patcher.backup, specs, dtype))
     return patcher
 
 
+def find_main_dtype(weights: Weights) -> torch.dtype:
+    """Return the dtype of the largest part of `weights`."""
+    return comfy.utils.weight_dtype(_join_sites(weights)) or torch.float32
+
+
 def read_unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> Tensors:
-    """The weights as they were put in; the host keeps in the `backup` of its patcher what it patches in place."""
-    return {**model.state_dict(), **{name: kept.weight for name, kept in backup.items()}}
+    """Return the weights from before any patch, named `<site>.<architecture>.<parameter>`.
+
+    The host patches weights in place, and keeps the original ones in the `backup` of its patcher.
+    """
+    return {**model.state_dict(), **{name: original.weight for name, original in backup.items()}}
+
+
+def copy_weights(
+    model: MotionModules, backup: Mapping[str, Any], specs: Mapping[str, ModuleSpec]
+) -> dict[str, Tensors]:
+    """Return copies of the unpatched weights on the CPU; the host may move or patch the original ones in place."""
+    tensors = read_unpatched_weights(model, backup)
+    return {
+        site: {
+            name: tensors[f"{site}.{spec.architecture.key}.{name}"].to("cpu", copy=True)
+            for name in model.by_site[site].state_dict()
+        }
+        for site, spec in specs.items()
+    }
 
 
 @torch.inference_mode(False)
-def _copied_patcher(
+def _copy_patcher(
     model: MotionModules,
     backup: Mapping[str, Any],
-    sites: Mapping[str, ModuleSpec],
+    specs: Mapping[str, ModuleSpec],
     dtype: torch.dtype,
     disable_dynamic: bool = False,
 ) -> ModelPatcher:
-    copies = {name: tensor.to("cpu", copy=True) for name, tensor in read_unpatched_weights(model, backup).items()}
-    return build_patcher(copies, sites, disable_dynamic, dtype)
+    return build_patcher(copy_weights(model, backup, specs), specs, disable_dynamic, dtype)
 
 
-def _module(site: ModuleSpec, dtype: torch.dtype) -> nn.Module:
-    return site.architecture.module(site.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
+def _build_module(spec: ModuleSpec, dtype: torch.dtype) -> nn.Module:
+    return spec.architecture.module(spec.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
 
 
-def _complete_tensors(
-    motion: Tensors, sites: Mapping[str, ModuleSpec], modules: Mapping[str, nn.Module], dtype
-) -> Tensors:
-    own, complete = by_path(motion), Tensors()
-    for (path, module), site in zip(modules.items(), sites.values(), strict=True):
-        exact = {name for name, _ in module.named_buffers()}
-        for key, tensor in site.architecture.complete(own.get(path, {}), site.config).items():
-            complete[f"{path}.{key}"] = tensor if key in exact else _stored(tensor, dtype)
-    return complete
+def _complete_tensors(tensors: Tensors, spec: ModuleSpec, module: nn.Module, dtype: torch.dtype) -> Tensors:
+    """Return all tensors of `module`: weights in `dtype`, and buffers, which files may leave out, as they are."""
+    buffers = {name for name, _ in module.named_buffers()}
+    complete = spec.architecture.complete(tensors, spec.config)
+    return {name: tensor if name in buffers else _cast(tensor, dtype) for name, tensor in complete.items()}
 
 
-def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Vectors (norms, biases) stay out of fp8, where they would lose too much."""
+def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Cast to `dtype`, but keep vectors (norms, biases) out of fp8, where they would lose too much precision."""
     if tensor.ndim < 2 and dtype.itemsize == 1:
         return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float16)
     return tensor.to(dtype)
+
+
+def _join_sites(weights: Weights) -> Tensors:
+    return {f"{site}.{name}": tensor for site, tensors in weights.items() for name, tensor in tensors.items()}

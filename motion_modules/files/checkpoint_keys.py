@@ -1,96 +1,115 @@
-"""From the spellings of motion model files to one: that of the published AnimateDiff checkpoints.
+"""Keys of motion model files, in the spellings in which they are published.
 
-A tensor is named `<site>.<architecture>.<parameter>`, with sites `down_blocks.i.motion_modules.j`,
-`mid_block.motion_modules.0` and `up_blocks.i.motion_modules.j`.
+The original spelling is that of the published AnimateDiff checkpoints: `<site>.<architecture>.<parameter>`, with sites
+`down_blocks.i.motion_modules.j`, `mid_block.motion_modules.0` and `up_blocks.i.motion_modules.j`. diffusers and
+Hotshot-XL leave out the architecture, and have names of their own for some parameters.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 
 from ..architectures.architecture import PARTS_OF_DIFFUSERS
-from ..architectures.registry import architectures
 from ..architectures.stacking import keys_in
+from ..contract import Tensors
 from ..families import DIFFUSERS, HOTSHOT, ORIGINAL
 
-_site = re.compile(
+TRANSFORMER = "temporal_transformer"
+_module_key = re.compile(
     r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
 )
-_diffusers_names = (
-    (re.compile(r"\.attn(\d)\."), lambda match: f".attention_blocks.{int(match[1]) - 1}."),
-    (re.compile(r"\.norm([12])\."), lambda match: f".norms.{int(match[1]) - 1}."),
-    (re.compile(r"\.norm3\."), lambda match: ".ff_norm."),
-)
-_transformer = "temporal_transformer"
-_position_names = re.compile(r"pos_encoder\.(positional_encoding|pos_encoding)$")
+_diffusers_names = {
+    ".attn1.": ".attention_blocks.0.",
+    ".attn2.": ".attention_blocks.1.",
+    ".norm1.": ".norms.0.",
+    ".norm2.": ".norms.1.",
+    ".norm3.": ".ff_norm.",
+}
+_table_names = ("pos_encoder.positional_encoding", "pos_encoder.pos_encoding")
+_shared_table = "pos_embed.pe"
 
 
-def flatten_tensors(checkpoint: Mapping, prefix: str = "") -> dict[str, torch.Tensor]:
-    """The tensors of a file by dotted key, out of the dictionaries that trainers put around them."""
-    tensors: dict[str, torch.Tensor] = {}
-    for key, value in checkpoint.items():
-        if isinstance(value, Mapping):
-            tensors |= flatten_tensors(value, f"{prefix}{key}.")
-        elif isinstance(value, torch.Tensor):
-            tensors[f"{prefix}{key}"] = value
-    return tensors
+class FileKey(NamedTuple):
+    """Key of a motion module's tensor, as a file spells it.
+
+    `word` is what follows the site: an architecture, or where the file leaves that out a part of the transformer.
+    """
+
+    site: str
+    container: str
+    word: str
+    rest: str
 
 
-def spelling_of(keys: Mapping[str, object]) -> str:
-    """Which of the three spellings a file's motion tensors use."""
-    matches = [match for match in map(_site.search, keys) if match]
-    if any(match[2] == "temporal_attentions" for match in matches):
+class ModuleKey(NamedTuple):
+    """Key of a motion module's tensor in the original spelling, `<site>.<architecture>.<parameter>`."""
+
+    site: str
+    architecture: str
+    parameter: str
+
+
+def parse_keys(keys: Iterable[str]) -> dict[str, FileKey]:
+    """Parse the keys of motion modules among the `keys` of a file."""
+    parsed: dict[str, FileKey] = {}
+    for key in keys:
+        match = _module_key.search(key)
+        if match:
+            block, container, index, name = match.groups()
+            word, _, rest = name.partition(".")
+            parsed[key] = FileKey(f"{block}.motion_modules.{index}", container, word, rest)
+    return parsed
+
+
+def recognise_spelling(keys: Collection[FileKey], architectures: Container[str]) -> str:
+    """Return which of the three spellings a file has, where `architectures` can be used."""
+    if any(key.container == "temporal_attentions" for key in keys):
         return HOTSHOT
-    known = architectures().usable
-    named = any(all(key in known for key in _keys(match[4])) for match in matches)
-    return ORIGINAL if named else DIFFUSERS
+    return ORIGINAL if any(_is_architecture(key.word, architectures) for key in keys) else DIFFUSERS
 
 
-def foreign_architecture(keys: Iterable[str]) -> str | None:
-    """The first key that nobody has registered: of a member of a stack, or in a file with no others; else None."""
-    known = {*architectures().usable, *PARTS_OF_DIFFUSERS}
-    found = dict.fromkeys(tuple(_keys(match[4])) for match in map(_site.search, keys) if match)
-    alone = not any(key in known for members in found for key in members)
-    foreign = ((key, len(members) > 1) for members in found for key in members if key not in known)
-    return next((key for key, in_stack in foreign if in_stack or alone), None)
+def find_foreign_architecture(keys: Iterable[FileKey], architectures: Iterable[str]) -> str | None:
+    """Return the first word that is neither one of `architectures` nor a part of the transformer, or None.
+
+    Beside known words, only a member of a stack counts: another word is a damaged key of the transformer.
+    """
+    known = {*architectures, *PARTS_OF_DIFFUSERS}
+    stacks = [keys_in(word) for word in dict.fromkeys(key.word for key in keys)]
+    any_known = any(member in known for stack in stacks for member in stack)
+    candidates = (member for stack in stacks if len(stack) > 1 or not any_known for member in stack)
+    return next((member for member in candidates if member not in known), None)
 
 
-def motion_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The motion tensors of a file in the original spelling; whatever else the file holds is left out."""
-    known = architectures().usable
-    renamed: dict[str, torch.Tensor] = {}
-    shared_positions: dict[str, torch.Tensor] = {}
-    for key, tensor in tensors.items():
-        match = _site.search(key)
-        if match is None:
-            continue
-        name = f"{match[1]}.motion_modules.{match[3]}.{_original_parameter(match[4], known)}"
-        shared = f".{_transformer}." in name and name.endswith(".pos_embed.pe")
-        (shared_positions if shared else renamed)[name] = tensor
-    return renamed | _per_attention(shared_positions, renamed)
+def respell(key: FileKey, architectures: Container[str]) -> ModuleKey:
+    """Return `key` in the original spelling."""
+    if key.word != TRANSFORMER and _is_architecture(key.word, architectures):
+        return ModuleKey(key.site, key.word, key.rest)
+    if key.word == TRANSFORMER:
+        return ModuleKey(key.site, TRANSFORMER, _respell_table(key.rest))
+    parameter = f"{key.word}.{key.rest}"
+    for name, original in _diffusers_names.items():
+        parameter = parameter.replace(name, original)
+    return ModuleKey(key.site, TRANSFORMER, _respell_table(parameter))
 
 
-def _original_parameter(parameter: str, known: Collection[str]) -> str:
-    keys = _keys(parameter)
-    if keys != [_transformer] and all(key in known for key in keys):
-        return parameter
-    if not parameter.startswith(f"{_transformer}."):
-        parameter = f"{_transformer}.{parameter}"
-        for pattern, replacement in _diffusers_names:
-            parameter = pattern.sub(replacement, parameter)
-    return _position_names.sub("pos_encoder.pe", parameter)
-
-
-def _keys(parameter: str) -> list[str]:
-    return keys_in(parameter.partition(".")[0])
-
-
-def _per_attention(shared: dict[str, torch.Tensor], renamed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """diffusers keeps one table of positions per block where the original keeps one per attention."""
-    tables = {}
+def share_position_tables(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return the `tensors` of a transformer with a table of positions per attention; diffusers has one per block."""
+    shared = {name: table for name, table in tensors.items() if name.endswith(_shared_table)}
+    result = {name: tensor for name, tensor in tensors.items() if name not in shared}
+    queries = [name for name in result if ".to_q." in name] if shared else []
     for name, table in shared.items():
-        block = name.removesuffix("pos_embed.pe")
-        attentions = {key[: key.index(".to_q.")] for key in renamed if key.startswith(block) and ".to_q." in key}
-        tables |= {f"{attention}.pos_encoder.pe": table for attention in attentions}
-    return tables
+        block = name.removesuffix(_shared_table)
+        attentions = {query.partition(".to_q.")[0] for query in queries if query.startswith(block)}
+        result |= {f"{attention}.pos_encoder.pe": table for attention in attentions}
+    return result
+
+
+def _is_architecture(word: str, architectures: Container[str]) -> bool:
+    return all(member in architectures for member in keys_in(word))
+
+
+def _respell_table(parameter: str) -> str:
+    name = next((name for name in _table_names if parameter.endswith(name)), None)
+    return f"{parameter.removesuffix(name)}pos_encoder.pe" if name else parameter

@@ -1,6 +1,6 @@
-"""Modules of one motion model in another, at chosen sites: in place of its own, or behind them."""
+"""Modules of one motion model in another, at chosen sites: in place of its own, or after them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..errors import MotionModelError
 from ..families import Family
 from ..motion_model import ModuleSpec, MotionModel
 from ..unet.site_patterns import ALL, sites_like
-from .assembling import build_patcher, by_path, read_unpatched_weights
+from .assembling import build_patcher, copy_weights
 
 REPLACE, STACK = "replace", "stack"
 MODES = (REPLACE, STACK)
@@ -22,7 +22,7 @@ MODES = (REPLACE, STACK)
 
 @dataclass(frozen=True)
 class _Member:
-    """One module with a copy of its weights, which the host may move or patch in place where they came from."""
+    """One module, alone at its site or in a stack, with a copy of its weights."""
 
     kind: Architecture
     config: Any
@@ -33,99 +33,95 @@ class _Member:
 def replace_modules(
     motion_model: MotionModel, modules: MotionModel, sites: str = ALL, mode: str = REPLACE
 ) -> MotionModel:
-    """A motion model like `motion_model` that has at `sites` what `modules` has there, and copies of all weights.
+    """Return a motion model with the modules of `motion_model`, and at `sites` those of `modules`; weights are copied.
 
-    `sites` are patterns (site_patterns.py) for those of `modules`; where `motion_model` has none of them, it gains one.
-    With `mode` "stack" its own modules stay, and those of `modules` run behind them. How it was trained, and the
-    precision in which it is loaded, are those of `motion_model`.
-    Raises MotionModelError for another mode, patterns that fit nothing, other widths, another base model, norms that
-    cannot be mixed, and weights with a LoRA on them.
+    `sites` are patterns (site_patterns.py) for the sites of `modules`, also those where `motion_model` has no module.
+    With `mode` "stack" the modules of `motion_model` stay, and those of `modules` run after them. Training facts and
+    the precision of weights are those of `motion_model`.
+    Raises MotionModelError for an unknown mode, patterns that match nothing, other widths, another base model, norms
+    that cannot be mixed, and a LoRA on either motion model.
     """
     if mode not in MODES:
-        raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}: choose {REPLACE} or {STACK}.")
+        raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}. Choose {REPLACE} or {STACK}.")
     chosen = sites_like(sites, modules.specs, f"'{modules.name}'")
     for each in (motion_model, modules):
         _refuse_lora(each)
     _require_same_base(motion_model, modules)
-    family = _family(motion_model, chosen)
-    given_up = set(chosen) if mode == REPLACE else set()
-    own, new = (
-        by_path(read_unpatched_weights(each.patcher.model, each.patcher.backup)) for each in (motion_model, modules)
-    )
-    filled = {
-        name: [] if name in given_up else list(_members(name, spec, own)) for name, spec in motion_model.specs.items()
+    family = _extend_family(motion_model, chosen)
+    all_sites = dict.fromkeys([*motion_model.specs, *chosen])
+    kept = _list_members(motion_model, [site for site in motion_model.specs if mode == STACK or site not in chosen])
+    added = {
+        site: [_fit_member(site, member, motion_model, modules, family) for member in members]
+        for site, members in _list_members(modules, chosen).items()
     }
-    for name in chosen:
-        members = _members(name, modules.specs[name], new)
-        filled.setdefault(name, []).extend(_fitting(name, member, motion_model, modules, family) for member in members)
-    return _put_together(filled, motion_model, family, _name(motion_model, modules, chosen, mode))
+    members = {site: [*kept.get(site, []), *added.get(site, [])] for site in all_sites}
+    return _join_members(members, motion_model, family, _compose_name(motion_model, modules, chosen, mode))
 
 
-def _put_together(
-    filled: dict[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
+def _join_members(
+    members: Mapping[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
 ) -> MotionModel:
-    sites = {place: _site(members) for place, members in filled.items()}
-    tensors = {
-        f"{place}.{sites[place].architecture.key}.{parameter}": tensor
-        for place, members in filled.items()
-        for parameter, tensor in together([member.tensors for member in members]).items()
-    }
-    patcher = build_patcher(tensors, sites, dtype=_dtype(motion_model))
-    reason = "Replace Motion Modules, which made it"
-    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, sites)
+    specs = {site: _stack_spec(stack) for site, stack in members.items()}
+    weights = {site: together([member.tensors for member in stack]) for site, stack in members.items()}
+    patcher = build_patcher(weights, specs, dtype=_loaded_dtype(motion_model))
+    reason = "Replace Motion Modules, which created it"
+    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
 
 
-def _site(members: list[_Member]) -> ModuleSpec:
-    kind = stack_of([member.kind for member in members])
-    if len(members) == 1:
-        return ModuleSpec(kind, members[0].config)
-    kinds, configs = zip(*((member.kind, member.config) for member in members), strict=True)
+def _stack_spec(stack: list[_Member]) -> ModuleSpec:
+    kind = stack_of([member.kind for member in stack])
+    if len(stack) == 1:
+        return ModuleSpec(kind, stack[0].config)
+    kinds, configs = zip(*((member.kind, member.config) for member in stack), strict=True)
     return ModuleSpec(kind, StackConfig(kinds, configs))
 
 
-def _members(name: str, site: ModuleSpec, weights: Mapping[str, Tensors]) -> Iterator[_Member]:
-    own = weights.get(f"{name}.{site.architecture.key}", {})
-    tensors = {key: tensor.to("cpu", copy=True) for key, tensor in own.items()}
-    if not isinstance(site.config, StackConfig):
-        yield _Member(site.architecture, site.config, tensors)
-        return
-    of_members = by_member(tensors, len(site.config.kinds))
-    for (kind, config), own in zip(site.config.members(), of_members, strict=True):
-        yield _Member(kind, config, own)
+def _list_members(motion_model: MotionModel, sites: Collection[str]) -> dict[str, list[_Member]]:
+    """Return the members of the modules at `sites`: one at each, or those of a stack."""
+    specs = {site: motion_model.specs[site] for site in sites}
+    weights = copy_weights(motion_model.patcher.model, motion_model.patcher.backup, specs)
+    return {site: _split_module(spec, weights[site]) for site, spec in specs.items()}
 
 
-def _fitting(name: str, member: _Member, motion_model: MotionModel, modules: MotionModel, family: Family) -> _Member:
-    """The same, with its config as a file with the header of `family` will tell it."""
-    before = motion_model.specs.get(name)
-    if before and before.channels != member.config.channels:
+def _split_module(spec: ModuleSpec, tensors: Tensors) -> list[_Member]:
+    if not isinstance(spec.config, StackConfig):
+        return [_Member(spec.architecture, spec.config, tensors)]
+    member_tensors = by_member(tensors, len(spec.config.kinds))
+    return [_Member(*member, tensors) for member, tensors in zip(spec.config.members(), member_tensors, strict=True)]
+
+
+def _fit_member(site: str, member: _Member, motion_model: MotionModel, modules: MotionModel, family: Family) -> _Member:
+    """Return `member` with the config that a file with the header of `family` will tell."""
+    replaced = motion_model.specs.get(site)
+    if replaced and replaced.channels != member.config.channels:
         raise MotionModelError(
-            f"The motion module of '{modules.name}' at '{name}' has {member.config.channels} channels, not the "
-            f"{before.channels} of '{motion_model.name}': take modules that were made for the same base model."
+            f"The motion module of '{modules.name}' at '{site}' has {member.config.channels} channels, not the "
+            f"{replaced.channels} of '{motion_model.name}'. Use modules that were made for the same base model."
         )
     shapes = {key: tuple(tensor.shape) for key, tensor in member.tensors.items()}
     config = member.kind.config.from_shapes(shapes, family)
     trained = replace(modules.family, default_positions=family.default_positions)
     if config != member.kind.config.from_shapes(shapes, trained):
         raise MotionModelError(
-            f"The motion module of '{modules.name}' at '{name}' is not normalised as those of '{motion_model.name}' "
-            f"({family.name}) are: put one motion model behind the other with two Apply Motion Model nodes."
+            f"The motion module of '{modules.name}' at '{site}' is not normalised as those of '{motion_model.name}' "
+            f"({family.name}) are. Apply one motion model after the other, with two Apply Motion Model nodes."
         )
     return replace(member, config=config)
 
 
-def _family(motion_model: MotionModel, chosen: list[str]) -> Family:
-    """That of `motion_model`, of which a published one has modules nowhere else than where it was published."""
+def _extend_family(motion_model: MotionModel, chosen: list[str]) -> Family:
+    """Return the family with the `chosen` sites; with other sites than published it is no published family."""
     family, sites = motion_model.family, tuple(dict.fromkeys([*motion_model.specs, *chosen]))
     return family if set(sites) == set(family.site_names) else replace(family, signs=(), own_sites=sites)
 
 
-def _name(motion_model: MotionModel, modules: MotionModel, chosen: list[str], mode: str) -> str:
-    kinds = {key for name in chosen for key in keys_in(modules.specs[name].architecture.key)}
-    how = "and behind it" if mode == STACK else "with"
-    return f"{motion_model.name} {how} {' and '.join(sorted(kinds))} of {modules.name}"
+def _compose_name(motion_model: MotionModel, modules: MotionModel, chosen: list[str], mode: str) -> str:
+    keys = {key for site in chosen for key in keys_in(modules.specs[site].architecture.key)}
+    joined = "followed by" if mode == STACK else "with"
+    return f"{motion_model.name} {joined} {' and '.join(sorted(keys))} of {modules.name}"
 
 
-def _dtype(motion_model: MotionModel) -> torch.dtype:
+def _loaded_dtype(motion_model: MotionModel) -> torch.dtype:
     return comfy.utils.weight_dtype(dict(motion_model.patcher.model.named_parameters())) or torch.float32
 
 
@@ -133,14 +129,14 @@ def _require_same_base(motion_model: MotionModel, modules: MotionModel) -> None:
     bases = motion_model.family.base, modules.family.base
     if all(bases) and bases[0] != bases[1]:
         raise MotionModelError(
-            f"Motion model '{modules.name}' is made for {bases[1]}, but '{motion_model.name}' for {bases[0]}: "
-            "take modules that were made for the same base model."
+            f"Motion model '{modules.name}' is made for {bases[1]}, but '{motion_model.name}' for {bases[0]}. "
+            "Use modules that were made for the same base model."
         )
 
 
 def _refuse_lora(motion_model: MotionModel) -> None:
     if motion_model.patcher.patches:
         raise MotionModelError(
-            f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost: "
-            "replace modules before the LoRA."
+            f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost. "
+            "Replace modules before the LoRA."
         )

@@ -1,15 +1,16 @@
-"""Files that are not text-to-video motion models, and what each of them needs instead."""
+"""Files that cannot be used: other kinds of files, and architectures of packs that are not installed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import MotionModelError
+from ..architectures.registry import Architectures
+from ..errors import FileFault
 from ..families import KeyShapes
 
 
 @dataclass(frozen=True)
 class OtherFile:
-    """`markers` are groups of key fragments; all fragments of one group tell the kind."""
+    """A kind of file, and the input that it needs; a file is of this kind if it has all key fragments of one marker."""
 
     kind: str
     needs: str
@@ -36,22 +37,24 @@ OTHER_FILES = (
 )
 
 
-def refuse_other_files(shapes: KeyShapes, file: str) -> None:
-    """Raise when `shapes`, by key, are those of a known kind of file that is no text-to-video motion model."""
+def refuse_other_files(shapes: KeyShapes) -> None:
+    """Raise FileFault when keys and shapes are those of a file that needs more inputs than this pack has."""
     for other in OTHER_FILES:
         if other.recognises(shapes):
-            raise MotionModelError(
-                f"Motion model '{file}' is a {other.kind} file, which needs {other.needs} and is not supported yet: "
-                "choose a text-to-video motion model."
+            raise FileFault(
+                f"is a {other.kind} file, which needs {other.needs} and is not supported yet. "
+                "Choose a text-to-video motion model."
             )
 
 
-def refuse_unregistered(keys: Iterable[str], brought_by: Mapping[str, str], file: str) -> None:
-    """Raise MotionModelError for `keys` of architectures that no pack brings that is loaded now."""
+def require_architectures(keys: Iterable[str], packs: Mapping[str, str], known: Architectures) -> None:
+    """Raise where one of the architectures `keys` is missing or cannot be used; `packs` names the pack of some."""
     for key in keys:
-        pack = brought_by.get(key)
-        brings = f"the pack '{pack}' that brings it" if pack else "the pack that brings it"
-        raise MotionModelError(
-            f"Motion model '{file}' is made of motion modules of the architecture '{key}', and {brings} is missing: "
-            "install that custom-node pack, or choose another motion model."
-        )
+        if key in known.refused:
+            raise known.refused[key]
+        if key not in known.usable:
+            pack = f"the pack '{packs[key]}' that provides it" if packs.get(key) else "the pack that provides it"
+            raise FileFault(
+                f"is made of motion modules of the architecture '{key}', and {pack} is missing. "
+                "Install that custom-node pack, or choose another motion model."
+            )

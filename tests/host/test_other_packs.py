@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.files.saving import build_header, save_motion_tensors
+from animatediff_loom.motion_modules.files.header import build_header
+from animatediff_loom.motion_modules.files.saving import save_motion_tensors
 from host.server import PromptError, Server
 from loom_mini.architecture import UNET
 
@@ -77,5 +78,5 @@ def test_it_moves_a_clip(with_both: Server):
 
 def test_without_the_pack_its_files_are_refused_by_name(make_server: Callable[..., Server], wobbling: Path):
     for server in running(make_server, wobbling):
-        with pytest.raises(PromptError, match="'wobble', and the pack 'wobble_pack' that brings it is missing"):
+        with pytest.raises(PromptError, match="'wobble', and the pack 'wobble_pack' that provides it is missing"):
             server.run(info())

@@ -89,7 +89,7 @@ def test_the_two_kinds_of_long_animatediff():
     assert load(motion_file(mid=True, positions=128), LONG, "LongAnimateDiff").family == frames[128]
 
 
-def test_lightning_is_the_persons_choice():
+def test_lightning_is_the_users_choice():
     tensors = LIGHTNING.file()
     assert load(tensors, V2).family.name == "AnimateDiff v2"
     chosen = load(tensors, LIGHTNING)
@@ -98,7 +98,7 @@ def test_lightning_is_the_persons_choice():
 
 
 def test_an_impossible_choice():
-    with expect_error("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "set family to 'auto'"):
+    with expect_error("'tiny.safetensors'", "AnimateDiff v2", "no mid block", "Set `family` to 'auto'"):
         load(V3.file(), V3, "AnimateDiff v2")
     with expect_error("'tiny.safetensors'", "no such family"):
         load(V3.file(), V3, "no such family")

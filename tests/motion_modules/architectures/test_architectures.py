@@ -338,9 +338,9 @@ def test_a_file_whose_pack_is_missing(key, tmp_path: Path, monkeypatch):
     motion_model = untrained_motion(tiny_model(), key)
     save_motion_model(motion_model, file)
     monkeypatch.delitem(ARCHITECTURES, key)
-    with expect_error("theirs.safetensors", f"'{key}'", "the pack 'AnimateDiff Loom' that brings it is missing"):
+    with expect_error("theirs.safetensors", f"'{key}'", "the pack 'AnimateDiff Loom' that provides it is missing"):
         load_motion_model(str(file))
-    with expect_error("bare.safetensors", f"'{key}'", "the pack that brings it is missing"):
+    with expect_error("bare.safetensors", f"'{key}'", "the pack that provides it is missing"):
         motion_model_from_tensors(motion_model.patcher.model.state_dict(), "bare.safetensors")
 
 

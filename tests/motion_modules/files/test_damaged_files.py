@@ -30,7 +30,7 @@ def good_file(tmp_path):
 
 def assert_damaged(path, content: bytes) -> None:
     path.write_bytes(content)
-    with expect_error(f"'{path.name}'", "could not be read", "download it again"):
+    with expect_error(f"'{path.name}'", "could not be read", "Download it again"):
         load_motion_model(str(path))
 
 
@@ -76,7 +76,7 @@ def test_pickles_of_other_things(good_file, content):
 
 
 def test_a_missing_file(good_file):
-    with expect_error("'gone.safetensors'", "could not be opened", "No such file", "check that the file is there"):
+    with expect_error("'gone.safetensors'", "could not be opened", "No such file", "Check that the file exists"):
         load_motion_model(str(good_file.with_name("gone.safetensors")))
 
 
@@ -84,7 +84,7 @@ def test_a_dictionary_that_holds_itself(good_file):
     path, endless = good_file.with_name("endless.ckpt"), {}
     endless["state_dict"] = endless
     torch.save(endless, path)
-    with expect_error("'endless.ckpt'", "could not be read", "download it again"):
+    with expect_error("'endless.ckpt'", "could not be read", "Download it again"):
         load_motion_model(str(path))
 
 
@@ -104,7 +104,7 @@ def test_code_in_a_pickle_never_runs(good_file, suffix, new_format):
     trace, path = good_file.with_name("trace"), good_file.with_name(f"code{suffix}")
     checkpoint = {"state_dict": V3.file(), "extra": RunsCode(trace)}
     torch.save(checkpoint, path, _use_new_zipfile_serialization=new_format)
-    with expect_error(f"'{path.name}'", "contains Python code", "get a .safetensors version"):
+    with expect_error(f"'{path.name}'", "contains Python code", "Get a .safetensors version"):
         load_motion_model(str(path))
     assert not trace.exists()
     torch.load(path, weights_only=False)

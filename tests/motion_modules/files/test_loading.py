@@ -1,18 +1,25 @@
 """Every family in every spelling, precision and file format: recognised, complete, and the same after a round trip."""
 
 import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 
 import pytest
 import safetensors.torch
 import torch
+from animatediff_loom.motion_modules.architectures.registry import architectures
 from animatediff_loom.motion_modules.architectures.temporal_transformer import TemporalTransformerConfig
 from animatediff_loom.motion_modules.describe import describe
-from animatediff_loom.motion_modules.files.checkpoint_keys import flatten_tensors, motion_tensors, spelling_of
 from animatediff_loom.motion_modules.files.loading import (
     load_motion_model,
     load_motion_patcher,
     motion_model_from_tensors,
 )
+from animatediff_loom.motion_modules.files.motion_file import MotionFile, parse_file
+from animatediff_loom.motion_modules.files.reading import flatten_tensors
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import animate
 from comfy.cli_args import args
@@ -203,8 +210,8 @@ def test_description():
         "sites": "21 (down 8, mid 1, up 12)",
         "widths": "32, 64, 128",
         "architecture": "temporal_transformer",
-        "frames": "trained for 16, at most 32 at once",
-        "normalisation": "residual blocks frame by frame, motion modules frame by frame",
+        "frames": "trained for 16, up to 32 at once",
+        "normalisation": "residual blocks per frame, motion modules per frame",
         "beta schedule": "AnimateDiff (linear)",
         "dtype": "float16, loaded as float32",
         "size": lines["size"],
@@ -216,17 +223,60 @@ def test_description():
 widths_of_levels = st.lists(st.integers(1, 3).map(lambda n: 32 * n), min_size=3, max_size=4).map(tuple)
 
 
+def parse(checkpoint: Mapping) -> MotionFile:
+    return parse_file("any.safetensors", flatten_tensors(checkpoint), None, architectures())
+
+
+def named_shapes(file: MotionFile) -> dict[str, torch.Size]:
+    return {
+        f"{site}.{module.architecture}.{name}": tensor.shape
+        for site, module in file.modules.items()
+        for name, tensor in module.tensors.items()
+    }
+
+
 @given(widths_of_levels, st.booleans(), st.none() | st.integers(1, 40))
 def test_spellings_rename_back_and_forth(widths, mid, positions):
     original = weightless(file_shapes(widths, mid, positions))
     shapes = {name: tensor.shape for name, tensor in original.items()}
     for spell in SPELLINGS.values():
-        back = motion_tensors(flatten_tensors(spell(original)))
-        assert {name: tensor.shape for name, tensor in back.items()} == shapes
+        assert named_shapes(parse(spell(original))) == shapes
     assert from_diffusers(as_diffusers(original)).keys() == original.keys()
-    assert spelling_of(original) == "original"
-    assert spelling_of(as_diffusers(original)) == "diffusers"
-    assert spelling_of(as_hotshot(original)) == "Hotshot-XL"
+    assert parse(original).spelling == "original"
+    assert parse(as_diffusers(original)).spelling == "diffusers"
+    assert parse(as_hotshot(original)).spelling == "Hotshot-XL"
+
+
+@pytest.mark.parametrize("spelling", ("original", "diffusers", "Hotshot-XL"))
+def test_a_load_parses_each_key_once_and_reads_the_registry_once(spelling):
+    expected = HOTSHOT if spelling == "Hotshot-XL" else V3
+    tensors = SPELLINGS[spelling](expected.file())
+    with counted_calls() as calls:
+        load(tensors, expected)
+    patterns = sum(count for name, count in calls.items() if name.startswith("Pattern."))
+    assert patterns == calls["Pattern.search"] == len(tensors)
+    assert calls["architectures"] == 1
+
+
+@contextmanager
+def counted_calls() -> Iterator[Counter[str]]:
+    """Count calls by name: those of the pack's functions, and those of regular expressions from the pack's files."""
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, argument) -> None:
+        if "motion_modules" not in frame.f_code.co_filename:
+            return
+        if event == "c_call" and argument.__qualname__.startswith("Pattern."):
+            calls[argument.__qualname__] += 1
+        elif event == "call":
+            calls[frame.f_code.co_name] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(before)
 
 
 @settings(max_examples=10)

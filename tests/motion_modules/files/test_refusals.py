@@ -14,7 +14,7 @@ from tests.support.motion_files import V2, V3, as_diffusers, as_training_checkpo
 from tests.support.texts import expect_error
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
-ADVICE = ("'other.ckpt'", "choose a text-to-video motion model")
+ADVICE = ("'other.ckpt'", "Choose a text-to-video motion model")
 SITE = "down_blocks.0.motion_modules.0.temporal_transformer."
 
 
@@ -72,21 +72,21 @@ def test_other_kinds_of_file(kind):
     ),
 )
 def test_files_without_motion_modules(tensors, found):
-    with expect_error("'other.ckpt'", "no motion modules", found, "choose an AnimateDiff or Hotshot-XL motion model"):
+    with expect_error("'other.ckpt'", "no motion modules", found, "Choose an AnimateDiff or Hotshot-XL motion model"):
         motion_model_from_tensors(tensors, "other.ckpt")
 
 
 @pytest.mark.parametrize(
     ("left_out", "missing", "found"),
     (
-        ("up_blocks", "up_blocks.0.motion_modules.0", "unlike the 20 of AnimateDiff v3"),
+        ("up_blocks", "up_blocks.0.motion_modules.0", "unlike AnimateDiff v3 with its 20 modules"),
         ("down_blocks.3", "up_blocks.3.motion_modules.0", "a motion module at"),
         ("up_blocks.1.motion_modules.2", "up_blocks.1.motion_modules.2", "no motion module at"),
     ),
 )
 def test_a_part_of_a_motion_model(left_out, missing, found):
     tensors = {name: tensor for name, tensor in V3.file().items() if not name.startswith(left_out)}
-    with expect_error("'half.ckpt'", f"motion module at '{missing}'", found, "choose a whole motion model"):
+    with expect_error("'half.ckpt'", f"motion module at '{missing}'", found, "Choose a complete motion model"):
         motion_model_from_tensors(tensors, "half.ckpt")
 
 
@@ -113,15 +113,15 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]
         ("transformer_blocks.0.norms.1.weight", None, "nothing"),
         ("proj_in.weight", (64, 64), "[32]"),
         ("proj_in.weight", (48, 48), "48 channels"),
-        ("proj_in.weight", (32, 32, 1, 1), "make no temporal_transformer"),
-        ("proj_in.weight", None, "make no temporal_transformer"),
+        ("proj_in.weight", (32, 32, 1, 1), "do not form a temporal_transformer"),
+        ("proj_in.weight", None, "do not form a temporal_transformer"),
         ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (1, 24, 32), "[1, 32, 32]"),
         ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (1, 32, 64), "[1, 32, 64]"),
-        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (32,), "make no temporal_transformer"),
+        ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (32,), "do not form a temporal_transformer"),
     ),
 )
 def test_shapes_that_contradict_each_other(parameter, shape, found):
-    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "download it again"):
+    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "Choose another motion model"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "odd.ckpt")
 
 
@@ -133,7 +133,7 @@ def test_shapes_that_contradict_each_other(parameter, shape, found):
         ("transformer_blocks.0.attention_blocks.2.to_q.weight", "attention_blocks.2"),
         ("transformer_blocks.99999999.norms.0.weight", "100000000 blocks"),
         ("transformer_blocks.0.attention_blocks.99999999.to_q.weight", "100000000 attentions"),
-        ("transformer_blocks.x.norms.0.weight", "make no temporal_transformer"),
+        ("transformer_blocks.x.norms.0.weight", "do not form a temporal_transformer"),
     ),
 )
 def test_tensors_too_many(parameter, found):
@@ -152,13 +152,13 @@ def test_tensors_too_many(parameter, found):
 )
 def test_absurd_shapes_allocate_nothing(parameter, shape):
     """No machine could allocate these: that the sentence comes shows that nothing was."""
-    with expect_error("'huge.ckpt'", str(max(shape)), "download it again"):
+    with expect_error("'huge.ckpt'", str(max(shape)), "Choose another motion model"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "huge.ckpt")
 
 
 def test_absurd_shapes_everywhere():
     tensors = weightless(file_shapes((2**21,) * 4, mid=False, positions=32))
-    with expect_error("'huge.ckpt'", "download it again"):
+    with expect_error("'huge.ckpt'", "Choose another motion model"):
         motion_model_from_tensors(tensors, "huge.ckpt")
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import folder_paths
 import pytest
 import torch
+from animatediff_loom.motion_modules.files.header import build_header
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
-from animatediff_loom.motion_modules.files.saving import build_header, save_motion_model
+from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.nodes.save_motion_model import SaveMotionModel
 
 from tests.support.host import copy_weights, same_weights, tiny_model
@@ -84,7 +85,7 @@ def test_a_stack_without_the_pack_of_one_member_is_refused_by_name(monkeypatch, 
         )
         save_motion_model(stacked, tmp_path / "stacked.safetensors")
         assert load_motion_model(str(tmp_path / "stacked.safetensors")).specs == stacked.specs
-    with expect_error("stacked.safetensors", "'wobble'", "wobble_pack", "install"):
+    with expect_error("stacked.safetensors", "'wobble'", "wobble_pack", "Install"):
         load_motion_model(str(tmp_path / "stacked.safetensors"))
 
 
@@ -111,7 +112,7 @@ def test_a_stack_without_header_names_the_missing_member():
     tensors = {
         name.replace("+scale_shift.", "+unheard_of."): tensor for name, tensor in copy_weights(stacked.patcher).items()
     }
-    with expect_error("stacked.pt", "'unheard_of'", "install"):
+    with expect_error("stacked.pt", "'unheard_of'", "Install"):
         motion_model_from_tensors(tensors, "stacked.pt")
     again = motion_model_from_tensors(copy_weights(stacked.patcher), "stacked.pt")
     assert again.family.name == "custom scale_shift and temporal_transformer"
@@ -121,5 +122,5 @@ def test_files_of_a_newer_version_are_refused():
     motion_model = untrained_motion(tiny_model(), "scale_shift")
     metadata = build_header(motion_model.family, motion_model.specs)
     newer = {name: text.replace('"version": 1', '"version": 2') for name, text in metadata.items()}
-    with expect_error("newer.safetensors", "format 2", "update"):
+    with expect_error("newer.safetensors", "format 2", "Update"):
         motion_model_from_tensors(copy_weights(motion_model.patcher), "newer.safetensors", metadata=newer)

@@ -1,0 +1,96 @@
+"""Contents of a motion model file, once all keys are parsed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ..architectures.registry import Architectures
+from ..contract import Shapes, Tensors
+from ..errors import FileFault
+from .checkpoint_keys import (
+    TRANSFORMER,
+    ModuleKey,
+    find_foreign_architecture,
+    parse_keys,
+    recognise_spelling,
+    respell,
+    share_position_tables,
+)
+from .header import Header
+from .unsupported import refuse_other_files, require_architectures
+
+
+@dataclass(frozen=True)
+class ModuleTensors:
+    """Tensors of one motion module by parameter, and the key of its architecture."""
+
+    architecture: str
+    tensors: Tensors
+
+    @property
+    def shapes(self) -> Shapes:
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+
+@dataclass(frozen=True)
+class MotionFile:
+    """A motion model file: the motion modules in it by site, and how its keys are spelled.
+
+    `header` is what this pack wrote into it, if it did. `known` are the architectures at the time of loading.
+    """
+
+    name: str
+    modules: Mapping[str, ModuleTensors]
+    spelling: str
+    header: Header | None
+    known: Architectures
+
+    @property
+    def architecture_keys(self) -> set[str]:
+        return {module.architecture for module in self.modules.values()}
+
+    @property
+    def weights(self) -> dict[str, Tensors]:
+        """All tensors by site and parameter."""
+        return {site: module.tensors for site, module in self.modules.items()}
+
+
+def parse_file(
+    name: str, tensors: Mapping[str, torch.Tensor], header: Header | None, known: Architectures
+) -> MotionFile:
+    """Return the motion modules among the `tensors` of a file; raise FileFault where it is another kind of file."""
+    if header is None:
+        refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    keys = parse_keys(tensors)
+    foreign = find_foreign_architecture(keys.values(), known.usable)
+    packs = header.packs if header else {}
+    require_architectures([*packs, *([foreign] if foreign else [])], packs, known)
+    if not keys:
+        raise FileFault(
+            f"holds no motion modules (its first key is '{next(iter(tensors), 'missing')}'). "
+            "Choose an AnimateDiff or Hotshot-XL motion model."
+        )
+    named_tensors = {respell(key, known.usable): tensors[name] for name, key in keys.items()}
+    return MotionFile(
+        name, _group_by_site(named_tensors), recognise_spelling(keys.values(), known.usable), header, known
+    )
+
+
+def _group_by_site(tensors: Mapping[ModuleKey, torch.Tensor]) -> dict[str, ModuleTensors]:
+    modules: dict[str, ModuleTensors] = {}
+    for key, tensor in tensors.items():
+        module = modules.setdefault(key.site, ModuleTensors(key.architecture, {}))
+        if module.architecture != key.architecture:
+            raise FileFault(
+                f"has both a {module.architecture} and a {key.architecture} at '{key.site}'. "
+                "Keep one of them in the file."
+            )
+        module.tensors[key.parameter] = tensor
+    return {site: _complete_tables(module) for site, module in modules.items()}
+
+
+def _complete_tables(module: ModuleTensors) -> ModuleTensors:
+    if module.architecture != TRANSFORMER:
+        return module
+    return ModuleTensors(TRANSFORMER, share_position_tables(module.tensors))
