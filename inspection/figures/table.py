@@ -87,7 +87,7 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class BarChart:
-    """One bar for each row, from 0; None is written as -."""
+    """A bar for each row, from 0; None is written as -."""
 
     title: str
     unit: str

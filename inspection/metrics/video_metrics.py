@@ -72,7 +72,7 @@ class VideoMetrics:
 
     @property
     def largest_jump(self) -> float | None:
-        """The largest change over the median of all."""
+        """Largest change over the median of all changes."""
         return _divide(max(self.changes), median(self.changes))
 
     @property

@@ -1,4 +1,4 @@
-"""One run of a sampler: its settings, and what motion modules did in it."""
+"""Record of a sampler's run: its settings, and what motion modules did."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class RunFacts:
 
 
 class ReportRun:
-    """Record of one run, which fills while the sampler runs."""
+    """Record of a run, which fills while the sampler runs."""
 
     def __init__(self, facts: RunFacts, observer: Observer, number: int = 1):
         self.facts, self.observer, self.number = facts, observer, number

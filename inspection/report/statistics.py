@@ -85,7 +85,7 @@ _ADDED = ("rows", "mean_in", "mean_out", "square_in", "square_out", "square_chan
 
 @dataclass
 class SiteRecord:
-    """One motion module over the run: sums by step, and the peak of its memory in the first evaluation."""
+    """Record of a motion module over a run: sums by step, and the peak of its memory in the first evaluation."""
 
     motion: str
     site: str

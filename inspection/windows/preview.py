@@ -79,7 +79,7 @@ class Preview:
 
     @cached_property
     def summary(self) -> str:
-        """The number of windows in a step, and their cost."""
+        """Number of windows in a step, and their cost."""
         divided = [band for band in self.bands if band.divided]
         if not divided:
             return f"Nothing is divided: no step begins at start_percent {self.settings.start_percent:g} or later."

@@ -1,1 +1,1 @@
-"""What a report sees of motion modules while they run."""
+"""Measurements of motion modules while they run."""

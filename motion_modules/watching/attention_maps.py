@@ -8,8 +8,8 @@ from einops import rearrange, reduce
 
 from ..attention_tap import AttentionCall
 
-LARGEST_PART = 2**22  # logits at once: 16 MiB; of more sequences an even selection is taken
-MOST_PLACES = 64  # of a frame, where attention goes over space as well
+MAX_LOGITS = 2**22  # at once: 16 MiB; of more sequences an even selection is taken
+MAX_PLACES = 64  # of a frame, where attention goes over space as well
 
 Key = tuple[str, str, str, int, torch.device]  # owner, site, attention, frames
 
@@ -22,7 +22,7 @@ class _Sum:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """`weights` `[heads, frames, frames]`: row i is what frame i takes from every frame, and adds up to 1.
+    """Mean attention `weights` `[heads, frames, frames]`: row i is how frame i attends to every frame, with sum 1.
 
     `owner` and `site` say which motion module, `attention` which of its attentions. Where attention is divided into
     windows, frames are those of a window, counted from its first.
@@ -35,9 +35,9 @@ class AttentionMap:
 
     @property
     def reach(self) -> list[float]:
-        """For each head the mean distance, in frames, to where a frame looks."""
-        place = torch.arange(self.weights.shape[1], dtype=self.weights.dtype)
-        distance = (place[:, None] - place).abs()
+        """Mean distance in frames, for each head, between a frame and the frames that it attends to."""
+        position = torch.arange(self.weights.shape[1], dtype=self.weights.dtype)
+        distance = (position[:, None] - position).abs()
         return (self.weights * distance).sum(dim=2).mean(dim=1).tolist()
 
 
@@ -56,42 +56,42 @@ class AttentionMaps:
             self._add((call.owner, call.site, call.name, frames, q.device), q, k, call.heads, call.scale)
 
     def maps(self) -> list[AttentionMap]:
-        """The means so far; of windows of several lengths those of the longest."""
-        found: dict[tuple[str, str, str], _Sum] = {}
-        for (owner, site, attention, frames, _), own in sorted(self._sums.items(), key=lambda pair: pair[0][3]):
-            other = found.get((owner, site, attention))
+        """Return the means so far; where windows differ in length, those of the longest."""
+        merged: dict[tuple[str, str, str], _Sum] = {}
+        for (owner, site, attention, frames, _), part in sorted(self._sums.items(), key=lambda pair: pair[0][3]):
+            other = merged.get((owner, site, attention))
             same = other is not None and other.total.shape[1] == frames
-            before, count = (other.total, other.count) if other is not None and same else (0, 0)
-            found[owner, site, attention] = _Sum(own.total.cpu() + before, own.count + count)
-        return [AttentionMap(*place, weights=own.total / own.count) for place, own in found.items()]
+            total, count = (other.total, other.count) if other is not None and same else (0, 0)
+            merged[owner, site, attention] = _Sum(part.total.cpu() + total, part.count + count)
+        return [AttentionMap(*place, weights=each.total / each.count) for place, each in merged.items()]
 
     def _add(self, key: Key, query: torch.Tensor, keys: torch.Tensor, heads: int, scale: float) -> None:
         weights = attention_weights(query, keys, heads, scale, frames=key[3])
         total, count = weights.sum(dim=0), len(weights)
-        own = self._sums.setdefault(key, _Sum(torch.zeros_like(total), 0))
-        own.total += total
-        own.count += count
+        entry = self._sums.setdefault(key, _Sum(torch.zeros_like(total), 0))
+        entry.total += total
+        entry.count += count
 
 
 def attention_weights(
     query: torch.Tensor, key: torch.Tensor, heads: int, scale: float, frames: int | None = None
 ) -> torch.Tensor:
-    """softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, of a selection of the sequences.
+    """Return softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, for some of the sequences.
 
-    Where `frames` are fewer than tokens, it is what those of a frame, or some of them all over the picture, take on
-    average from all those of another.
+    With several tokens for each of `frames`, it is the mean over the tokens of a frame, or over some of them from all
+    over the picture, of their attention to all tokens of another frame.
     """
     frames = frames or query.shape[1]
     places = query.shape[1] // frames
     if places == 1:
-        apart = -(-len(query) * heads * frames**2 // LARGEST_PART)
-        query, key = query[::apart], key[::apart]
+        stride = -(-len(query) * heads * frames**2 // MAX_LOGITS)
+        query, key = query[::stride], key[::stride]
     q, k = (rearrange(part.float(), "n token (head d) -> n head token d", head=heads) for part in (query, key))
-    chosen = torch.linspace(0, places - 1, min(places, MOST_PLACES)).long().tolist()
-    return torch.stack([_from_frames(q[:, :, place::places], k, scale, frames) for place in chosen]).mean(dim=0)
+    chosen = torch.linspace(0, places - 1, min(places, MAX_PLACES)).long().tolist()
+    return torch.stack([_attend_to_frames(q[:, :, place::places], k, scale, frames) for place in chosen]).mean(dim=0)
 
 
-def _from_frames(q: torch.Tensor, k: torch.Tensor, scale: float, frames: int) -> torch.Tensor:
+def _attend_to_frames(q: torch.Tensor, k: torch.Tensor, scale: float, frames: int) -> torch.Tensor:
     weights = (q @ k.transpose(2, 3) * (scale * q.shape[3] ** -0.5)).softmax(dim=3)
     return reduce(weights, "n head query (frame place) -> n head query frame", "sum", frame=frames)
 

@@ -13,7 +13,7 @@ class LiveMemory(TorchDispatchMode):
 
     `with LiveMemory() as memory: work()` leaves in `memory.peak` the largest number of bytes, allocated inside, that
     existed at one time. Tensors from before do not count, nor does freeing them; views and in-place operations add
-    nothing. Works alike on every device, and leaves the device's own statistics as they are. Scratch space that a
+    nothing. Works on every device, and leaves the device's own statistics as they are. Scratch space that a
     kernel allocates for itself is not seen.
     """
 

@@ -1,4 +1,4 @@
-"""What happens in motion modules while a clip is sampled: numbers are taken beside them, and fetched all at once."""
+"""Measurements of motion modules during sampling, which stay on the device until they are collected."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,11 +23,12 @@ Elapsed = Callable[[], float | None]
 
 @dataclass(frozen=True)
 class Reading:
-    """One run of one motion module on a batch of feature maps `[batch, channels, height, width]`.
+    """Measurement of a motion module on a batch of feature maps `[batch, channels, height, width]`.
 
-    `frames` are the numbers in the clip of what lay in the batch, `values` how many each has. `numbers` are `[7,
-    batch]`: mean, Euclidean norm and largest absolute value of the input, the same of the output, and the norm of
-    their difference; a NaN in a frame makes its largest value NaN. `peak_bytes` is None where it was not measured.
+    `frames` are the frame numbers in the clip of the feature maps, `values` is the number of values of each. `numbers`
+    are `[7, batch]`: mean, Euclidean norm and largest absolute value of the input, the same of the output, and the
+    norm of their difference; a NaN in a frame makes its largest value NaN. `peak_bytes` is None where it was not
+    measured.
     """
 
     owner: str
@@ -40,12 +41,12 @@ class Reading:
 
     @property
     def seconds(self) -> float | None:
-        """How long the module took, once the device has finished; None where it has no clock."""
+        """Time that the module took, once the device has finished; None where the device has no clock."""
         return self.clock()
 
 
 class Observer:
-    """Belongs to one run of a sampler, which puts it into `transformer_options` and takes it out again."""
+    """Observer of motion modules for one run of a sampler, which puts it into `transformer_options`."""
 
     def __init__(self, draws: Callable[[str], bool] | None = None):
         """Attention is drawn at the sites for which `draws` returns True, nowhere without it."""
@@ -58,38 +59,41 @@ class Observer:
     def watch(
         self, owner: str, site: str, module: nn.Module, x: torch.Tensor, inputs: MotionInputs, options: dict
     ) -> torch.Tensor:
-        """`module(x, inputs)`, with `options` those of the host."""
+        """Return `module(x, inputs)` and measure it; `options` are those of the host."""
         memory = LiveMemory() if self.measures_memory else None
         stop = _start_clock(x.device)
         with memory or nullcontext():
             moved = module(x, inputs)
         elapsed = stop()
-        frames, numbers = frame_numbers(options, len(x)), _numbers(x, moved)
+        frames, numbers = frame_numbers(options, len(x)), _measure(x, moved)
         peak = memory.peak if memory else None
         self._pending.append(Reading(owner, site, frames, x[0].numel(), numbers, elapsed, peak))
         return moved
 
     def collect(self) -> list[Reading]:
-        """The readings since the last call, in the order in which the modules ran; waits for each device once."""
+        """Return the readings since the last call, in the order in which modules ran; wait for each device once."""
         pending, self._pending = self._pending, []
         fetched: dict[int, torch.Tensor] = {}
         for device in {reading.numbers.device for reading in pending}:
-            own = [number for number, reading in enumerate(pending) if reading.numbers.device == device]
-            together = torch.cat([pending[number].numbers for number in own], dim=1).cpu()
-            parts = together.split([pending[number].numbers.shape[1] for number in own], dim=1)
-            fetched.update(zip(own, parts, strict=True))
-        return [replace(reading, numbers=fetched[number]) for number, reading in enumerate(pending)]
+            indices = [index for index, reading in enumerate(pending) if reading.numbers.device == device]
+            joined = torch.cat([pending[index].numbers for index in indices], dim=1).cpu()
+            parts = joined.split([pending[index].numbers.shape[1] for index in indices], dim=1)
+            fetched.update(zip(indices, parts, strict=True))
+        return [replace(reading, numbers=fetched[index]) for index, reading in enumerate(pending)]
 
     def attention_maps(self) -> list[AttentionMap]:
         return self._maps.maps()
 
 
-def _numbers(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
-    return torch.stack([*_of(x), *_of(moved), _norm_of_change(x, moved)]).float()
+def _measure(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    return torch.stack([*_measure_values(x), *_measure_values(moved), _measure_change(x, moved)]).float()
 
 
-def _of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The largest value by both its ends, a third of the time of the norm for it on the CPU; NaN goes through."""
+def _measure_values(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return mean, norm and largest absolute value.
+
+    The largest value comes from maximum and minimum, in a third of the time of an infinity norm on the CPU. NaN stays.
+    """
     largest = torch.maximum(x.amax(IMAGE), -x.amin(IMAGE))
     return x.mean(IMAGE, dtype=_precision(x)), _norm(x), largest
 
@@ -102,15 +106,15 @@ def _precision(x: torch.Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _norm_of_change(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
-    """On the CPU a few frames at a time, which stay in the cache."""
-    together = max(1, CPU_VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
-    parts = zip(x.split(together), moved.split(together), strict=True)
+def _measure_change(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    """Return the norm of the change; on the CPU of a few frames at a time, which stay in the cache."""
+    at_once = max(1, CPU_VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
+    parts = zip(x.split(at_once), moved.split(at_once), strict=True)
     return torch.cat([_norm(after - before) for before, after in parts])
 
 
 def _start_clock(device: torch.device) -> Callable[[], Elapsed]:
-    """What stops the clock, and then tells the seconds, to be asked for when the device has finished."""
+    """Start a clock; return a function that stops it, and returns one for the seconds once the device has finished."""
     if device.type == "cuda":
         return _start_events(device)
     began = time.perf_counter()
@@ -123,7 +127,7 @@ def _start_clock(device: torch.device) -> Callable[[], Elapsed]:
 
 
 def _start_events(device: torch.device) -> Callable[[], Elapsed]:
-    """By CUDA's own clock, so that nothing waits."""
+    """Start CUDA's own clock, so that nothing has to wait for the device."""
     stream, began, ended = torch.cuda.current_stream(device), *(torch.cuda.Event(enable_timing=True) for _ in range(2))
     began.record(stream)
 

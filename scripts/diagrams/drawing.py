@@ -27,7 +27,7 @@ CHIP, CHIP_HEIGHT = 96, 30
 
 @dataclass(frozen=True)
 class Axis:
-    """One dimension of a tensor: the colour says what it counts, `label` stands below."""
+    """Dimension of a tensor: its colour says what it counts, `label` stands below."""
 
     kind: str
     label: str
