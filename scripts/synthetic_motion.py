@@ -2,7 +2,8 @@
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -32,30 +33,53 @@ def motion_model_state_dict(
     the output projections, which are zero before training: 0 makes every module the identity.
     """
     weights: dict[str, torch.Tensor] = {}
-    for site, width in motion_sites(widths, mid):
-        for name, shape in _module_shapes(width):
-            weights[f"{site}.{name}"] = random_tensor(f"{site}.{name}", shape, seed, dtype)
-        for name in ("proj_out.weight", "proj_out.bias"):
-            weights[f"{site}.{name}"] *= output_gain
-        if max_frames is not None:
-            weights |= {f"{site}.{name}": positional_table(max_frames, width).to(dtype) for name in _TABLES}
+    for name, shape in file_shapes(widths, mid, max_frames).items():
+        if name.endswith(".pe"):
+            weights[name] = positional_table(*shape[1:]).to(dtype, copy=True)
+        else:
+            weights[name] = random_tensor(name, shape, seed, dtype) * (output_gain if ".proj_out." in name else 1.0)
     return weights
 
 
-def motion_sites(widths: Sequence[int], mid: bool = False) -> Iterator[tuple[str, int]]:
-    """Every module's key prefix and width, in the order of the UNet."""
-    for level, width in enumerate(widths):
-        for layer in range(2):
-            yield f"down_blocks.{level}.motion_modules.{layer}.temporal_transformer", width
+def site_channels(widths: Sequence[int], mid: bool) -> dict[str, int]:
+    """Return the channels of every motion module by the name of its site."""
+    levels = len(widths)
+    channels = {f"down_blocks.{i}.motion_modules.{j}": widths[i] for i in range(levels) for j in range(2)}
     if mid:
-        yield "mid_block.motion_modules.0.temporal_transformer", widths[-1]
-    for level, width in enumerate(reversed(widths)):
-        for layer in range(3):
-            yield f"up_blocks.{level}.motion_modules.{layer}.temporal_transformer", width
+        channels["mid_block.motion_modules.0"] = widths[-1]
+    return channels | {f"up_blocks.{i}.motion_modules.{j}": widths[-1 - i] for i in range(levels) for j in range(3)}
 
 
+def module_shapes(channels: int, positions: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a published module's tensors by name; `positions` None leaves the tables out."""
+    block, square, row = "transformer_blocks.0.", (channels, channels), (channels,)
+    shapes: dict[str, tuple[int, ...]]
+    shapes = {f"{name}.{kind}": row for name in ("norm", f"{block}ff_norm") for kind in ("weight", "bias")}
+    shapes |= {f"{name}.weight": square for name in ("proj_in", "proj_out")}
+    shapes |= {f"{name}.bias": row for name in ("proj_in", "proj_out")}
+    for index in range(2):
+        attention = f"{block}attention_blocks.{index}."
+        shapes |= {f"{block}norms.{index}.weight": row, f"{block}norms.{index}.bias": row}
+        shapes |= {f"{attention}{name}.weight": square for name in ("to_q", "to_k", "to_v", "to_out.0")}
+        shapes[f"{attention}to_out.0.bias"] = row
+        if positions is not None:
+            shapes[f"{attention}pos_encoder.pe"] = (1, positions, channels)
+    shapes |= {f"{block}ff.net.0.proj.weight": (8 * channels, channels), f"{block}ff.net.0.proj.bias": (8 * channels,)}
+    return shapes | {f"{block}ff.net.2.weight": (channels, 4 * channels), f"{block}ff.net.2.bias": row}
+
+
+def file_shapes(widths: Sequence[int], mid: bool, positions: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a file's tensors by name, in the original spelling."""
+    return {
+        f"{site}.temporal_transformer.{name}": shape
+        for site, channels in site_channels(widths, mid).items()
+        for name, shape in module_shapes(channels, positions).items()
+    }
+
+
+@cache
 def positional_table(frames: int, width: int) -> torch.Tensor:
-    """The sinusoidal table [1, frames, width]: sine in even columns, cosine in odd ones."""
+    """Return the sinusoidal table [1, frames, width]: sine in even columns, cosine in odd ones."""
     frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
     angle = torch.arange(frames, dtype=torch.float64)[:, None] * frequency
     return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, frames, width).float()
@@ -70,26 +94,3 @@ def random_tensor(name: str, shape: Sequence[int], seed: int, dtype: torch.dtype
     if len(shape) == 1:
         return (1.0 + 0.05 * noise).to(dtype)
     return (noise / math.sqrt(max(1, math.prod(shape[1:])))).to(dtype)
-
-
-_BLOCK = "transformer_blocks.0."
-_TABLES = [f"{_BLOCK}attention_blocks.{index}.pos_encoder.pe" for index in range(2)]
-
-
-def _module_shapes(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for name in ("norm", f"{_BLOCK}norms.0", f"{_BLOCK}norms.1", f"{_BLOCK}ff_norm"):
-        yield f"{name}.weight", (width,)
-        yield f"{name}.bias", (width,)
-    for index in range(2):
-        for name in ("to_q", "to_k", "to_v"):
-            yield f"{_BLOCK}attention_blocks.{index}.{name}.weight", (width, width)
-        yield from _linear(f"{_BLOCK}attention_blocks.{index}.to_out.0", width, width)
-    yield from _linear(f"{_BLOCK}ff.net.0.proj", width, 8 * width)
-    yield from _linear(f"{_BLOCK}ff.net.2", 4 * width, width)
-    yield from _linear("proj_in", width, width)
-    yield from _linear("proj_out", width, width)
-
-
-def _linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.weight", (outputs, inputs)
-    yield f"{name}.bias", (outputs,)

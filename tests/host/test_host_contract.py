@@ -1,17 +1,23 @@
 """Every name of the host that the pack uses is in `host_contract.json`, and the host under test has it."""
 
+import ast
+import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from host.checkout import ROOT
 
-from tests.support.host_symbols import resolve, sources, used_attributes, used_symbols
+from tests.support.host import tiny_model
 
 FILE = Path(__file__).with_name("host_contract.json")
 OBJECTS = ("comfy.model_patcher.ModelPatcher", "comfy.model_sampling.ModelSamplingDiscrete")
+HOST_MODULES = {"comfy", "comfy_api", "comfyui_version", "folder_paths", "server"}
+SOURCES = ("__init__.py", "nodes", "sampling", "motion_modules", "training", "inspection")
 LIVE = ("BaseModel", "UNetModel", "ResBlock", "CFGGuider")
 
 
@@ -43,8 +49,6 @@ def live_objects() -> dict[str, Any]:
     from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
     from comfy.samplers import CFGGuider
 
-    from tests.support.host import tiny_model
-
     model = tiny_model()
     unet = model.model.diffusion_model
     block = next(module for module in unet.modules() if isinstance(module, ResBlock))
@@ -70,3 +74,65 @@ def test_symbols_are_found_in_sources():
     source = "import comfy.ops\nfrom comfy_api.latest import io as sockets\nfrom .own import x\n"
     used = "comfy.ops.manual_cast.Linear(1)\nsockets.Combo.Input('a')\nx.y.z\ncomfy.ops\n"
     assert used_symbols(source + used) == {"comfy.ops.manual_cast.Linear", "comfy_api.latest.io.Combo.Input"}
+
+
+def sources(root: Path) -> Iterator[Path]:
+    for name in SOURCES:
+        yield from [root / name] if name.endswith(".py") else sorted((root / name).rglob("*.py"))
+
+
+def used_symbols(source: str) -> set[str]:
+    """Return the dotted names of the host in a source: everything imported, and every attribute chain on it."""
+    tree = ast.parse(source)
+    local_names, imported = _imports(tree)
+    chains = {chain for node in ast.walk(tree) if (chain := _chain(node, local_names))}
+    return _longest(chains | imported)
+
+
+def used_attributes(source: str) -> set[str]:
+    """Return every attribute that is read from anything, `.clone` for instance."""
+    return {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+
+
+def resolve(symbol: str) -> object:
+    """Return the object of a dotted name; raise ImportError or AttributeError when the host has none."""
+    module, parts = importlib.import_module(symbol.split(".")[0]), symbol.split(".")[1:]
+    value: object = module
+    for index, part in enumerate(parts, 1):
+        if isinstance(value, ModuleType) and not hasattr(value, part):
+            value = importlib.import_module(".".join(symbol.split(".")[: index + 1]))
+        else:
+            value = getattr(value, part)
+    return value
+
+
+def _imports(tree: ast.AST) -> tuple[dict[str, str], set[str]]:
+    """Return the target of each local name, and everything that is imported."""
+    pairs = [pair for node in ast.walk(tree) for pair in _imported_by(node)]
+    ours = [(local, target, whole) for local, target, whole in pairs if target.split(".")[0] in HOST_MODULES]
+    return {local: target for local, target, _ in ours}, {whole for _, _, whole in ours}
+
+
+def _imported_by(node: ast.AST) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            first = alias.name.split(".")[0]
+            yield (alias.asname, alias.name, alias.name) if alias.asname else (first, first, alias.name)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            yield alias.asname or alias.name, whole, whole
+
+
+def _chain(node: ast.AST, local_names: dict[str, str]) -> str | None:
+    if isinstance(node, ast.Name):
+        return local_names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        start = _chain(node.value, local_names)
+        return f"{start}.{node.attr}" if start else None
+    return None
+
+
+def _longest(chains: set[str]) -> set[str]:
+    """Leave out chains that are only the beginning of another."""
+    return {chain for chain in chains if not any(other.startswith(f"{chain}.") for other in chains)}

@@ -15,8 +15,8 @@ from host.prompts import load_prompt, set_everywhere
 from host.server import Server
 from PIL import Image
 from safetensors import safe_open
+from synthetic_motion import site_channels
 
-from tests.support.motion_files import site_channels
 from tests.support.server import HostModels
 from tests.support.workflows import (
     EXAMPLE_FRAMES,

@@ -3,6 +3,7 @@
 import pytest
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from synthetic_motion import file_shapes
 
 from tests.support.motion_files import (
     EXPECTED,
@@ -18,7 +19,6 @@ from tests.support.motion_files import (
     V3,
     Expected,
     as_diffusers,
-    file_shapes,
     motion_file,
     weightless,
 )

@@ -13,9 +13,10 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_motion import file_shapes
 
 from tests.support.host import copy_weights, same_weights, tiny_dit, tiny_model
-from tests.support.motion_files import SDXL_BETA, V1, V2, V3, file_shapes, weightless
+from tests.support.motion_files import SDXL_BETA, V1, V2, V3, weightless
 from tests.support.sampling import prompt, record_unet, sample
 from tests.support.texts import expect_error
 

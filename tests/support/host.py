@@ -135,7 +135,7 @@ class RecordedEncoder:
 
 
 def record_encodings(clip: comfy.sd.CLIP) -> list:
-    """What this very CLIP will have encoded."""
+    """Return a list that fills with what this very CLIP encodes."""
     clip.cond_stage_model.encode_token_weights = RecordedEncoder(clip.cond_stage_model.encode_token_weights, [])
     return clip.cond_stage_model.encode_token_weights.asked
 

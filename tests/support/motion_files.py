@@ -9,44 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from synthetic_motion import file_shapes, positional_table
 
 Tensors = dict[str, torch.Tensor]
 FULL_WIDTHS = {"SD1.5": (320, 640, 1280, 1280), "SDXL": (320, 640, 1280)}
 TINY_WIDTHS = {"SD1.5": (32, 64, 128, 128), "SDXL": (32, 64, 128)}
-
-
-def site_channels(widths: Sequence[int], mid: bool) -> dict[str, int]:
-    """Channels of every motion module by the name of its site."""
-    levels = len(widths)
-    found = {f"down_blocks.{i}.motion_modules.{j}": widths[i] for i in range(levels) for j in range(2)}
-    if mid:
-        found["mid_block.motion_modules.0"] = widths[-1]
-    return found | {f"up_blocks.{i}.motion_modules.{j}": widths[-1 - i] for i in range(levels) for j in range(3)}
-
-
-def module_shapes(channels: int, positions: int | None) -> dict[str, tuple[int, ...]]:
-    """The tensors of one module of the published checkpoints; `positions` None leaves the tables out."""
-    block, square, row = "transformer_blocks.0.", (channels, channels), (channels,)
-    shapes = {f"{name}.{kind}": row for name in ("norm", f"{block}ff_norm") for kind in ("weight", "bias")}
-    shapes |= {f"{name}.weight": square for name in ("proj_in", "proj_out")}
-    shapes |= {f"{name}.bias": row for name in ("proj_in", "proj_out")}
-    for index in range(2):
-        attention = f"{block}attention_blocks.{index}."
-        shapes |= {f"{block}norms.{index}.weight": row, f"{block}norms.{index}.bias": row}
-        shapes |= {f"{attention}{name}.weight": square for name in ("to_q", "to_k", "to_v", "to_out.0")}
-        shapes[f"{attention}to_out.0.bias"] = row
-        if positions is not None:
-            shapes[f"{attention}pos_encoder.pe"] = (1, positions, channels)
-    shapes |= {f"{block}ff.net.0.proj.weight": (8 * channels, channels), f"{block}ff.net.0.proj.bias": (8 * channels,)}
-    return shapes | {f"{block}ff.net.2.weight": (channels, 4 * channels), f"{block}ff.net.2.bias": row}
-
-
-def file_shapes(widths: Sequence[int], mid: bool, positions: int | None) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{site}.temporal_transformer.{name}": shape
-        for site, channels in site_channels(widths, mid).items()
-        for name, shape in module_shapes(channels, positions).items()
-    }
 
 
 def motion_file(
@@ -61,21 +28,11 @@ def motion_file(
 def random_weight(name: str, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
     """Weights that keep signals near unit scale; vectors vary enough to tell one from another."""
     if name.endswith(".pe"):
-        return position_table(*shape[1:]).clone()
+        return positional_table(*shape[1:]).clone()
     noise = torch.randn(tuple(shape), generator=generator)
     if len(shape) > 1:
         return noise / math.sqrt(math.prod(shape[1:]))
     return 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
-
-
-@cache
-def position_table(length: int, channels: int) -> torch.Tensor:
-    """`[1, length, channels]`, straight from the two formulas of reference A.1."""
-    table = torch.empty(1, length, channels, dtype=torch.float64)
-    for i in range(channels // 2):
-        angle = torch.arange(length, dtype=torch.float64) * math.exp(-2 * i * math.log(10000) / channels)
-        table[0, :, 2 * i], table[0, :, 2 * i + 1] = angle.sin(), angle.cos()
-    return table.float()
 
 
 def weightless(shapes: Mapping[str, Sequence[int]]) -> Tensors:

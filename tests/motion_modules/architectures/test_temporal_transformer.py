@@ -13,8 +13,9 @@ from animatediff_loom.motion_modules.families import Family
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_motion import module_shapes
 
-from tests.support.motion_files import as_diffusers, module_shapes, random_weight
+from tests.support.motion_files import as_diffusers, random_weight
 from tests.support.reference_unet import PerFrameNorm
 
 CHANNELS, POSITIONS = 64, 16

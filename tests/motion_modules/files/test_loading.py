@@ -26,6 +26,7 @@ from comfy.cli_args import args
 from diffusers import MotionAdapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_motion import file_shapes, positional_table, site_channels
 
 from tests.support.host import tiny_model
 from tests.support.motion_files import (
@@ -41,11 +42,8 @@ from tests.support.motion_files import (
     as_hotshot,
     as_training_checkpoint,
     cast,
-    file_shapes,
     from_diffusers,
     motion_file,
-    position_table,
-    site_channels,
     weightless,
 )
 from tests.support.sampling import sample
@@ -76,7 +74,7 @@ def assert_holds(motion_model, expected: Expected, tensors: Tensors) -> None:
     assert loaded.keys() == file_shapes(expected.widths, expected.mid, expected.positions).keys()
     for name, tensor in loaded.items():
         if name.endswith(".pe"):
-            formula = position_table(expected.positions, tensor.shape[-1])
+            formula = positional_table(expected.positions, tensor.shape[-1])
             assert (tensor - formula).abs().max() < 1e-5
         else:
             assert torch.equal(tensor, tensors[name].float())

@@ -8,9 +8,10 @@ from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import animate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_motion import file_shapes
 
 from tests.support.host import tiny_model
-from tests.support.motion_files import V2, V3, as_diffusers, as_training_checkpoint, cast, file_shapes, weightless
+from tests.support.motion_files import V2, V3, as_diffusers, as_training_checkpoint, cast, weightless
 from tests.support.texts import expect_error
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."

@@ -10,10 +10,11 @@ from animatediff_loom.motion_modules.unet.sites import unet_sites
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
+from synthetic_motion import site_channels
 from torch import nn
 
 from tests.support.host import tiny_model, unet_config
-from tests.support.motion_files import FULL_WIDTHS, SDXL_BETA, V1, V2, V3, Expected, site_channels
+from tests.support.motion_files import FULL_WIDTHS, SDXL_BETA, V1, V2, V3, Expected
 from tests.support.reference_unet import evaluate_reference, reference_unet
 from tests.support.sampling import evaluate_once, prompt, record_unet, sample
 
