@@ -24,8 +24,8 @@ def animate(
 ) -> ModelPatcher:
     """Return a clone of `model` that denoises a batch of frame latents into one moving clip.
 
-    With strength 0 nothing is placed, so that the result is exactly that of `model`, but a motion model that does not
-    fit is still refused.
+    With strength 0 nothing is placed, so that the result is exactly that of `model`, but a motion
+    model that does not fit is still refused.
     """
     _check_settings(motion_model, settings)
     if beta_schedule == AUTO:

@@ -20,8 +20,9 @@ def lerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
 def slerp(start: torch.Tensor, end: torch.Tensor, t: float) -> torch.Tensor:
     """Interpolate along the great circle of the last dimension (Shoemake 1985); exact at both ends.
 
-    The length changes linearly from one vector to the other, so that the pace of the turn is constant. Vectors that are
-    parallel or zero have no great circle between them, and are interpolated on a straight line.
+    The length changes linearly from one vector to the other, so that the pace of the turn is
+    constant. Vectors that are parallel or zero have no great circle between them, and are
+    interpolated on a straight line.
     """
     start_direction, start_length = _direction_and_length(start.double())
     end_direction, end_length = _direction_and_length(end.double())
@@ -65,7 +66,8 @@ def blend_features(
 ) -> torch.Tensor:
     """Blend features `[1, ..., width]` of prompts into `[frames, ..., width]`; a frame of one prompt has its features.
 
-    `widths` are those of text encoders whose features are concatenated; each of them is interpolated separately.
+    `widths` are those of text encoders whose features are concatenated; each of them is
+    interpolated separately.
     """
     widths = list(widths) or [features[0].shape[-1]]
     return torch.cat([_blend_frame(features, blend, INTERPOLATIONS[interpolation], widths) for blend in blends])

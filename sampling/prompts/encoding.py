@@ -19,7 +19,8 @@ Extras = Mapping[str, Any]  # the dictionary of a CONDITIONING's entry
 def encode_prompts(clip: CLIP, prompts: Sequence[str], blends: Sequence[Blend], interpolation: str) -> list:
     """Return a CONDITIONING with features `[frames, tokens, width]` and a pooled output `[frames, width]`.
 
-    It has one entry or, where hooks change the text encoder while sampling, one for each of their ranges of steps.
+    It has one entry or, where hooks change the text encoder while sampling, one for each of their
+    ranges of steps.
     """
     if clip is None:
         raise LoomError("`clip` is empty. Connect a checkpoint with a text encoder, or a Load CLIP node.")

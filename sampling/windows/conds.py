@@ -17,7 +17,7 @@ PICTURES = (MASK, "concat_latent_image", "concat_mask")
 
 @dataclass(frozen=True)
 class FrameSlice:
-    """The frames that one model call sees, of a clip of `total_frames`; those of several windows follow each other."""
+    """Frames of a clip of `total_frames` that one model call sees, those of several windows in a row."""
 
     frames: tuple[int, ...]
     total_frames: int

@@ -1,7 +1,7 @@
 """The host's ControlNets and adapters inside a window: each window sees the hints of its own frames.
 
-`slice_conds` replaces the ControlNets of the conds by those that `WindowControls` finds. A hint is scaled and encoded
-by the host's own code, once per run, and kept off the device.
+`slice_conds` replaces the ControlNets of the conds by those that `WindowControls` finds. A hint is
+scaled and encoded by the host's own code, once per run, and kept off the device.
 """
 
 import copy

@@ -37,7 +37,8 @@ def run_on_devices(model_options: dict, tasks: Mapping[torch.device, Callable[[]
 def count_fitting_windows(model, model_options: dict, window_shape: list[int], device: torch.device, limit: int) -> int:
     """Return how many windows, up to `limit`, the host's estimate has memory for on every device, but at least one.
 
-    `window_shape` is that of one window with all conds in one batch. `device` is the one without MultiGPU nodes.
+    `window_shape` is that of one window with all conds in one batch. `device` is the one without
+    MultiGPU nodes.
     """
     clones = {device: model_options[CLONES][device] for device in list_devices(model_options)}
     patchers = clones or {device: model.current_patcher}

@@ -1,7 +1,10 @@
-"""One evaluation of the conds, window by window. Called by `LoomContextHandler`, it calls the host's `calc_cond_batch`.
+"""Evaluation of the conds, window by window.
 
-Several windows are handed to the host at once, as if they were one clip, since everything with one entry per frame is
-cut by one list of frames. Only motion modules have to know how many windows there are.
+`LoomContextHandler` calls `predict`, which calls the host's `calc_cond_batch` for groups of windows.
+
+Several windows are handed to the host at once, as if they were one clip, since everything with one
+entry per frame is cut by one list of frames. Only motion modules have to know how many windows
+there are.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,8 +38,8 @@ Conds = list[list[dict] | None]
 class WindowEvaluation:
     """The arguments that the host hands to a context handler, and what applies at this noise level.
 
-    `x` is `[frames, channels, height, width]`, with one timestep per frame. With a `reference`, the first window gives
-    its look to the others.
+    `x` is `[frames, channels, height, width]`, with one timestep per frame. With a `reference`, the
+    first window gives its look to the others.
     """
 
     calc_cond_batch: Callable

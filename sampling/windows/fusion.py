@@ -1,6 +1,7 @@
 """Fusion weights: how much each frame of a context window counts where windows overlap.
 
-The weights of a window are relative: `normalise_weights` in settings.py divides them by their sum over all windows.
+The weights of a window are relative: `normalise_weights` in settings.py divides them by their sum
+over all windows.
 """
 
 import math
@@ -43,7 +44,7 @@ FUSIONS = (*SHAPES, OVERLAP_LINEAR)
 
 
 def fusion_weights(fusion: str, window: Window, frames: int, overlap: int, loops: bool) -> list[float]:
-    """Return one positive weight for each frame of `window` in a clip of `frames`; `loops`: the clip has no ends."""
+    """Return a positive weight for each frame of `window` in a clip of `frames`; one that `loops` has no ends."""
     if fusion == OVERLAP_LINEAR:
         return overlap_linear(len(window), overlap, loops or window[0] > 0, loops or window[-1] < frames - 1)
     return SHAPES[fusion](len(window))

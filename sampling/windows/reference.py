@@ -1,10 +1,11 @@
 """Windows that take their look from a reference window, so that the look of a long clip stays the same.
 
-Objects: the self-attention of every spatial transformer also attends to the tokens of one reference frame, as in
-reference-only ControlNet (Zhang 2023, Mikubill/sd-webui-controlnet discussion 1236) and the sparse-causal attention of
-Tune-A-Video (Wu et al. 2023), here across context windows. Colour and light: the mean of every channel of a window's
-prediction becomes that of the reference, the half of adaptive instance normalisation (Huang & Belongie 2017) that
-leaves contrast and motion alone.
+Objects: the self-attention of every spatial transformer also attends to the tokens of one reference
+frame, as in reference-only ControlNet (Zhang 2023, Mikubill/sd-webui-controlnet discussion 1236)
+and the sparse-causal attention of Tune-A-Video (Wu et al. 2023), here across context windows.
+Colour and light: the mean of every channel of a window's prediction becomes that of the reference,
+the half of adaptive instance normalisation (Huang & Belongie 2017) that leaves contrast and motion
+alone.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,7 @@
-"""What the steps of one run share: windows with their fusion weights, and encoded ControlNet hints.
+"""State that the steps of a run share: windows with their fusion weights, and encoded ControlNet hints.
 
-`sample_in_windows` begins a run; `WindowEvaluation` takes windows from it, and `WindowControls` fills in hints.
+`sample_in_windows` begins a run; `WindowEvaluation` takes windows from it, and `WindowControls`
+fills in hints.
 """
 
 from collections.abc import Hashable
@@ -16,7 +17,7 @@ from .settings import ContextSettings, normalise_weights
 
 @dataclass(frozen=True)
 class WeightedWindow:
-    """Frames in the order in which the model sees them, `indices` on its device, `weights` `[frames, 1, 1, 1]`."""
+    """Frames in the order in which the model sees them, as numbers and as `indices`; `weights` `[frames, 1, 1, 1]`."""
 
     frames: Window
     indices: torch.Tensor
@@ -33,7 +34,7 @@ class EncodedHint:
 
 @dataclass
 class ContextRun:
-    """One call of a sampler. It is discarded when the call ends."""
+    """State of a single call of a sampler; discarded when the call ends."""
 
     encoded_hints: dict[Hashable, EncodedHint] = field(default_factory=dict)
     _windows: dict[Hashable, tuple[WeightedWindow, ...]] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Context schedules: the windows of frames that are denoised together in each sampling step.
 
-`ContextSettings.plan_windows` calls the schedule that the user chose, once per step. Uniform schedules are those of
-AnimateDiff's long-video sampling (magic-research/magic-animate), static ones are ComfyUI's. Frames are numbered from 0.
-A window is a tuple of frames, in the order in which the model sees them.
+`ContextSettings.plan_windows` calls the schedule that the user chose, once per step. Uniform
+schedules are those of AnimateDiff's long-video sampling (magic-research/magic-animate), static ones
+are ComfyUI's. Frames are numbered from 0. A window is a tuple of frames, in the order in which the
+model sees them.
 """
 
 import math
@@ -20,8 +21,8 @@ STEP_BITS = 64
 class WindowLayout:
     """Size and spacing of windows: `length` frames each, of which a window shares `overlap` with the next.
 
-    A `stride` of n adds up to n - 1 passes, which take every second, fourth ... frame. `closed_loop` adds the window
-    that closes the circle of a looped schedule.
+    A `stride` of n adds up to n - 1 passes, which take every second, fourth ... frame.
+    `closed_loop` adds the window that closes the circle of a looped schedule.
     """
 
     length: int = 16
@@ -61,7 +62,8 @@ def batched_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Wi
 def looped_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Window]:
     """Return windows on the circle of all frames, with a new start in every step so that no seam stays in place.
 
-    A clip that fits in one window is rotated as a whole, so that its last and first frames become neighbours.
+    A clip that fits in one window is rotated as a whole, so that its last and first frames become
+    neighbours.
     """
     if frames <= layout.length:
         return [_wrap(_rotation(frames, step), 1, frames, frames)]

@@ -1,7 +1,7 @@
 """Settings of a Context Windows node, and the windows and weights that follow from them in each step.
 
-`nodes/context_windows.py` builds a `ContextSettings`; the handler picks the one that applies at a noise level, and
-`ContextRun` asks it for windows.
+`nodes/context_windows.py` builds a `ContextSettings`; the handler picks the one that applies at a
+noise level, and `ContextRun` asks it for windows.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ MIN_LOOP_FRAMES = 3
 class ContextSettings:
     """Division of a clip, from `start_percent` of the noise schedule on.
 
-    Up to `windows_at_once` windows are evaluated per model call. With the view schedule the model sees the whole clip,
-    and only temporal attention is divided. Until `reference_until` of the noise schedule, all windows also attend to
-    the first one.
+    Up to `windows_at_once` windows are evaluated per model call. With the view schedule the model
+    sees the whole clip, and only temporal attention is divided. Until `reference_until` of the
+    noise schedule, all windows also attend to the first one.
     """
 
     schedule: str = "static"

@@ -48,7 +48,7 @@ def animated(plain, motion_model, good_clip):
 
 
 @pytest.mark.parametrize(
-    ("expected", "model", "found"),
+    ("expected", "model", "base"),
     (
         (V1, lambda: tiny_model("SDXL"), "SDXL"),
         (V2, lambda: tiny_model("SDXL"), "SDXL"),
@@ -58,12 +58,12 @@ def animated(plain, motion_model, good_clip):
         (SDXL_BETA, tiny_dit, "another kind of model (OpenAISignatureMMDITWrapper)"),
     ),
 )
-def test_wrong_base_model(expected, model, found, animated):
+def test_wrong_base_model(expected, model, base, animated):
     wrong, motion_model = model(), motion_model_from_tensors(expected.file(), NAME)
     weights = copy_weights(wrong)
-    with expect_error(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is {found}"):
+    with expect_error(f"'{NAME}'", expected.name, f"made for {expected.base}", f"`model` is {base}"):
         animate(wrong, motion_model, MotionSettings())
-    with expect_error(f"`model` is {found}"):
+    with expect_error(f"`model` is {base}"):
         animate(wrong, motion_model, MotionSettings(strength=0.0))
     assert same_weights(wrong, weights)
 

@@ -26,9 +26,9 @@ def test_order_of_the_reference():
 @given(st.integers(1, 120), st.integers(2, 32), st.data())
 def test_every_window_draws_on_the_first(frames, length, data):
     overlap = data.draw(st.integers(0, length - 1))
-    found = order(frames, length, overlap, seed=3)
-    assert found[:length] == list(range(min(frames, length)))
-    assert set(found) == set(range(min(frames, length)))
+    frame_order = order(frames, length, overlap, seed=3)
+    assert frame_order[:length] == list(range(min(frames, length)))
+    assert set(frame_order) == set(range(min(frames, length)))
 
 
 @given(st.integers(0, 1000))
@@ -59,8 +59,8 @@ def noisy(model, kind: str = "FreeNoise", **inputs):
 def test_sampling_begins_with_that_noise(model, kind):
     start, settings = noise(7), NoiseSettings(kind, 4, 2)
     expected = sample(model, noise=NOISES[kind](start, settings, seed=1))
-    given = noisy(model, kind, context_length=4, context_overlap=2)
-    assert torch.equal(sample(given, noise=start), expected)
+    noisy_model = noisy(model, kind, context_length=4, context_overlap=2)
+    assert torch.equal(sample(noisy_model, noise=start), expected)
     assert not torch.equal(sample(model, noise=start), expected)
 
 

@@ -54,9 +54,9 @@ def test_spherical_turns_at_an_even_pace_between_vectors_of_different_length():
 @pytest.mark.parametrize("factor", (1.0, 3.0, 0.0, -1.0))
 def test_parallel_vectors_have_a_straight_way(factor):
     start = context(0)
-    between = slerp(start, factor * start, 0.5)
-    assert between.isfinite().all()
-    torch.testing.assert_close(between, start * (1 + factor) / 2, rtol=1e-4, atol=1e-4)
+    middle = slerp(start, factor * start, 0.5)
+    assert middle.isfinite().all()
+    torch.testing.assert_close(middle, start * (1 + factor) / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_prompts_of_different_length_are_repeated_to_one():
@@ -74,12 +74,12 @@ def test_lengths_that_hardly_meet_are_refused_and_one_length_never():
 
 def test_every_encoder_is_interpolated_by_itself():
     features, widths = [context(0), context(1)], (6, 10)
-    between = plan_blends(parse_schedule("0: one\n4: two", 5), 5)
-    together = blend_features(features, between, "spherical", widths)
-    apart = [[each.split(widths, -1)[encoder] for each in features] for encoder in (0, 1)]
-    expected = torch.cat([blend_features(each, between, "spherical") for each in apart], -1)
-    assert torch.equal(together, expected)
-    assert not torch.allclose(together, blend_features(features, between, "spherical"), atol=1e-3)
+    blends = plan_blends(parse_schedule("0: one\n4: two", 5), 5)
+    blended = blend_features(features, blends, "spherical", widths)
+    by_encoder = [[each.split(widths, -1)[encoder] for each in features] for encoder in (0, 1)]
+    expected = torch.cat([blend_features(each, blends, "spherical") for each in by_encoder], -1)
+    assert torch.equal(blended, expected)
+    assert not torch.allclose(blended, blend_features(features, blends, "spherical"), atol=1e-3)
 
 
 def test_attention_sees_no_difference_when_all_tokens_are_repeated():

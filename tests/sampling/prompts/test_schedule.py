@@ -37,12 +37,12 @@ def test_lines_ranges_percentages_and_comments():
 
 
 def test_a_prompt_is_held_over_its_range_and_blended_between():
-    between = plan_blends(parse_schedule(TRAVEL, 33), 33)
-    assert between[0] == Blend(0, 0, 0.0)
-    assert between[3] == Blend(0, 1, 0.25)
-    assert between[12:21] == [Blend(1, 1, 0.0)] * 9
-    assert between[26] == Blend(1, 2, 0.5)
-    assert between[32] == Blend(2, 2, 0.0)
+    blends = plan_blends(parse_schedule(TRAVEL, 33), 33)
+    assert blends[0] == Blend(0, 0, 0.0)
+    assert blends[3] == Blend(0, 1, 0.25)
+    assert blends[12:21] == [Blend(1, 1, 0.0)] * 9
+    assert blends[26] == Blend(1, 2, 0.5)
+    assert blends[32] == Blend(2, 2, 0.0)
 
 
 def test_the_signs_of_a_chinese_keyboard():
@@ -83,22 +83,22 @@ def test_a_clip_of_one_frame():
 
 
 def test_frames_before_the_first_prompt_and_behind_the_last_have_these():
-    between = plan_blends(parse_schedule("4: one\n8: two", 16), 16)
-    assert between[:5] == [Blend(0, 0, 0.0)] * 5
-    assert between[8:] == [Blend(1, 1, 0.0)] * 8
+    blends = plan_blends(parse_schedule("4: one\n8: two", 16), 16)
+    assert blends[:5] == [Blend(0, 0, 0.0)] * 5
+    assert blends[8:] == [Blend(1, 1, 0.0)] * 8
 
 
 def test_hold_changes_at_once_except_where_dots_blend():
-    between = plan_blends(parse_schedule(TRAVEL, 33), 33, "hold")
-    assert between[6] == Blend(0, 1, 0.5)
-    assert between[21:32] == [Blend(1, 1, 0.0)] * 11
-    assert between[32] == Blend(2, 2, 0.0)
+    blends = plan_blends(parse_schedule(TRAVEL, 33), 33, "hold")
+    assert blends[6] == Blend(0, 1, 0.5)
+    assert blends[21:32] == [Blend(1, 1, 0.0)] * 11
+    assert blends[32] == Blend(2, 2, 0.0)
 
 
 @given(st.sampled_from(sorted(set(EASINGS) - {"hold"})), st.integers(2, 200))
 def test_every_easing_rises_from_one_prompt_to_the_other(easing, frames):
-    between = plan_blends(parse_schedule("0: one\n100%: two", frames), frames, easing)
-    shares = [blend.t if blend.before != blend.after else float(blend.after) for blend in between]
+    blends = plan_blends(parse_schedule("0: one\n100%: two", frames), frames, easing)
+    shares = [blend.t if blend.before != blend.after else float(blend.after) for blend in blends]
     assert shares[0] == 0 and shares[-1] == 1
     assert shares == sorted(shares)
 
@@ -140,7 +140,7 @@ def test_the_table_names_every_frame():
 
 
 @pytest.mark.parametrize(
-    ("text", "found", "place", "expected"),
+    ("text", "actual", "place", "expected"),
     (
         ("", "nothing", "line 1, column 1", "a line such as '0: a red circle'"),
         ("# only this", "nothing", "line 1, column 1", "a line such as"),
@@ -168,8 +168,8 @@ def test_the_table_names_every_frame():
         ("0: one\n..\n4: two", "'..'", "line 2, column 1", "a frame number"),
     ),
 )
-def test_mistakes(text, found, place, expected):
-    with expect_error(f"has {found} in {place}", f"Write {expected}"):
+def test_mistakes(text, actual, place, expected):
+    with expect_error(f"has {actual} in {place}", f"Write {expected}"):
         parse_schedule(text, 16)
 
 
@@ -195,11 +195,11 @@ def test_any_text_is_understood_or_refused_at_its_place(lines, frames, easing):
         return
     assert all(0 <= key.first <= key.last < frames and key.prompt for key in keys)
     assert all(one.last < other.first for one, other in pairwise(keys))
-    between = plan_blends(keys, frames, easing)
-    assert len(between) == frames and all(0 <= blend.t < 1 for blend in between)
+    blends = plan_blends(keys, frames, easing)
+    assert len(blends) == frames and all(0 <= blend.t < 1 for blend in blends)
     held = [(frame, number) for number, key in enumerate(keys) for frame in range(key.first, key.last + 1)]
-    assert all(keys[between[frame].before].prompt == keys[number].prompt for frame, number in held)
-    assert all(between[frame].t == 0 for frame, _ in held)
+    assert all(keys[blends[frame].before].prompt == keys[number].prompt for frame, number in held)
+    assert all(blends[frame].t == 0 for frame, _ in held)
 
 
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True).map(sorted), st.data())

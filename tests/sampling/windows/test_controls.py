@@ -95,11 +95,11 @@ def test_a_window_knows_nothing_of_the_pictures_of_another(moving, make):
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])
 def test_several_windows_at_once(moving, make):
     net, images = make(), random_pictures(FRAMES)
-    together, apart = (
+    grouped, single = (
         ksampler(apply_windows(moving, windows_at_once=count), FRAMES, **apply_control(net, images)) for count in (3, 1)
     )
-    assert distance(together, apart) < 2e-5
-    assert distance(together, ksampler(apply_windows(moving), FRAMES, **apply_control(net, images.flip(0)))) > 1e-4
+    assert distance(grouped, single) < 2e-5
+    assert distance(grouped, ksampler(apply_windows(moving), FRAMES, **apply_control(net, images.flip(0)))) > 1e-4
 
 
 @pytest.mark.parametrize("make", [control_net, t2i_adapter])

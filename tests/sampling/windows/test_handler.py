@@ -100,11 +100,11 @@ def looped_euler(settings: ContextSettings):
 
 @pytest.mark.parametrize("schedule", DIVIDING)
 def test_several_windows_at_once_make_what_each_alone_makes(moving, schedule):
-    together, seen = record_unet(apply_windows(moving, schedule, windows_at_once=3))
+    grouped, seen = record_unet(apply_windows(moving, schedule, windows_at_once=3))
     alone, single = record_unet(apply_windows(moving, schedule, windows_at_once=1))
-    assert distance(sample(together, FRAMES), sample(alone, FRAMES)) < CLOSE
-    most = 2 if schedule == "batched" else 3
-    assert max(len(call["x"]) for call in seen.calls) == 2 * most * LENGTH
+    assert distance(sample(grouped, FRAMES), sample(alone, FRAMES)) < CLOSE
+    group_size = 2 if schedule == "batched" else 3
+    assert max(len(call["x"]) for call in seen.calls) == 2 * group_size * LENGTH
     assert max(len(call["x"]) for call in single.calls) == 2 * LENGTH
     assert sum(len(call["x"]) for call in seen.calls) == sum(len(call["x"]) for call in single.calls)
 
@@ -113,19 +113,19 @@ def test_several_windows_at_once_make_what_each_alone_makes(moving, schedule):
 def test_norms_over_frames_stay_inside_their_window(plain, family):
     model = apply_motion(plain, load_motion(family=family))
     assert model.model_options["transformer_options"][APPLIED][0].joint_unet_norm
-    together, alone = (sample(apply_windows(model, windows_at_once=count), FRAMES, steps=1) for count in (3, 1))
-    assert distance(together, alone) < CLOSE
+    grouped, alone = (sample(apply_windows(model, windows_at_once=count), FRAMES, steps=1) for count in (3, 1))
+    assert distance(grouped, alone) < CLOSE
 
 
 def test_windows_are_evaluated_one_by_one_where_memory_is_short(plain, moving):
     windowed, seen = record_unet(apply_windows(moving, windows_at_once=4))
     factor, plain.model.memory_usage_factor = plain.model.memory_usage_factor, 1e18
     try:
-        apart = sample(windowed, FRAMES)
+        single = sample(windowed, FRAMES)
     finally:
         plain.model.memory_usage_factor = factor
     assert {len(call["x"]) for call in seen.calls} == {LENGTH}
-    assert distance(apart, sample(windowed, FRAMES)) < CLOSE
+    assert distance(single, sample(windowed, FRAMES)) < CLOSE
 
 
 @pytest.mark.parametrize("schedule", DIVIDING)

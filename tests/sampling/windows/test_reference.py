@@ -72,7 +72,7 @@ def test_conds_that_are_evaluated_apart_have_references_of_their_own(model):
     clip = sample(apply_windows(model, reference_until=1.0), FRAMES, positive=long)
     factor, model.model.memory_usage_factor = model.model.memory_usage_factor, 1e18
     try:
-        apart = sample(apply_windows(model, reference_until=1.0, windows_at_once=1), FRAMES, positive=long)
+        separate = sample(apply_windows(model, reference_until=1.0, windows_at_once=1), FRAMES, positive=long)
     finally:
         model.model.memory_usage_factor = factor
-    assert distance(apart, clip) < 2e-5
+    assert distance(separate, clip) < 2e-5

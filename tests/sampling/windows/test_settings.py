@@ -71,6 +71,15 @@ def test_weights_are_made_once():
     assert run.weigh_windows(static, latents, 1) is run.weigh_windows(static, latents, 7)
 
 
+def test_settings_with_the_same_windows_have_weights_of_their_own():
+    """A clip of 24 frames has the windows from 0 and from 8 with an overlap of 4 and of 8."""
+    run, latents = ContextRun(), torch.zeros(24, 4, 2, 2)
+    one, other = (ContextSettings(layout=WindowLayout(16, overlap), fusion="overlap-linear") for overlap in (4, 8))
+    first, second = run.weigh_windows(one, latents, 0)[0], run.weigh_windows(other, latents, 0)[0]
+    assert first.frames == second.frames
+    assert not torch.equal(first.weights, second.weights)
+
+
 @pytest.mark.parametrize(
     ("sigma", "step"), [(10.0, 0), (9.9999, 0), (20.0, 0), (7.0, 0), (5.0, 1), (3.0, 1), (1.0, 2), (0.5, 2), (0.0, 3)]
 )
