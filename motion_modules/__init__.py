@@ -1,4 +1,4 @@
-"""What moves: motion module architectures, their checkpoints, and their place in the host's UNet."""
+"""Motion module architectures, their checkpoints, and their place in the host's UNet."""
 
 from . import architectures
 

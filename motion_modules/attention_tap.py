@@ -18,7 +18,7 @@ QKV = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class BatchContents:
-    """What lies in a batch of the UNet: one clip after another, each with its frame numbers and kind of cond.
+    """Contents of a batch of the UNet: one clip after another, each with its frame numbers and kind of cond.
 
     `chunk_kinds` are the host's `cond_or_uncond`, repeated for every clip of a chunk. `sigmas` is the noise level.
     """

@@ -10,7 +10,7 @@ class MotionModelError(LoomError):
 
 
 class FileFault(Exception):
-    """What is wrong with a motion model file, as a sentence that lacks its subject: "holds no motion modules. …".
+    """A fault of a motion model file, as a sentence without its subject: "holds no motion modules. …".
 
     `files.loading` puts the name of the file before it, and raises it as MotionModelError.
     """
@@ -22,7 +22,7 @@ def cause_of(error: Exception) -> str:
 
 
 def kind_and_cause_of(error: Exception) -> str:
-    """The class of an error of another's code, and behind it in brackets the first sentence that it says."""
+    """The class of an error of another's code, and after it in brackets the first sentence that it says."""
     return f"{type(error).__name__} ({_first_sentence(error) or 'no message'})"
 
 

@@ -21,7 +21,7 @@ KeyShapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What detection looks at: `positions` is None when the file has no positional encoding."""
+    """Properties of a file that detection looks at: `positions` is None when the file has no positional encoding."""
 
     spelling: str
     levels: int
@@ -36,7 +36,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True)
 class Sign:
-    """One way to tell a family by; empty fields accept anything."""
+    """Properties that tell a family; empty fields accept anything."""
 
     spelling: str = ""
     positions: tuple[int | None, ...] = ()
@@ -47,10 +47,10 @@ class Sign:
 
 @dataclass(frozen=True)
 class Family:
-    """How a kind of motion model was trained, and what tells its files from others.
+    """Training of a kind of motion model, and what tells its files from others.
 
     Where files of one name were trained in different ways, each way is a record of its own.
-    `signs`: any one of them is enough; a family without signs can only be chosen by a person.
+    `signs`: any one of them is enough; a family without signs can only be chosen by the user.
     `own_sites`: where a file has its modules, when that is not the layout of the published ones.
     `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames of a clip.
     `joint_module_norm`: those of the motion modules do.
@@ -70,12 +70,12 @@ class Family:
     own_sites: tuple[str, ...] = ()
 
     def fits(self, facts: CheckpointFacts) -> bool:
-        """Whether the file's structure allows this family."""
+        """Return whether the file's structure allows this family."""
         return (self.levels, self.mid) == (facts.levels, facts.mid)
 
     @property
     def site_names(self) -> tuple[str, ...]:
-        """Where its files hold a motion module: behind every layer of the UNet's blocks (reference layout)."""
+        """Places of motion modules in its files: after every layer of the UNet's blocks (reference layout)."""
         if self.own_sites:
             return self.own_sites
         down = [f"down_blocks.{level}.motion_modules.{index}" for level in range(self.levels) for index in range(2)]

@@ -37,7 +37,7 @@ class MotionModules(nn.Module):
 
 @dataclass(frozen=True)
 class ModuleSpec:
-    """One motion module of a checkpoint: its architecture and the shape that was read from its tensors."""
+    """A motion module of a checkpoint: its architecture and the shape that was read from its tensors."""
 
     architecture: Architecture
     config: Any
@@ -65,7 +65,7 @@ class ModuleSpec:
 
 @dataclass(frozen=True)
 class MotionModel:
-    """What `MOTION_MODEL` sockets carry; never changed in place."""
+    """Value of `MOTION_MODEL` sockets; never changed in place."""
 
     name: str
     patcher: ModelPatcher
@@ -81,7 +81,7 @@ class MotionModel:
 
     @property
     def attends(self) -> bool:
-        """Whether any module attends along frames, so that a factor on its attention means something."""
+        """Return whether any module attends along frames, so that a factor on its attention means something."""
         return any(spec.architecture.attends for spec in self.specs.values())
 
     @cached_property

@@ -101,7 +101,7 @@ def filled(template: str, key: str) -> str:
 
 
 def with_line(path: str, line: str) -> str:
-    """The help page with one more line behind its list of architectures."""
+    """Return the help page with one more line after its list of architectures."""
     page = read(ROOT / path)
     found = LIST.search(page)
     if not found:

@@ -157,7 +157,7 @@ class TemporalTransformer(nn.Module):
         return inputs.along_frames(x, hidden, lambda tokens: self.change(tokens, inputs))
 
     def change(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        """What is added to the feature map, for tokens `[chunks * positions, frames, channels]`."""
+        """Return what is added to the feature map, for tokens `[chunks * positions, frames, channels]`."""
         tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
             tokens = block(tokens, inputs)

@@ -1,4 +1,4 @@
-"""What this pack writes into the header of a motion model file.
+"""Header that this pack writes into motion model files.
 
 The metadata of the safetensors file has one more entry, `loom_motion_model`: as JSON how the motion model was trained,
 the sites of its modules, and the name of the pack that provides each architecture. A file without that entry is
@@ -24,7 +24,7 @@ _EXAMPLE = asdict(FAMILIES[0])
 
 @dataclass(frozen=True)
 class Header:
-    """How a motion model was trained, and the name of the pack that provides each architecture in its file."""
+    """Training of a motion model, and the name of the pack that provides each architecture in its file."""
 
     family: Family
     packs: Mapping[str, str]

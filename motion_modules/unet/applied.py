@@ -12,7 +12,7 @@ from .sites import Site
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """How strongly a motion model acts, and when, in percent of the sampling schedule."""
+    """Strength of a motion model, and its range in percent of the sampling schedule."""
 
     strength: float = 1.0
     attention_scale: float = 1.0
@@ -22,7 +22,7 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class AppliedMotion:
-    """One motion model on a patcher, whose additional models hold its weights under `key`.
+    """A motion model on a patcher, whose additional models hold its weights under `key`.
 
     `modules` holds the spec of each module, under the names of their `sites`.
     """
@@ -45,7 +45,7 @@ class AppliedMotion:
 
 
 class MotionRun:
-    """One run of a guider: the patcher that it samples with, and whether any motion module has run."""
+    """A run of a guider: the patcher that it samples with, and whether any motion module has run."""
 
     def __init__(self, patcher: ModelPatcher):
         self.patcher = patcher

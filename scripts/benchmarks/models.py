@@ -31,7 +31,7 @@ def pack(module: str) -> ModuleType:
 
 
 def compute_in(dtype: str) -> None:
-    """What the host's --fp32-unet, --bf16-unet and --fp16-unet do."""
+    """Set the UNet's dtype as the host's --fp32-unet, --bf16-unet and --fp16-unet do."""
     from comfy.cli_args import args
 
     args.fp32_unet, args.bf16_unet, args.fp16_unet = (dtype == name for name in DTYPES)

@@ -1,4 +1,4 @@
-"""What a Sampling Report costs: steps of an animated full-size SD1.5 that is watched, over the same unwatched."""
+"""Cost of a Sampling Report: steps of an animated full-size SD1.5 that is watched, over the same unwatched."""
 
 from collections.abc import Callable, Iterator
 

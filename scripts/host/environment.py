@@ -47,7 +47,7 @@ def make_venv(venv: Path) -> Path:
 
 
 def host_requirements(tree: Path) -> list[str]:
-    """What a host's requirements.txt asks for, without torch, which is pinned to three packages that fit together."""
+    """Return the requirements of a host without torch, which is pinned to three packages that fit together."""
     trio = {_project(pin) for pin in TORCH}
     return [line for line in read_requirements(tree / "requirements.txt") if _project(line) not in trio]
 
@@ -58,7 +58,7 @@ def read_requirements(file: Path) -> list[str]:
 
 
 def install(venv: Path, requirements: list[str], purpose: str) -> None:
-    """One pip install of a set of requirements, remembered in the environment so that it happens once."""
+    """Install a set of requirements with pip, remembered in the environment so that it happens once."""
     listing = "\n".join(requirements) + "\n"
     marker = venv / f"loom-{hashlib.sha256(listing.encode()).hexdigest()[:16]}.txt"
     if marker.exists():

@@ -1,4 +1,4 @@
-"""What stops a script: its text is all that a user sees of it."""
+"""Error that stops a script; its text is all that a user sees of it."""
 
 from typing import Any
 

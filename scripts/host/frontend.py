@@ -64,12 +64,12 @@ def load_workflow(page: Page, workflow: dict[str, Any]) -> None:
 
 
 def api_prompt(page: Page) -> Prompt:
-    """What pressing Run would queue."""
+    """Return what pressing Run would queue."""
     return _exported(page, "output")
 
 
 def ui_workflow(page: Page) -> dict[str, Any]:
-    """What saving would write."""
+    """Return what saving would write."""
     return _exported(page, "workflow")
 
 

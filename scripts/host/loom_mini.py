@@ -13,12 +13,12 @@ LOADER = "LoomMiniLoader"
 
 
 def is_there() -> bool:
-    """Whether this checkout has the trained weights."""
+    """Return whether this checkout has the trained weights."""
     return CHECKPOINT.is_file() and MOTION_MODEL.is_file()
 
 
 def is_in(prompt: Prompt) -> bool:
-    """Whether a workflow loads it."""
+    """Return whether a workflow loads it."""
     return any(node["class_type"] == LOADER for node in prompt.values())
 
 

@@ -1,4 +1,4 @@
-"""How a script ends: with a status, or with one sentence that says what stood in its way."""
+"""End a script with a status, or with one sentence that says what went wrong."""
 
 import sys
 from collections.abc import Callable

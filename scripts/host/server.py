@@ -31,7 +31,7 @@ DYING = 5.0  # seconds between the end of the connections of a dead process and 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the node at work is: `value` of `maximum` of its own steps."""
+    """Progress of the running node: `value` of `maximum` of its own steps."""
 
     node: str
     class_type: str
@@ -150,11 +150,11 @@ class Server:
         self.post("/interrupt", {})
 
     def node(self, class_type: str) -> dict[str, Any] | None:
-        """What the host says of a node class, or None when it has none of that name."""
+        """Return the host's description of a node class, or None when it has none of that name."""
         return self.get(f"/object_info/{quote(class_type)}").get(class_type)
 
     def log_lines(self) -> list[str]:
-        """What the host has printed, without colours, in lines of a length that a terminal can bear."""
+        """Return what the host has printed, without colours, in lines of limited length."""
         text = re.sub(r"\x1b\[\d*m", "", self.log.read_text(encoding="utf-8", errors="replace"))
         return [line[:500] for line in text.splitlines()]
 
@@ -186,7 +186,7 @@ class Server:
         raise ServerError(f"The prompt {prompt_id} did not end in time.\n{self.log_tail()}")
 
     def _next_event(self, events: Events, prompt_id: str) -> Event:
-        """What the host says next of a prompt; after a second of silence, whether the prompt is in the history."""
+        """Return the host's next message about a prompt; after a second of silence, whether it is in the history."""
         with self._death_explained():
             message = events.receive(timeout=1.0)
         if message is None:

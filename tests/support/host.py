@@ -167,7 +167,7 @@ def take_snapshot() -> dict[str, object]:
 
 
 def changed_names(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    """Return the names whose value in `after` is not the very object that it was in `before`."""
+    """Return the names whose value in `after` is not the same object as in `before`."""
     return sorted(name for name, value in before.items() if after.get(name) is not value)
 
 
