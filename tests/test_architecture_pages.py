@@ -44,8 +44,8 @@ def test_no_page_without_an_architecture():
 @languages
 def test_its_table_has_the_shape_of_every_tensor(key, ending):
     rows, tensors = table(page(key, ending)), module_of(key).state_dict()
-    found = {name: [shape for pattern, shape in rows if fnmatchcase(name, pattern)] for name in tensors}
-    assert found == {name: [str(list(tensor.shape))] for name, tensor in tensors.items()}
+    matching = {name: [shape for pattern, shape in rows if fnmatchcase(name, pattern)] for name in tensors}
+    assert matching == {name: [str(list(tensor.shape))] for name, tensor in tensors.items()}
     assert [pattern for pattern, _ in rows if not any(fnmatchcase(name, pattern) for name in tensors)] == []
 
 

@@ -85,8 +85,8 @@ def test_help_page_fits_the_narrow_panel(page):
 
 
 def test_no_help_page_without_a_node():
-    found = {path.parent.name for path in (ROOT / "web" / "docs").glob("*/*.md")}
-    assert found == {schema.node_id for schema in SCHEMAS}
+    folders = {path.parent.name for path in (ROOT / "web" / "docs").glob("*/*.md")}
+    assert folders == {schema.node_id for schema in SCHEMAS}
 
 
 def test_english_node_texts_come_from_the_schemas_alone():

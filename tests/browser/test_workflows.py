@@ -78,8 +78,8 @@ def test_nodes_do_not_overlap(name: str):
     boxes = [(node["pos"], node["size"]) for node in read(name)["nodes"]]
     for index, (corner, size) in enumerate(boxes):
         for other_corner, other_size in boxes[:index]:
-            apart = [
+            overlaps = [
                 corner[axis] + size[axis] <= other_corner[axis] or other_corner[axis] + other_size[axis] <= corner[axis]
                 for axis in range(2)
             ]
-            assert any(apart), (corner, other_corner)
+            assert any(overlaps), (corner, other_corner)

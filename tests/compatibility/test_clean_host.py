@@ -88,10 +88,10 @@ def test_a_motion_model_is_never_changed(loaded):
 
 def test_nothing_of_the_host_or_torch_is_replaced(pytestconfig):
     """After a whole run and one that fails half-way, with a motion model that joins the UNet's group norms."""
-    found = in_fresh_process(pytestconfig, "sample", 24)
-    assert found["watched"] > 10_000
-    assert found["changes"] == []
-    assert found["same"]
+    result = in_fresh_process(pytestconfig, "sample", 24)
+    assert result["watched"] > 10_000
+    assert result["changes"] == []
+    assert result["same"]
 
 
 def test_a_replaced_function_would_be_found(pytestconfig):

@@ -105,9 +105,9 @@ def test_a_copy_is_without_what_was_patched_in_place(file, how):
     branch.add_patches({name: (torch.ones_like(weight),) for name, weight in before.items() if weight.ndim == 2})
     branch.patch_model()
     assert not same_weights(patcher, before)
-    make, given = patcher.cached_patcher_init
+    make, arguments = patcher.cached_patcher_init
     with torch.inference_mode():
-        copy = make(*given, disable_dynamic=True)
+        copy = make(*arguments, disable_dynamic=True)
     assert type(copy) is ModelPatcher
     assert same_weights(copy, before)
     assert not any(weight.is_inference() for weight in copy.model.parameters())

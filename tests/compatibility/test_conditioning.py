@@ -94,13 +94,13 @@ def test_a_prompt_per_frame(model, moving, still):
 
 def test_cond_and_uncond_apart_make_what_they_make_together(model):
     """The host evaluates them separately when it believes that memory is short."""
-    together, seen = record_unet(apply_motion(model))
-    clip = ksampler(together)
+    batched, seen = record_unet(apply_motion(model))
+    clip = ksampler(batched)
     assert [call["chunks"] for call in seen.calls] == [[1, 0]] * STEPS
     factor, model.model.memory_usage_factor = model.model.memory_usage_factor, 1e18
     try:
-        apart = ksampler(together)
+        separate = ksampler(batched)
     finally:
         model.model.memory_usage_factor = factor
     assert sorted(call["chunks"] for call in seen.calls[STEPS:]) == [[0]] * STEPS + [[1]] * STEPS
-    assert distance(apart, clip) < 1e-4
+    assert distance(separate, clip) < 1e-4

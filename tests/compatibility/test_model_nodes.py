@@ -79,10 +79,10 @@ def test_hypertile(model, moves):
         torch.manual_seed(0)
         return _clip(start)
 
-    made = clip(apply_motion(tiled(model), moves))
-    assert torch.equal(clip(tiled(apply_motion(model, moves))), made)
-    assert distance(made, clip(tiled(model))) > 1e-3
-    assert distance(made, clip(apply_motion(model, moves))) > 1e-5
+    result = clip(apply_motion(tiled(model), moves))
+    assert torch.equal(clip(tiled(apply_motion(model, moves))), result)
+    assert distance(result, clip(tiled(model))) > 1e-3
+    assert distance(result, clip(apply_motion(model, moves))) > 1e-5
 
 
 @pytest.mark.parametrize("name", ["LazyCacheNode", "EasyCacheNode"])
@@ -97,13 +97,13 @@ def test_a_run_whose_later_steps_come_from_a_cache_is_not_still(model, moves, st
     def clip(start):
         return ksampler(start, steps=6, frames=3)
 
-    made = clip(cached(apply_motion(model, moves)))
-    assert torch.equal(clip(apply_motion(cached(model), moves)), made)
+    result = clip(cached(apply_motion(model, moves)))
+    assert torch.equal(clip(apply_motion(cached(model), moves)), result)
     hook.remove()
     assert 0 < len(evaluations) < 2 * 6
     plain = clip(cached(model))
     assert torch.equal(clip(cached(apply_motion(model, still_motion))), plain)
-    assert distance(made, plain) > 1e-3
+    assert distance(result, plain) > 1e-3
 
 
 def test_a_node_that_takes_every_layer_first_is_named(model, moves, unchanged):

@@ -26,10 +26,10 @@ def stored_model(dtype: torch.dtype, compute: torch.dtype | None):
     kind = comfy.supported_models.SD15(deepcopy(config))
     kind.unet_config = config
     kind.set_inference_dtype(dtype, compute)
-    made, weights = kind.get_model({}, device=CPU), dict(tiny_model().model.diffusion_model.named_parameters())
-    for name, weight in made.diffusion_model.named_parameters():
+    unet, weights = kind.get_model({}, device=CPU), dict(tiny_model().model.diffusion_model.named_parameters())
+    for name, weight in unet.diffusion_model.named_parameters():
         weight.data = weights[name].to(dtype)
-    return comfy.model_patcher.CoreModelPatcher(made, CPU, CPU)
+    return comfy.model_patcher.CoreModelPatcher(unet, CPU, CPU)
 
 
 def rounded_model(dtype: torch.dtype):
@@ -72,8 +72,8 @@ def test_a_motion_file_in_few_bits(model, moving, dtype):
 def test_motion_modules_that_the_host_keeps_in_few_bits(model, dtype):
     """On a GPU the host chooses the dtype of the weights; on a CPU it takes float32 for all of them."""
     few, rounded = load_motion(), load_motion()
-    for made, back in ((few, dtype), (rounded, torch.float32)):
-        for weight in made.patcher.model.parameters():
+    for motion_model, back in ((few, dtype), (rounded, torch.float32)):
+        for weight in motion_model.patcher.model.parameters():
             weight.data = weight.to(dtype).to(back)
     assert distance(ksampler(apply_motion(model, few)), ksampler(apply_motion(model, rounded))) < 1e-5
 

@@ -65,10 +65,10 @@ def of_frame(conditioning: list, frame: int) -> list:
 
 def assert_each_as_alone(clip_of, conditioning: list) -> None:
     """Every frame is the one that a run has in its place in which all frames have its prompt."""
-    together = clip_of(conditioning)
+    batched = clip_of(conditioning)
     alone = [clip_of(of_frame(conditioning, frame)) for frame in range(FRAMES)]
     for frame in range(FRAMES):
-        near = [distance(together[frame], clip[frame]) for clip in alone]
+        near = [distance(batched[frame], clip[frame]) for clip in alone]
         assert near[frame] < EXACT and max(near) > DIFFERENT
 
 
@@ -79,9 +79,9 @@ def test_every_frame_is_sampled_with_its_own_prompt(model, clip, sampled, interp
 
 
 def test_a_frame_of_one_prompt_is_that_of_the_hosts_node(model, clip, sampled):
-    together = sampled(model, travel(clip))
+    batched = sampled(model, travel(clip))
     for frame, text in ((0, "a red circle"), (1, "a red circle"), (3, "a blue square")):
-        assert distance(together[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
+        assert distance(batched[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
 
 
 @pytest.mark.parametrize("easing", ["linear", "hold"])
@@ -116,8 +116,8 @@ def test_a_travel_moves(model, moving, clip, sampled):
 
 
 def test_frames_of_one_prompt_feel_those_of_another_through_the_motion_model(moving, clip, sampled):
-    together = sampled(moving, travel(clip))
-    assert distance(together[0], sampled(moving, encode_text(clip, "a red circle"))[0]) > DIFFERENT
+    batched = sampled(moving, travel(clip))
+    assert distance(batched[0], sampled(moving, encode_text(clip, "a red circle"))[0]) > DIFFERENT
 
 
 def test_windows_of_the_host_have_the_prompts_of_their_frames(model, clip, sampled):
@@ -136,9 +136,9 @@ def in_windows_of_three(model):
 
 def test_prompts_of_different_length_are_sampled_as_the_host_pads_them(model, clip, sampled):
     long = "a very long road through the hills and the woods, " * 8
-    together = sampled(model, travel(clip, f"0: short\n3: {long}", easing="hold"))
+    batched = sampled(model, travel(clip, f"0: short\n3: {long}", easing="hold"))
     for frame, text in ((0, "short"), (2, "short"), (3, long)):
-        assert distance(together[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
+        assert distance(batched[frame], sampled(model, encode_text(clip, text))[frame]) < EXACT
 
 
 def test_prefix_suffix_and_table(clip):

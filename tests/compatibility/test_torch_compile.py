@@ -31,10 +31,10 @@ def small(request):
     kind = comfy.supported_models.SD15(deepcopy(config))
     kind.unet_config = config
     kind.set_inference_dtype(torch.float32, None)
-    made, generator = kind.get_model({}, device=CPU), torch.Generator().manual_seed(0)
-    for name, weight in made.diffusion_model.named_parameters():
+    unet, generator = kind.get_model({}, device=CPU), torch.Generator().manual_seed(0)
+    for name, weight in unet.diffusion_model.named_parameters():
         weight.data = random_weight(name, weight.shape, generator)
-    patcher = comfy.model_patcher.CoreModelPatcher(made, CPU, CPU)
+    patcher = comfy.model_patcher.CoreModelPatcher(unet, CPU, CPU)
     if request.param == WHOLE:
         patcher.model_options["transformer_options"]["optimized_attention_override"] = _attention_of_a_gpu
     return patcher
@@ -53,11 +53,11 @@ def test_stills_and_clips_of_one_compiled_model(small):
     moves, ready = load_motion(), compiled(small)
     variants = [{}, {"strength": 0.5, "end_percent": 0.5}]
     expected = [ksampler(small), *(ksampler(apply_motion(small, moves, **settings)) for settings in variants)]
-    made = [ksampler(ready), *(ksampler(apply_motion(ready, moves, **settings)) for settings in variants)]
-    for ours, eager in zip(made, expected, strict=True):
+    results = [ksampler(ready), *(ksampler(apply_motion(ready, moves, **settings)) for settings in variants)]
+    for ours, eager in zip(results, expected, strict=True):
         assert distance(ours, eager) < 1e-4
-    for i, ours in enumerate(made):
-        assert all(distance(ours, other) > 1e-3 for other in made[i + 1 :])
+    for i, ours in enumerate(results):
+        assert all(distance(ours, other) > 1e-3 for other in results[i + 1 :])
     assert distance(ksampler(ready), expected[0]) < 1e-4
 
 

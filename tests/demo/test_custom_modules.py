@@ -43,8 +43,8 @@ def evaluate(mini, motion_model: MotionModel) -> Seen:
     inputs, outputs = {}, {}
 
     def look(name: str):
-        def hook(module, given, result):
-            inputs[name], outputs[name] = given[0].clone(), result.clone()
+        def hook(module, arguments, result):
+            inputs[name], outputs[name] = arguments[0].clone(), result.clone()
 
         return hook
 

@@ -37,11 +37,11 @@ def shown(server: Server, prompt: Prompt, name: str = "show", executed: list[str
 
 def number(line: str, seed: int, steps: int = STEPS) -> int:
     """Which run of the model it is, of those that it has to be; the host keeps the model over many prompts."""
-    found = re.match(
+    match = re.match(
         rf"Run (\d+), complete: {FRAMES} frames, .*, {steps} steps, {steps} evaluations, seed {seed}, ", line
     )
-    assert found, line
-    return int(found[1])
+    assert match, line
+    return int(match[1])
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_text_pictures_and_json(host_server: Server, seed: int):
         (picture,) = outputs[name]["images"]
         assert (host_server.folder / "temp" / picture["filename"]).is_file()
     report, metrics = (json.loads(outputs[f"{name} json"]["text"][0]) for name in ("show", "metrics"))
-    assert len(report["sites"]) == 20 and {own["site"][:11] for own in report["attention_maps"]} == {"up_blocks.3"}
+    assert len(report["sites"]) == 20 and {each["site"][:11] for each in report["attention_maps"]} == {"up_blocks.3"}
     assert metrics["numbers"]["motion"] >= 0 and len(metrics["changes"]) == FRAMES - 1
 
 

@@ -44,8 +44,8 @@ def run_small(
     def run(name: str) -> Entry:
         models = models_for(name)
         prompt = small_prompt(name, models.checkpoint, models.motion_model, steps=2 if "fast" in name else 1)
-        for given, file in files_for(name).items():
-            set_everywhere(prompt, given, file)
+        for input_name, file in files_for(name).items():
+            set_everywhere(prompt, input_name, file)
         return host_server.run(prompt)
 
     return run
@@ -84,9 +84,9 @@ def test_custom_module_saves_a_motion_model_that_loads(host_server: Server, run_
     (name,) = shown(run_small("custom_module"), "custom_module")["File in the output folder"]["text"]
     file = host_server.folder / "output" / name
     with safe_open(file, "pt") as opened:
-        found = dict(re.findall(rf"^(.+?)\.({FRESH}|{TRAINED})\.", "\n".join(opened.keys()), re.MULTILINE))
+        architectures = dict(re.findall(rf"^(.+?)\.({FRESH}|{TRAINED})\.", "\n".join(opened.keys()), re.MULTILINE))
     fresh = {"mid_block.motion_modules.0", *(f"up_blocks.0.motion_modules.{index}" for index in range(3))}
-    assert found == dict.fromkeys(SITES_OF_V3, TRAINED) | dict.fromkeys(fresh, FRESH)
+    assert architectures == dict.fromkeys(SITES_OF_V3, TRAINED) | dict.fromkeys(fresh, FRESH)
 
     shutil.move(file, host_server.folder / "models" / "animatediff_models" / file.name)
     load = {"class_type": "LoomLoadMotionModel", "inputs": {"motion_model": file.name, "family": "auto"}}
@@ -105,8 +105,8 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
     assert metrics.startswith(f"clip: {EXAMPLE_FRAMES} frames, {EXAMPLE_SIZE} x {EXAMPLE_SIZE}\nflicker: ")
 
     numbers = json.loads(outputs["Report as JSON"]["text"][0])
-    attending = {own["site"] for own in numbers["attention_maps"]}
-    assert attending == {own["site"] for own in numbers["sites"]} == SITES_OF_V3
+    attending = {each["site"] for each in numbers["attention_maps"]}
+    assert attending == {each["site"] for each in numbers["sites"]} == SITES_OF_V3
     drawn = {title: len(output["images"]) for title, output in outputs.items() if "images" in output}
     plots = {"Show Sampling Report": 1, "Attention of each motion module": len(attending), "Video Metrics": 1}
     assert drawn == plots | {"Save Video": 1}

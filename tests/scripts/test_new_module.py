@@ -66,8 +66,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("check", (["ruff", "check"], ["ruff", "format", "--check"], ["basedpyright"]), ids=" ".join)
 def test_what_is_made_passes_the_static_checks(copy: Path, check: list[str]):
-    made = [MADE[template].format(name) for name in (SHORT, LONG) for template in ("module.py.txt", "test.py.txt")]
-    files = made if check[0] == "ruff" else [file for file in made if not file.startswith("tests")]
+    new_files = [MADE[template].format(name) for name in (SHORT, LONG) for template in ("module.py.txt", "test.py.txt")]
+    files = new_files if check[0] == "ruff" else [file for file in new_files if not file.startswith("tests")]
     done = run(copy, "-m", *check, *files)
     assert done.returncode == 0, done.stdout
 

@@ -125,8 +125,8 @@ def sample_with(model, motion_model) -> torch.Tensor:
 
 
 def new_model(model, key: str = "scale_shift", frames: int = 8, sites: str = "*", **options):
-    given = {"architecture": key, "positions": 8, "width": 64, "height": 64} | options
-    return NewMotionModel.execute(model, given, frames, sites)[0]
+    choices = {"architecture": key, "positions": 8, "width": 64, "height": 64} | options
+    return NewMotionModel.execute(model, choices, frames, sites)[0]
 
 
 class Width(NamedTuple):

@@ -96,5 +96,5 @@ def evaluate_reference(unet: UNetMotionModel, call: dict, frames: int) -> torch.
 def _spatial_weights(model, base: str) -> Tensors:
     names = comfy.utils.unet_to_diffusers(unet_config(base))
     weights = model.model.diffusion_model.state_dict()
-    found = {theirs: weights[ours] for theirs, ours in names.items() if ours in weights}
-    return {name: tensor for name, tensor in found.items() if not name.startswith("class_embedding")}
+    renamed = {theirs: weights[ours] for theirs, ours in names.items() if ours in weights}
+    return {name: tensor for name, tensor in renamed.items() if not name.startswith("class_embedding")}

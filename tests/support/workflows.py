@@ -49,8 +49,8 @@ def example_frames(name: str) -> int:
 
 def node_inputs(prompt: Prompt, class_type: str) -> dict:
     """The inputs of the one node of a class."""
-    (found,) = (node["inputs"] for node in prompt.values() if node["class_type"] == class_type)
-    return found
+    (matched,) = (node["inputs"] for node in prompt.values() if node["class_type"] == class_type)
+    return matched
 
 
 def decode_video(video: Path) -> numpy.ndarray:
@@ -149,15 +149,15 @@ def use_guider(prompt: Prompt, guider: str, **inputs) -> Prompt:
     """The same prompt with SamplerCustomAdvanced and a guider in the place of KSampler."""
     prompt = deepcopy(prompt)
     (node,) = (node for node in prompt.values() if node["class_type"] == "KSampler")
-    given = node["inputs"]
-    schedule = {name: given[name] for name in ("model", "scheduler", "steps", "denoise")}
+    sampler_settings = node["inputs"]
+    schedule = {name: sampler_settings[name] for name in ("model", "scheduler", "steps", "denoise")}
     node["class_type"] = "SamplerCustomAdvanced"
     node["inputs"] = {
-        "noise": add_node(prompt, "RandomNoise", noise_seed=given["seed"]),
-        "guider": add_node(prompt, guider, model=given["model"], **inputs),
-        "sampler": add_node(prompt, "KSamplerSelect", sampler_name=given["sampler_name"]),
+        "noise": add_node(prompt, "RandomNoise", noise_seed=sampler_settings["seed"]),
+        "guider": add_node(prompt, guider, model=sampler_settings["model"], **inputs),
+        "sampler": add_node(prompt, "KSamplerSelect", sampler_name=sampler_settings["sampler_name"]),
         "sigmas": add_node(prompt, "BasicScheduler", **schedule),
-        "latent_image": given["latent_image"],
+        "latent_image": sampler_settings["latent_image"],
     }
     return prompt
 

@@ -35,15 +35,15 @@ def trained_module(key: str) -> nn.Module:
     return random_module(key).requires_grad_()
 
 
-def error_of(module: nn.Module, x: torch.Tensor, given: MotionInputs) -> torch.Tensor:
-    return (module(x, given).float() - x.flip(0)).square().mean()
+def error_of(module: nn.Module, x: torch.Tensor, arguments: MotionInputs) -> torch.Tensor:
+    return (module(x, arguments).float() - x.flip(0)).square().mean()
 
 
 def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
     """Take the gradients of all parameters away from the module."""
-    found = {name: value.grad for name, value in module.named_parameters()}
+    results = {name: value.grad for name, value in module.named_parameters()}
     module.zero_grad(set_to_none=True)
-    return found
+    return results
 
 
 def kept_for_backward(module: nn.Module, forward) -> tuple[torch.Tensor, int]:
@@ -72,8 +72,8 @@ def test_gradients_are_those_of_the_mathematics(key, views, monkeypatch):
     x, time = (tensor.double().requires_grad_() for tensor in (feature_maps(), motion_inputs().time_embedding))
 
     def moved(x: torch.Tensor, time: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        given = MotionInputs(FRAMES, 0.7, 1.2, views=views, time_embedding=time)
-        return functional_call(module, dict(zip(names, weights, strict=True)), (x, given))
+        arguments = MotionInputs(FRAMES, 0.7, 1.2, views=views, time_embedding=time)
+        return functional_call(module, dict(zip(names, weights, strict=True)), (x, arguments))
 
     assert torch.autograd.gradcheck(moved, (x, time, *weights), fast_mode=True)
 
@@ -83,13 +83,13 @@ def test_gradients_are_those_of_the_mathematics(key, views, monkeypatch):
 @every
 def test_autocast_trains_a_step(key, views, dtype):
     """On features as a UNet hands them over under autocast; gradients are those of float32, with less precision."""
-    module, x, given = trained_module(key), feature_maps(), motion_inputs(views=views)
-    error_of(module, x, given).backward()
+    module, x, arguments = trained_module(key), feature_maps(), motion_inputs(views=views)
+    error_of(module, x, arguments).backward()
     exact = gradients(module)
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
     scaler = GradScaler("cpu", enabled=dtype == torch.float16)
     with torch.autocast("cpu", dtype):
-        error = error_of(module, x.to(dtype), given)
+        error = error_of(module, x.to(dtype), arguments)
     scaler.scale(error).backward()
     scaler.unscale_(optimiser)
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
@@ -110,16 +110,16 @@ def test_windows_may_be_mixed_in_another_precision_than_that_of_the_tokens():
 @in_views
 @every
 def test_checkpointing_changes_no_gradient_and_keeps_the_input_alone(key, views, dtype):
-    module, x, given = trained_module(key), feature_maps().requires_grad_(), motion_inputs(views=views)
-    found, kept = [], []
+    module, x, arguments = trained_module(key), feature_maps().requires_grad_(), motion_inputs(views=views)
+    results, kept = [], []
     for each in (module, GradientCheckpointing(module)):
         with torch.autocast("cpu", dtype, enabled=dtype is not None), torch.autograd.set_detect_anomaly(True):
-            moved, size = kept_for_backward(module, lambda each=each: each(x, given))
+            moved, size = kept_for_backward(module, lambda each=each: each(x, arguments))
             (moved - x.detach().flip(0)).square().mean().backward()
-        found.append(gradients(module) | {"x": x.grad})
+        results.append(gradients(module) | {"x": x.grad})
         kept.append(size)
         x.grad = None
-    assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
+    assert all(torch.equal(results[1][name], value) for name, value in results[0].items())
     assert kept[1] == x.nbytes < kept[0] / 2
 
 
@@ -135,13 +135,13 @@ def test_checkpointing_in_the_unet():
         options = bare_options(sites, modules.by_site, MotionInputs(3), checkpointing)
         return unet(x, torch.full((3,), 500.0), context=context, transformer_options=options)
 
-    found, kept = [], []
+    results, kept = [], []
     for checkpointing in (False, True):
         result, size = kept_for_backward(nn.ModuleList([unet, modules]), lambda on=checkpointing: predicted(on))
         (result - x).square().mean().backward()
-        found.append(gradients(modules))
+        results.append(gradients(modules))
         kept.append(size)
-    assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
+    assert all(torch.equal(results[1][name], value) for name, value in results[0].items())
     assert kept[1] < kept[0]
     with torch.no_grad():
         assert torch.equal(predicted(True), predicted(False))

@@ -121,12 +121,12 @@ def test_windows_of_frames_are_clips_of_their_own(key):
     module, x = random_module(key), feature_maps(frames=6)
     windows = (torch.arange(3), torch.arange(3, 6))
     weights = tuple(torch.zeros(1, 6, 1).index_fill(1, window, 1.0)[:, window] for window in windows)
-    together = module(x, motion_inputs(6, views=Views(windows, weights))).unflatten(0, (2, 6))
+    viewed = module(x, motion_inputs(6, views=Views(windows, weights))).unflatten(0, (2, 6))
     whole = x.unflatten(0, (2, 6))
     alone = torch.cat(
         [module(whole[:, w].flatten(0, 1), motion_inputs(3)).unflatten(0, (2, 3)) for w in windows], dim=1
     )
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(viewed, alone, rtol=0, atol=1e-5)
 
 
 @every
@@ -159,7 +159,7 @@ def test_the_host_hands_over_the_timestep():
     for handle in handles:
         handle.remove()
     count = len(handles)
-    assert all(given.time_embedding.shape == (6, 128) for given in seen)
+    assert all(arguments.time_embedding.shape == (6, 128) for arguments in seen)
     assert torch.equal(seen[0].time_embedding, seen[count - 1].time_embedding)
     assert not torch.equal(seen[0].time_embedding, seen[count].time_embedding)
 
@@ -169,13 +169,13 @@ def group_norm(module, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_scale_shift_by_its_formula():
-    module, x, given = random_module("scale_shift"), feature_maps(chunks=1), motion_inputs(chunks=1)
+    module, x, arguments = random_module("scale_shift"), feature_maps(chunks=1), motion_inputs(chunks=1)
     z, heads = group_norm(module, x), module.config.heads
     table = sinusoidal_positions(FRAMES, TIME)[0]
     v = []
     for f in range(FRAMES):
         first, _, last = module.modulation
-        s, b = last(F.silu(first(given.time_embedding[0] + table[f]))).chunk(2)
+        s, b = last(F.silu(first(arguments.time_embedding[0] + table[f]))).chunk(2)
         v.append(module.proj_in(((1 + s)[:, None, None] * z[f] + b[:, None, None]).permute(1, 2, 0)))
     for f in range(FRAMES):
         total = v[f].clone()
@@ -184,7 +184,7 @@ def test_scale_shift_by_its_formula():
             for g in range(FRAMES):
                 total[..., part] += weights[g] / weights.sum() * v[g][..., part]
         expected = x[f] + module.proj_out(F.gelu(total)).permute(2, 0, 1)
-        torch.testing.assert_close(module(x, given)[f], expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(module(x, arguments)[f], expected, rtol=0, atol=1e-5)
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, scale: float = 1.0) -> torch.Tensor:
@@ -208,8 +208,8 @@ def test_low_rank_attention_by_its_formula():
 def test_the_rank_is_read_from_the_shapes():
     config = ARCHITECTURES["low_rank_attention"].config
     shapes = {"to_q.weight": (24, 320), "positions": (40, 320)}
-    found = config.from_shapes(shapes, untrained_motion(tiny_model(), "low_rank_attention").family)
-    assert (found.rank, found.channels, found.positions) == (24, 320, 40)
+    derived = config.from_shapes(shapes, untrained_motion(tiny_model(), "low_rank_attention").family)
+    assert (derived.rank, derived.channels, derived.positions) == (24, 320, 40)
 
 
 def test_temporal_convolution_by_its_formula():

@@ -165,10 +165,10 @@ def decorate(entry: Any) -> None:
 def test_a_module_of_another_pack(pack):
     before = architectures().usable
     pack("mean_pack", GOOD)
-    found = architectures()
-    assert found.usable.keys() - before.keys() == {"mean"}
-    assert (found["mean"].module, found["mean"].origin) == (Good, "mean_pack")
-    assert not found.refused
+    available = architectures()
+    assert available.usable.keys() - before.keys() == {"mean"}
+    assert (available["mean"].module, available["mean"].origin) == (Good, "mean_pack")
+    assert not available.refused
 
 
 def test_a_pack_may_show_its_list_twice(pack):

@@ -89,8 +89,8 @@ def test_order_of_chunks(joint):
 @norms
 def test_together_or_apart(joint):
     x, ours = clip(), module(joint)
-    apart = torch.cat([ours(chunk, MotionInputs(5)) for chunk in x.split(5)])
-    torch.testing.assert_close(ours(x, MotionInputs(5)), apart, rtol=0, atol=1e-6)
+    separate = torch.cat([ours(chunk, MotionInputs(5)) for chunk in x.split(5)])
+    torch.testing.assert_close(ours(x, MotionInputs(5)), separate, rtol=0, atol=1e-6)
 
 
 @norms

@@ -64,7 +64,7 @@ def test_other_kinds_of_file(kind):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "found"),
+    ("tensors", "fault"),
     (
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(3)}, "input_blocks.0.0.weight"),
         ({}, "missing"),
@@ -72,22 +72,22 @@ def test_other_kinds_of_file(kind):
         ({"global_step": 3}, "missing"),
     ),
 )
-def test_files_without_motion_modules(tensors, found):
-    with expect_error("'other.ckpt'", "no motion modules", found, "Choose an AnimateDiff or Hotshot-XL motion model"):
+def test_files_without_motion_modules(tensors, fault):
+    with expect_error("'other.ckpt'", "no motion modules", fault, "Choose an AnimateDiff or Hotshot-XL motion model"):
         motion_model_from_tensors(tensors, "other.ckpt")
 
 
 @pytest.mark.parametrize(
-    ("left_out", "missing", "found"),
+    ("left_out", "missing", "fault"),
     (
         ("up_blocks", "up_blocks.0.motion_modules.0", "unlike AnimateDiff v3 with its 20 modules"),
         ("down_blocks.3", "up_blocks.3.motion_modules.0", "a motion module at"),
         ("up_blocks.1.motion_modules.2", "up_blocks.1.motion_modules.2", "no motion module at"),
     ),
 )
-def test_a_part_of_a_motion_model(left_out, missing, found):
+def test_a_part_of_a_motion_model(left_out, missing, fault):
     tensors = {name: tensor for name, tensor in V3.file().items() if not name.startswith(left_out)}
-    with expect_error("'half.ckpt'", f"motion module at '{missing}'", found, "Choose a complete motion model"):
+    with expect_error("'half.ckpt'", f"motion module at '{missing}'", fault, "Choose a complete motion model"):
         motion_model_from_tensors(tensors, "half.ckpt")
 
 
@@ -105,7 +105,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize(
-    ("parameter", "shape", "found"),
+    ("parameter", "shape", "fault"),
     (
         ("transformer_blocks.0.attention_blocks.1.to_k.weight", (32, 48), "[32, 48]"),
         ("transformer_blocks.0.ff.net.0.proj.weight", (128, 32), "[128, 32]"),
@@ -121,13 +121,13 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]
         ("transformer_blocks.0.attention_blocks.0.pos_encoder.pe", (32,), "do not form a temporal_transformer"),
     ),
 )
-def test_shapes_that_contradict_each_other(parameter, shape, found):
-    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", found, "Choose another motion model"):
+def test_shapes_that_contradict_each_other(parameter, shape, fault):
+    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", fault, "Choose another motion model"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "odd.ckpt")
 
 
 @pytest.mark.parametrize(
-    ("parameter", "found"),
+    ("parameter", "fault"),
     (
         ("transformer_blocks.0.extra.weight", "extra.weight"),
         ("transformer_blocks.1.norms.0.weight", "transformer_blocks.1"),
@@ -137,9 +137,9 @@ def test_shapes_that_contradict_each_other(parameter, shape, found):
         ("transformer_blocks.x.norms.0.weight", "do not form a temporal_transformer"),
     ),
 )
-def test_tensors_too_many(parameter, found):
+def test_tensors_too_many(parameter, fault):
     tensors = V3.file() | {SITE + parameter: torch.zeros(32)}
-    with expect_error("'odd.ckpt'", found):
+    with expect_error("'odd.ckpt'", fault):
         motion_model_from_tensors(tensors, "odd.ckpt")
 
 

@@ -110,9 +110,11 @@ def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
     maps = AttentionMaps()
     x = torch.randn(8, module.config.channels, 2, 2)
     whole = module(x, MotionInputs(4, taps=ModuleTaps((maps,), module)))
-    apart = module(x, MotionInputs(4, views=Views((torch.arange(2), torch.arange(2, 4)), (torch.ones(1, 2, 1),) * 2)))
+    separate = module(
+        x, MotionInputs(4, views=Views((torch.arange(2), torch.arange(2, 4)), (torch.ones(1, 2, 1),) * 2))
+    )
     assert [each.attention for each in maps.maps()] == ["0", "1"]
-    assert not torch.equal(whole, apart)
+    assert not torch.equal(whole, separate)
 
 
 def test_a_mode_that_is_none_is_refused():

@@ -53,16 +53,16 @@ RESIDUAL_ONLY = {
 @pytest.mark.parametrize("base", ("SD1.5", "SDXL"))
 def test_sites_of_the_real_models(base):
     """Reference A.5: input k is level (k-1)//3, module (k-1)%3; output i is level i//3, module i%3."""
-    found = unet_sites(full_size_unet(base))
-    assert {name: site.channels for name, site in found.items()} == site_channels(FULL_WIDTHS[base], mid=True)
-    for name, site in found.items():
+    placed_sites = unet_sites(full_size_unet(base))
+    assert {name: site.channels for name, site in placed_sites.items()} == site_channels(FULL_WIDTHS[base], mid=True)
+    for name, site in placed_sites.items():
         kind, number = site.block
         if kind == "input":
             assert name == f"down_blocks.{(number - 1) // 3}.motion_modules.{(number - 1) % 3}"
         if kind == "output":
             assert name == f"up_blocks.{number // 3}.motion_modules.{number % 3}"
         assert site.after_transformer == (site.block not in RESIDUAL_ONLY[base])
-    assert found["mid_block.motion_modules.0"].block == ("middle", 0)
+    assert placed_sites["mid_block.motion_modules.0"].block == ("middle", 0)
 
 
 def test_every_module_runs_once_per_evaluation():
@@ -128,22 +128,22 @@ def each_cond_alone(arguments: dict) -> list[torch.Tensor]:
 
 @kinds
 def test_cond_and_uncond_together_or_apart(expected):
-    together, seen_together = record_unet(animated(expected))
-    apart, seen_apart = record_unet(together)
-    apart.model_options["sampler_calc_cond_batch_function"] = each_cond_alone
-    one, other = sample(together, steps=1), sample(apart, steps=1)
-    assert len(seen_together.calls[0]["chunks"]) == 2
-    assert [len(call["chunks"]) for call in seen_apart.calls[-2:]] == [1, 1]
+    batched, seen_batched = record_unet(animated(expected))
+    separate, seen_separate = record_unet(batched)
+    separate.model_options["sampler_calc_cond_batch_function"] = each_cond_alone
+    one, other = sample(batched, steps=1), sample(separate, steps=1)
+    assert len(seen_batched.calls[0]["chunks"]) == 2
+    assert [len(call["chunks"]) for call in seen_separate.calls[-2:]] == [1, 1]
     assert (one - other).abs().max() <= 1e-5 * one.abs().max()
 
 
 def test_prompts_of_different_length():
     model, seen = record_unet(animated(V3))
     long = prompt(3, tokens=11)
-    apart = sample(model, steps=1, negative=long)
+    separate = sample(model, steps=1, negative=long)
     assert [len(call["chunks"]) for call in seen.calls] == [1, 1]
     alone = [sample(model, steps=1, cfg=1.0, positive=each) for each in (prompt(2), long)]
-    torch.testing.assert_close(apart, alone[1] + 5 * (alone[0] - alone[1]), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(separate, alone[1] + 5 * (alone[0] - alone[1]), rtol=1e-4, atol=1e-2)
 
 
 @kinds
