@@ -177,7 +177,7 @@ def test_broken_weights(value, dtype):
     broken[name] = broken[name].clone()
     broken[name][3, 5] = value
     model = tiny_model()
-    with expect_error("'broken.ckpt'", "NaN or Inf", name, "download it again"):
+    with expect_error("'broken.ckpt'", "NaN or Inf", name, "Download it again"):
         animate(model, motion_model_from_tensors(broken, "broken.ckpt"), MotionSettings())
     assert animate(model, motion_model_from_tensors(good, "good.ckpt"), MotionSettings()) is not model
 
