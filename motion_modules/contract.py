@@ -1,10 +1,10 @@
-"""The contract between a motion module and this pack: what a module is built from, and what it is handed.
+"""The contract between a motion module and this pack: how a module is built, and what it is called with.
 
-A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x, inputs)`.
-`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row. Built with
-`torch.nn` as `ops`, the constructor gives fresh weights; in ComfyUI `ops` are its layers, which may have none until a
-file is loaded into them, and `factory` is a device and a dtype: what sets weights goes through `layer.parameters()`, as
-`zero` does. `registry.motion_module` registers it.
+A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x, inputs)`. `x` and the
+result are `[chunks * frames, channels, height, width]`, with the frames of a chunk in a row. `factory` holds a device
+and a dtype. With `torch.nn` as `ops`, the constructor creates fresh weights. In ComfyUI `ops` are its own layers, which
+may have no weights until a file is loaded, so a constructor that sets weights goes through `layer.parameters()`, as
+`zero` does. `registry.motion_module` registers a module.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,14 +21,12 @@ from .errors import MotionModelError
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
 
-CPU_TOKENS = 2048  # 64 positions of 2 x 16 frames: intermediates stay in the second-level cache
-CUDA_TOKENS = 65536  # half a 512 px picture of 2 x 16 frames: large kernels, and attention below CUDA's grid limit
 UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of frames
 
 
 @dataclass(frozen=True)
 class SiteShape:
-    """What a fresh module is built for: widths of feature map and timestep embedding, and most frames at once."""
+    """Size of a fresh module: widths of feature map and timestep embedding, and the maximum number of frames."""
 
     channels: int
     time_channels: int
@@ -37,7 +35,7 @@ class SiteShape:
 
 @dataclass(frozen=True)
 class ClipShape:
-    """Frames that a module sees at once, and the height and width of the feature map at its site."""
+    """Size of a clip at a site: the frames that a module sees at once, height and width of the feature map."""
 
     frames: int
     height: int
@@ -49,7 +47,7 @@ class ClipShape:
 
 
 class Training(Protocol):
-    """What a config may need of how a motion model was trained, where its shapes do not tell."""
+    """Facts about the training of a motion model that the shapes of its tensors do not reveal."""
 
     @property
     def default_positions(self) -> int: ...
@@ -60,8 +58,8 @@ class Training(Protocol):
 class MotionConfig(Protocol):
     """The shape of one module: a frozen dataclass.
 
-    `positions` is the largest number of frames at once, or UNLIMITED. A module that reads the timestep embedding also
-    has `time_channels`, the width that it expects.
+    `positions` is the maximum number of frames at once, or UNLIMITED. The config of a module that reads the timestep
+    embedding also has `time_channels`, the width of that embedding.
     """
 
     @property
@@ -71,10 +69,10 @@ class MotionConfig(Protocol):
 
 
 class MotionConfigs(Protocol):
-    """What makes a MotionConfig, from a file or for a place in a UNet: its class, with these two as class methods.
+    """Makes a MotionConfig, from a file or for a site of a UNet: usually its class, with two class methods.
 
-    `from_shapes` gets the shapes of a module's tensors by name and raises ValueError, KeyError or IndexError when they
-    make no such module.
+    `from_shapes` gets the shapes of a module's tensors by name, and raises ValueError, KeyError or IndexError when they
+    are not those of such a module.
     """
 
     def from_shapes(self, shapes: Shapes, training: Training) -> Any: ...
@@ -83,23 +81,23 @@ class MotionConfigs(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """Frames that attend to each other: windows of frame numbers, and what each window counts for its frames.
+    """Windows of frames that attend to each other, as frame numbers, and the weights that fuse their results.
 
-    The weights are `[1, frames, 1]`; those of all windows that hold a frame add up to 1.
+    The weights are `[1, frames, 1]`. For each frame, the weights of all windows that contain it add up to 1.
     """
 
     windows: tuple[torch.Tensor, ...]
     weights: tuple[torch.Tensor, ...]
 
     def on(self, tokens: torch.Tensor) -> "Views":
-        """The same on the device of `tokens`, weights in their precision."""
+        """Return the views on the device of `tokens`, with weights in the precision of these."""
         windows = tuple(window.to(tokens.device) for window in self.windows)
         return Views(windows, tuple(weight.to(tokens) for weight in self.weights))
 
 
 @dataclass(frozen=True)
 class Windowing:
-    """How the frames of each of the host's cond chunks are divided: `clips` behind one another, or `views` of one."""
+    """Division of each cond chunk of the host: into `clips`, one after another, or into `views` of a single clip."""
 
     clips: int = 1
     views: Views | None = None
@@ -127,38 +125,39 @@ class MotionInputs:
     taps: ModuleTaps | None = None
 
     @property
-    def frames_together(self) -> int:
-        """The largest number of frames that see each other."""
+    def attended_frames(self) -> int:
+        """The maximum number of frames that attend to each other."""
         return max(len(window) for window in self.views.windows) if self.views else self.frames
 
     def require_positions(self, positions: int) -> None:
-        """Raise MotionModelError when more than `positions` frames are to see each other."""
-        if self.frames_together > positions:
+        """Raise MotionModelError when more than `positions` frames attend to each other."""
+        if self.attended_frames > positions:
             raise MotionModelError(
-                f"The motion model received {self.frames_together} frames at once, but has positions for "
+                f"The motion model received {self.attended_frames} frames at once, but has positions for "
                 f"{positions}: lower the latent's batch_size, or sample in context windows."
             )
 
-    def time_of_clips(self) -> torch.Tensor:
-        """`[chunks, time_channels]`: the timestep embedding of each chunk, whose frames all have the same."""
+    def time_per_chunk(self) -> torch.Tensor:
+        """Return `[chunks, time_channels]`: the timestep embedding of each chunk, which all its frames share."""
         if self.time_embedding is None:
             raise MotionModelError(
-                "A motion module asks for the timestep embedding, which it was not given: "
-                "pass time_embedding in its MotionInputs."
+                "A motion module needs the timestep embedding, but its inputs have no time_embedding: "
+                "pass time_embedding to MotionInputs."
             )
         return self.time_embedding[:: self.frames]
 
     def add(self, x: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-        """x + strength * change."""
+        """Return x + strength * change."""
         return torch.add(x, change, alpha=self.strength)
 
     def along_frames(
         self, x: torch.Tensor, hidden: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """x + strength * change(hidden), for a `change` that mixes frames and channels, but no positions.
+        """Return x + strength * change(hidden), for a `change` that mixes frames and channels, but not positions.
 
-        `change` maps `[chunks * positions, frames, channels]` to the same shape. It is called with some positions at
-        a time, so that intermediates stay in cache and memory stays flat.
+        `x` and `hidden` are `[chunks * frames, channels, height, width]`. `change` maps `[chunks * positions, frames,
+        channels]` to the same shape. It is called with some positions at a time, so that intermediates stay in cache
+        and memory stays flat.
         """
         hidden, source = (
             rearrange(features, "(chunk frame) c h w -> chunk frame c (h w)", frame=self.frames)
@@ -178,9 +177,9 @@ class MotionInputs:
         return result.view_as(x)
 
     def in_views(self, tokens: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """`mix(tokens)`, or with views that of each window, fused by their weights; dimension 1 is the frames.
+        """Return `mix(tokens)`, with frames in dimension 1; with views, fuse the results of all windows.
 
-        Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3. Each window is a clip of its own.
+        Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3. `mix` sees each window as a clip.
         """
         if self.views is None:
             return mix(tokens)
@@ -198,14 +197,14 @@ class MotionInputs:
 
 
 def zero(layer: nn.Module) -> nn.Module:
-    """The layer with all its weights zero, so that a fresh module whose last layer it is changes nothing."""
+    """Set all weights of `layer` to zero and return it: as the last layer of a fresh module, it changes nothing."""
     for weight in layer.parameters():
         nn.init.zeros_(weight)
     return layer
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:
-    """Frames in each of the host's cond chunks, which stand one behind another in the batch."""
+    """Return the number of frames in each of the `chunks`, the host's conds, which follow one another in a batch."""
     if batch % chunks:
         raise MotionModelError(
             f"The UNet received a batch of {batch} for {chunks} conds, expected a multiple of {chunks}: "
@@ -214,8 +213,12 @@ def frames_per_chunk(batch: int, chunks: int) -> int:
     return batch // chunks
 
 
+CPU_TOKENS = 2048  # 64 positions of 2 x 16 frames: intermediates stay in the second-level cache
+CUDA_TOKENS = 65536  # half a 512 px picture of 2 x 16 frames: large kernels, and attention below CUDA's grid limit
+
+
 def spatial_chunks(positions: int, batch: int, device: torch.device) -> Iterator[slice]:
-    """Slices that cover `positions`, each small enough for `batch` frames; attention along frames never mixes them."""
+    """Yield slices that cover `positions`, each small enough for `batch` frames of it to stay in cache."""
     size = positions if torch.compiler.is_compiling() else _chunk_size(batch, device)
     for start in range(0, positions, size):
         yield slice(start, min(start + size, positions))

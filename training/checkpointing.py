@@ -1,4 +1,4 @@
-"""Less memory for training: what a motion module keeps for the backward pass is calculated a second time instead."""
+"""Gradient checkpointing: motion modules recompute their intermediates in the backward pass, to save memory."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..motion_modules.contract import MotionInputs
 
 
 class GradientCheckpointing(nn.Module):
-    """Runs `module`, whose result and gradients stay the same; of each forward pass only the input is kept.
+    """Runs `module` with the same result and gradients, but keeps only the input of each forward pass.
 
     Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3. Without gradients it costs nothing.
     """

@@ -1,4 +1,4 @@
-"""How the gradients of a training step look: which layers they reach, and where they vanish, explode or break."""
+"""Gradients of a training step: which layers they reach, and where they vanish, explode or become NaN."""
 
 import math
 from collections import Counter
@@ -17,31 +17,31 @@ WAITING, OK = "waiting", "ok"
 FAULTS = (BROKEN, EXPLODING, NEVER, VANISHING)
 
 ADVICE = {
-    BROKEN: "find where it begins with torch.autograd.set_detect_anomaly(True), and train in float32 or bf16, since "
+    BROKEN: "find the first one with torch.autograd.set_detect_anomaly(True), and train in float32 or bf16, since "
     "fp16 overflows",
     EXPLODING: "lower the learning rate, and clip with torch.nn.utils.clip_grad_norm_ before the optimiser's step",
     NEVER: "call this after loss.backward(), and look for layers that forward does not use, and for detach() or "
     "no_grad() between them and the loss",
     VANISHING: "look for zero weights and saturated activations between these layers and the loss, and train fp16 with "
     "a torch.amp.GradScaler",
-    WAITING: "exactly zero, since a layer behind them is still all zeros, as the last one of a fresh motion module is, "
-    "and lets no gradient through, which is no fault and ends with the optimiser's first step",
+    WAITING: "zero because a later layer is still zero-initialised. Not an error; it resolves after the first "
+    "optimiser step",
 }
 
 
 @dataclass(frozen=True)
 class GradientLimits:
-    """A layer's gradients vanish below one Euclidean norm, and explode above another; 0 and infinity switch it off."""
+    """Gradients of a layer vanish below one Euclidean norm and explode above another; 0 and infinity disable them."""
 
     vanishing: float = 1e-7
     exploding: float = 1e3
 
     def __post_init__(self):
-        given = (self.vanishing, self.exploding)
-        if not all(isinstance(limit, (int, float)) for limit in given) or not 0 <= self.vanishing < self.exploding:
+        limits = (self.vanishing, self.exploding)
+        if not all(isinstance(limit, (int, float)) for limit in limits) or not 0 <= self.vanishing < self.exploding:
             raise LoomError(
                 f"The limits of a gradient report are {self.vanishing} for vanishing and {self.exploding} for "
-                "exploding: give two numbers, of which the first is at least 0 and below the second."
+                "exploding: pass two numbers, with 0 <= vanishing < exploding."
             )
 
 
@@ -50,10 +50,10 @@ DEFAULT_LIMITS = GradientLimits()
 
 @dataclass(frozen=True)
 class GradientGroup:
-    """The parameters of one layer: its `name` in the whole model, and apart the `site` and the `layer` there.
+    """The trained parameters of one layer: its `name` in the model, its `site`, and the name of the `layer` there.
 
-    `count` is of their numbers, `norm` the Euclidean norm of the gradient, `largest` its largest absolute value; both
-    are None where it was never reached.
+    `count` is the number of weights, `norm` the Euclidean norm of their gradient and `largest` its largest absolute
+    value. Both are None where no gradient arrived.
     """
 
     name: str
@@ -67,16 +67,16 @@ class GradientGroup:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """`groups` are in the order of the model."""
+    """The gradients of all trained layers, with `groups` in the order of the model."""
 
     groups: tuple[GradientGroup, ...]
     limits: GradientLimits
 
     @property
     def counts(self) -> dict[str, int]:
-        """Groups by verdict, the worst first."""
-        found = Counter(group.verdict for group in self.groups)
-        return {verdict: found[verdict] for verdict in (*FAULTS, WAITING, OK) if verdict in found}
+        """Number of groups for each verdict, the worst first."""
+        counts = Counter(group.verdict for group in self.groups)
+        return {verdict: counts[verdict] for verdict in (*FAULTS, WAITING, OK) if verdict in counts}
 
     @property
     def faulty(self) -> bool:
@@ -86,7 +86,7 @@ class GradientReport:
         return [group for group in self.groups if group.verdict == verdict]
 
     def text(self) -> str:
-        """One line when all is well; else a table with what is wrong first, and what to do about it."""
+        """Return one line when all is well, else a table with the faults first, and advice for each of them."""
         summary = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
         first = f"gradients of {len(self.groups)} layers: {summary}"
         if list(self.counts) == [OK]:
@@ -96,7 +96,7 @@ class GradientReport:
         return "\n".join([first, *_aligned(rows), *advice])
 
     def data(self) -> dict[str, Any]:
-        """For JSON: numbers that are NaN or Inf are None."""
+        """Return the report as data for JSON, with None for NaN and Inf."""
         limits = {"vanishing": self.limits.vanishing, "exploding": _finite(self.limits.exploding)}
         groups = [
             vars(group) | {"norm": _finite(group.norm), "largest": _finite(group.largest)} for group in self.groups
@@ -104,15 +104,15 @@ class GradientReport:
         return {"limits": limits, "counts": self.counts, "groups": groups}
 
     def _rows(self, verdict: str) -> Iterator[tuple[str, ...]]:
-        """What is wrong a line for each kind of layer, with its sites; the rest of it in one."""
+        """Yield a row for each kind of layer with a fault, and one row for all others."""
         groups = self.of(verdict)
         if verdict not in FAULTS:
             yield verdict, f"{len(groups)} layers", "", _norms(groups)
             return
         for layer in dict.fromkeys(group.layer for group in groups):
-            alike = [group for group in groups if group.layer == layer]
-            more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-            yield verdict, layer, alike[0].site + more, _norms(alike)
+            same_layer = [group for group in groups if group.layer == layer]
+            more = f" and {len(same_layer) - 1} more" if len(same_layer) > 1 else ""
+            yield verdict, layer, same_layer[0].site + more, _norms(same_layer)
 
     def _named(self, verdict: str) -> str:
         limits = {
@@ -123,18 +123,19 @@ class GradientReport:
 
 
 def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) -> GradientReport:
-    """Of the parameters of `module` that are trained, after a backward pass: before clipping and the optimiser's step.
+    """Report the gradients of the trained parameters of `module`.
 
-    With a GradScaler, call its `unscale_` first. `module` may be one motion module, those of a motion model, or
-    anything that holds them. A group is what one layer owns. A gradient of exactly zero is "waiting" where the motion
-    module has a layer whose weights are all zero, and which a gradient does reach; else it has vanished.
+    Call it after the backward pass, before clipping and the optimiser step; with a GradScaler, after its `unscale_`.
+    `module` may be one motion module, those of a motion model, or anything that contains them. Parameters are grouped
+    by layer. A gradient of zero counts as "waiting" where a layer of the same motion module has only zero weights and
+    receives a gradient, else as vanishing.
     Raises LoomError when no parameter needs a gradient.
     """
     layers = _layers(module)
     if not layers:
         raise LoomError(
-            f"No parameter of the {type(module).__name__} needs a gradient: call requires_grad_(True) on what is to be "
-            "trained."
+            f"No parameter of the {type(module).__name__} needs a gradient: call requires_grad_(True) on the "
+            "parameters to train."
         )
     sites, measured = _sites(module), {name: _measure(parameters) for name, parameters in layers.items()}
     places = {name: _place(name, sites) for name in layers}
@@ -149,19 +150,19 @@ def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) 
 
 
 def _layers(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Trained parameters by the layer that owns them.
+    """Group trained parameters by the layer that owns them.
 
-    By their own names where that holds other layers too, or where only some of its parameters have a gradient.
+    A parameter is its own group where its owner contains other layers, or has gradients for only some parameters.
     """
     trained = {name: value for name, value in module.named_parameters() if value.requires_grad and value.numel()}
     reached: dict[str, set[bool]] = {}
     for name, parameter in trained.items():
         reached.setdefault(_owner(name), set()).add(parameter.grad is not None)
     holders = {name for name, part in module.named_modules() if next(part.children(), None) is not None}
-    apart = {"", *holders, *(owner for owner, both in reached.items() if len(both) == 2)}
+    split_owners = {"", *holders, *(owner for owner, both in reached.items() if len(both) == 2)}
     layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        layers.setdefault(name if _owner(name) in apart else _owner(name), []).append(parameter)
+        layers.setdefault(name if _owner(name) in split_owners else _owner(name), []).append(parameter)
     return layers
 
 
@@ -170,14 +171,14 @@ def _owner(name: str) -> str:
 
 
 def _sites(module: nn.Module) -> dict[str, str]:
-    """The sites of all motion modules inside, by the names that these modules have in `module`."""
-    of_models = [part.by_site for part in module.modules() if isinstance(part, MotionModules)]
-    sites = {id(part): site for by_site in of_models for site, part in by_site.items()}
+    """Return the sites of all motion modules, by the names of these modules in `module`."""
+    models = [part.by_site for part in module.modules() if isinstance(part, MotionModules)]
+    sites = {id(part): site for by_site in models for site, part in by_site.items()}
     return {name: sites[id(part)] for name, part in module.named_modules() if id(part) in sites}
 
 
 def _place(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
-    """The path and the site of the motion module to which a layer belongs, and what the layer is called there."""
+    """Return path and site of the motion module that contains a layer, and the name of the layer there."""
     path = next((path for path in sites if name.startswith(f"{path}.")), "")
     if not path:
         return "", "", name
@@ -185,7 +186,7 @@ def _place(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
 
 
 def _measure(parameters: list[nn.Parameter]) -> tuple[float | None, float | None]:
-    """Norm and largest absolute value of the gradients, which are None when no parameter has one."""
+    """Return norm and largest absolute value of the gradients, None when no parameter has one."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return None, None
@@ -195,7 +196,7 @@ def _measure(parameters: list[nn.Parameter]) -> tuple[float | None, float | None
 
 
 def _norm_and_largest(gradient: torch.Tensor) -> tuple[float, float]:
-    """The norm of values that are divided by the largest first, whose squares neither overflow nor vanish."""
+    """Divide by the largest value before the norm is taken, so that squares neither overflow nor vanish."""
     largest = float(gradient.abs().max())
     if not math.isfinite(largest) or largest == 0:
         return largest, largest
@@ -203,7 +204,7 @@ def _norm_and_largest(gradient: torch.Tensor) -> tuple[float, float]:
 
 
 def _closes(parameters: list[nn.Parameter], measured: tuple[float | None, float | None]) -> bool:
-    """Whether a layer of zeros, which gradients do reach, lets none through to those before it."""
+    """Return whether a layer has only zero weights but receives a gradient, and so blocks earlier layers."""
     return bool(measured[1]) and not any(bool(parameter.any()) for parameter in parameters)
 
 
@@ -221,7 +222,7 @@ def _verdict(measured: tuple[float | None, float | None], limits: GradientLimits
 
 
 def _norms(groups: Sequence[GradientGroup]) -> str:
-    """Of groups with one verdict."""
+    """Return the range of norms and the largest value of `groups`, which share one verdict."""
     norms, largest = [group.norm or 0.0 for group in groups], [group.largest or 0.0 for group in groups]
     if groups[0].verdict in (NEVER, BROKEN) or not max(norms):
         return ""

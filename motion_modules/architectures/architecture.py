@@ -11,7 +11,7 @@ from ..contract import ClipShape, MotionConfigs, Tensors
 from ..errors import MotionModelError
 
 OUR_NAME = "AnimateDiff Loom"
-PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")  # what stands in place of a key there
+PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")  # which take the place of a key there
 _key = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -27,15 +27,15 @@ def no_objection(config: Any, clip: ClipShape) -> str:
 class Architecture:
     """One kind of motion module: its class, its config, and what it promises.
 
-    `key`: a word of lower-case letters, digits and underscores. In a checkpoint the tensors of a module stand under
-    `<site>.<key>.`, which is how it is recognised.
+    `key`: a word of lower-case letters, digits and underscores. A checkpoint names the tensors of a module
+    `<site>.<key>.<parameter>`, which is how the architecture is recognised.
     `module`, `config`: see contract.py, `MotionConfig` and `MotionConfigs` above all.
     `identity_at_start`: a fresh module returns its input bit for bit.
-    `attends`: it attends along frames, and obeys `inputs.attention_scale`.
-    `joint_unet_norm`, `joint_module_norm`: the UNet's group norms, or those of its own, see all frames of a clip.
+    `attends`: the module attends along frames, and obeys `inputs.attention_scale`.
+    `joint_unet_norm`, `joint_module_norm`: group norms of the UNet, or of the module, see all frames of a clip.
     `complete(tensors, config)` adds the buffers that a file may leave out.
-    `objection(config, clip)` says why a site of this size cannot have it, as half a sentence, or nothing.
-    `origin` is the name of the pack that brings it.
+    `objection(config, clip)` returns why a site of this size cannot have the module, as half a sentence, or "".
+    `origin`: the name of the pack that brings it.
     """
 
     key: str
@@ -50,25 +50,25 @@ class Architecture:
     origin: str = OUR_NAME
 
 
-def architecture_of(entry: Any, origin: str) -> Architecture:
-    """What `entry`, a dictionary of the fields of Architecture, describes; MotionModelError when it lacks a part."""
+def build_architecture(entry: Any, origin: str) -> Architecture:
+    """Build the architecture that `entry` describes, a dictionary of fields; raise MotionModelError when it cannot."""
     of = f"of '{origin}'"
     if not isinstance(entry, Mapping):
         raise _incomplete(f"A motion module {of}", f"is listed as a {type(entry).__name__}", "list it as a dictionary")
     named = f"The motion module '{entry.get('key', 'without a key')}' {of}"
     for part in ("key", "module", "config"):
         if part not in entry:
-            raise _incomplete(named, f"has no '{part}'", f"give its {part} where it is registered")
+            raise _incomplete(named, f"has no '{part}'", f"add '{part}' where it is registered")
     unknown = sorted(set(entry) - {field.name for field in fields(Architecture)} | {"origin"} & set(entry))
     if unknown:
-        raise _incomplete(named, f"has the part '{unknown[0]}', which is unknown", "take that part out")
+        raise _incomplete(named, f"has the part '{unknown[0]}', which is unknown", "remove that part")
     _check_parts(named, entry)
     architecture = Architecture(**entry, origin=origin)
     try:
         hash(architecture)
     except TypeError as error:
         raise _incomplete(
-            named, f"has a part that can change ({error})", "give the config class itself, and plain True or False"
+            named, f"has a part that can change ({error})", "pass the config class itself, and plain True or False"
         ) from error
     return architecture
 
@@ -80,10 +80,10 @@ def _check_parts(named: str, entry: Mapping) -> None:
             named, "has a key that cannot stand in a file", "use a word of lower-case letters such as my_mixer"
         )
     if not (isinstance(module, type) and issubclass(module, nn.Module)):
-        raise _incomplete(named, "has a module that is no nn.Module class", "give the class itself")
+        raise _incomplete(named, "has a module that is no nn.Module class", "pass the class itself")
     for part in ("complete", "objection"):
         if not callable(entry.get(part, unchanged)):
-            raise _incomplete(named, f"has a part '{part}' that is no function", "give a function or leave it out")
+            raise _incomplete(named, f"has a part '{part}' that is no function", "pass a function or leave it out")
     for method in ("from_shapes", "for_site"):
         if not callable(getattr(config, method, None)):
             raise _incomplete(named, f"has a config without '{method}'", f"add the class method {method}")

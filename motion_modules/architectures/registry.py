@@ -21,7 +21,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import MotionModelError
-from .architecture import OUR_NAME, Architecture, architecture_of
+from .architecture import OUR_NAME, Architecture, build_architecture
 from .trial import try_out
 
 MEETING_PLACE = "LOOM_MOTION_MODULES"
@@ -37,7 +37,7 @@ def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[n
     """
 
     def register(module: type[nn.Module]) -> type[nn.Module]:
-        architecture = architecture_of({"key": key, "module": module} | fields, OUR_NAME)
+        architecture = build_architecture({"key": key, "module": module} | fields, OUR_NAME)
         if key in ARCHITECTURES:
             raise _taken(key, [ARCHITECTURES[key].origin, architecture.origin])
         ARCHITECTURES[key] = architecture
@@ -72,7 +72,7 @@ def architectures() -> Architectures:
     refused: dict[str, MotionModelError] = {}
     for entry, origin in _listed_entries():
         try:
-            architecture = architecture_of(entry, origin)
+            architecture = build_architecture(entry, origin)
             try_out(architecture)
             others.append(architecture)
         except MotionModelError as error:

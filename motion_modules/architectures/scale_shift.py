@@ -65,7 +65,7 @@ class ScaleShift(nn.Module):
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`; `inputs.time_embedding` is needed."""
         inputs.require_positions(self.config.positions)
-        scale, shift = self.scale_and_shift(inputs.time_of_clips(), inputs.frames_together)
+        scale, shift = self.scale_and_shift(inputs.time_per_chunk(), inputs.attended_frames)
 
         def change(tokens: torch.Tensor) -> torch.Tensor:
             return self.proj_out(inputs.in_views(tokens, lambda part: self.mix(part, scale, shift)))

@@ -1,4 +1,4 @@
-"""Several motion modules at one site, one behind the other, as one module whose architecture is put together of theirs.
+"""Several motion modules at one site, which run one after another as a single module.
 
 In a file its tensors are `<site>.<key>+<key>.<number>.<parameter>`, with keys and numbers in the order of running.
 """
@@ -14,13 +14,13 @@ from ..contract import ClipShape, MotionInputs, Shapes, SiteShape, Tensors, Trai
 from .architecture import Architecture
 from .registry import Architectures
 
-BEHIND = "+"
+SEPARATOR = "+"
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class StackConfig:
-    """The configs of all members, which are of `kinds`, in the order in which they run."""
+    """The configs of all members, whose architectures are `kinds`, in the order in which they run."""
 
     kinds: tuple[Architecture, ...]
     configs: tuple[Any, ...]
@@ -44,13 +44,14 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class StackConfigs:
-    """Makes configs for a stack of `kinds`, as a config class does for one module."""
+    """Makes the configs of a stack of `kinds`, as a config class does for one module."""
 
     kinds: tuple[Architecture, ...]
 
     def from_shapes(self, shapes: Shapes, training: Training) -> StackConfig:
-        of_members = zip(self.kinds, by_member(shapes, len(self.kinds)), strict=True)
-        return StackConfig(self.kinds, tuple(kind.config.from_shapes(own, training) for kind, own in of_members))
+        members = zip(self.kinds, split_by_member(shapes, len(self.kinds)), strict=True)
+        configs = tuple(kind.config.from_shapes(member_shapes, training) for kind, member_shapes in members)
+        return StackConfig(self.kinds, configs)
 
     def for_site(self, site: SiteShape) -> StackConfig:
         return StackConfig(self.kinds, tuple(kind.config.for_site(site) for kind in self.kinds))
@@ -58,7 +59,7 @@ class StackConfigs:
 
 class Stack(nn.ModuleList):
     def __init__(self, config: StackConfig, ops=nn, **factory):
-        super().__init__(kind.module(own, ops=ops, **factory) for kind, own in config.members())
+        super().__init__(kind.module(member, ops=ops, **factory) for kind, member in config.members())
         self.config = config
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
@@ -68,13 +69,13 @@ class Stack(nn.ModuleList):
         return x
 
 
-def stack_of(kinds: Sequence[Architecture]) -> Architecture:
-    """The one of `kinds`, or several as one; of stacks among them, their members."""
-    members = tuple(member for kind in kinds for member in members_of(kind))
+def build_stack(kinds: Sequence[Architecture]) -> Architecture:
+    """Return the only architecture in `kinds`, or one for all of them; stacks among them are flattened."""
+    members = tuple(member for kind in kinds for member in list_members(kind))
     if len(members) == 1:
         return members[0]
     return Architecture(
-        key=BEHIND.join(member.key for member in members),
+        key=SEPARATOR.join(member.key for member in members),
         module=Stack,
         config=StackConfigs(members),
         identity_at_start=all(member.identity_at_start for member in members),
@@ -86,41 +87,44 @@ def stack_of(kinds: Sequence[Architecture]) -> Architecture:
     )
 
 
-def members_of(kind: Architecture) -> tuple[Architecture, ...]:
-    """The architectures of a stack, or of a single module the one that it has."""
+def list_members(kind: Architecture) -> tuple[Architecture, ...]:
+    """Return the architectures of the members of a stack, or `kind` alone when it is no stack."""
     return kind.config.kinds if isinstance(kind.config, StackConfigs) else (kind,)
 
 
-def keys_in(key: str) -> list[str]:
-    """The keys of the members of a stack, or the one key of a single module."""
-    return key.split(BEHIND)
+def split_stack_key(key: str) -> list[str]:
+    """Return the keys of the members of a stack, or the only key of a single module."""
+    return key.split(SEPARATOR)
 
 
-def kind_named(key: str, known: Architectures) -> Architecture:
-    """The architecture that a file calls `key`; MotionModelError when it, or one of its members, is not known."""
-    return stack_of([known[member] for member in keys_in(key)])
+def find_architecture(key: str, known: Architectures) -> Architecture:
+    """Return the architecture that a file calls `key`; raise MotionModelError when a member is unknown."""
+    return build_stack([known[member] for member in split_stack_key(key)])
 
 
-def by_member(values: Mapping[str, Value], members: int) -> list[dict[str, Value]]:
-    """What stands under `<number>.<parameter>`, apart; ValueError or IndexError where a number is none of a member."""
-    apart: list[dict[str, Value]] = [{} for _ in range(members)]
+def split_by_member(values: Mapping[str, Value], members: int) -> list[dict[str, Value]]:
+    """Split `values`, named `<number>.<parameter>`, by member.
+
+    Raises ValueError or IndexError for a number that no member has.
+    """
+    member_values: list[dict[str, Value]] = [{} for _ in range(members)]
     for name, value in values.items():
         number, _, parameter = name.partition(".")
-        apart[int(number)][parameter] = value
-    return apart
+        member_values[int(number)][parameter] = value
+    return member_values
 
 
-def together(of_members: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
-    """The inverse of by_member; what a single member has keeps its names."""
-    if len(of_members) == 1:
-        return dict(of_members[0])
-    return {f"{number}.{name}": value for number, own in enumerate(of_members) for name, value in own.items()}
+def join_members(member_values: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Invert split_by_member; the names of a single member stay as they are."""
+    if len(member_values) == 1:
+        return dict(member_values[0])
+    return {f"{number}.{name}": value for number, values in enumerate(member_values) for name, value in values.items()}
 
 
 def _complete(tensors: Tensors, config: StackConfig) -> Tensors:
-    of_members = zip(config.members(), by_member(tensors, len(config.kinds)), strict=True)
-    return together([kind.complete(own, own_config) for (kind, own_config), own in of_members])
+    members = zip(config.members(), split_by_member(tensors, len(config.kinds)), strict=True)
+    return join_members([kind.complete(member_tensors, member) for (kind, member), member_tensors in members])
 
 
 def _objection(config: StackConfig, clip: ClipShape) -> str:
-    return next(filter(None, (kind.objection(own, clip) for kind, own in config.members())), "")
+    return next(filter(None, (kind.objection(member, clip) for kind, member in config.members())), "")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from ..architectures.architecture import PARTS_OF_DIFFUSERS
-from ..architectures.stacking import keys_in
+from ..architectures.stacking import split_stack_key
 from ..contract import Tensors
 from ..families import DIFFUSERS, HOTSHOT, ORIGINAL
 
@@ -76,7 +76,7 @@ def find_foreign_architecture(keys: Iterable[FileKey], architectures: Iterable[s
     Beside known words, only a member of a stack counts: another word is a damaged key of the transformer.
     """
     known = {*architectures, *PARTS_OF_DIFFUSERS}
-    stacks = [keys_in(word) for word in dict.fromkeys(key.word for key in keys)]
+    stacks = [split_stack_key(word) for word in dict.fromkeys(key.word for key in keys)]
     any_known = any(member in known for stack in stacks for member in stack)
     candidates = (member for stack in stacks if len(stack) > 1 or not any_known for member in stack)
     return next((member for member in candidates if member not in known), None)
@@ -107,7 +107,7 @@ def share_position_tables(tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def _is_architecture(word: str, architectures: Container[str]) -> bool:
-    return all(member in architectures for member in keys_in(word))
+    return all(member in architectures for member in split_stack_key(word))
 
 
 def _respell_table(parameter: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ..architectures.stacking import members_of
+from ..architectures.stacking import list_members
 from ..errors import FileFault
 from ..families import FAMILIES, Family
 from ..motion_model import ModuleSpec
@@ -32,7 +32,7 @@ class Header:
 
 def build_header(family: Family, specs: Mapping[str, ModuleSpec]) -> dict[str, str]:
     """Return the metadata for a file of modules with these `specs`."""
-    kinds = {kind for spec in specs.values() for kind in members_of(spec.architecture)}
+    kinds = {kind for spec in specs.values() for kind in list_members(spec.architecture)}
     packs = {kind.key: kind.origin for kind in sorted(kinds, key=lambda kind: kind.key)}
     training = {name: getattr(family, name) for name in _training_fields} | {"own_sites": list(specs)}
     content = {"version": VERSION, "architectures": packs, "training": training}

@@ -17,7 +17,7 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 
 from ..architectures.registry import architectures, log_refused
-from ..architectures.stacking import keys_in
+from ..architectures.stacking import split_stack_key
 from ..errors import FileFault, MotionModelError
 from ..families import AUTO, CheckpointFacts, Family, recognise_family
 from ..motion_model import MotionModel, make_custom_family
@@ -84,7 +84,7 @@ def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:
         raise FileFault(f"cannot be {choice}, since it is made of {' and '.join(keys)}. Set `family` to '{AUTO}'.")
     if file.header:
         return file.header.family, "its header"
-    kinds = [file.known[member] for key in keys for member in keys_in(key)]
+    kinds = [file.known[member] for key in keys for member in split_stack_key(key)]
     return make_custom_family(kinds, file.modules), "the names of its tensors"
 
 

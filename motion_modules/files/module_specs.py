@@ -6,7 +6,7 @@ from functools import lru_cache
 from torch import nn
 
 from ..architectures.registry import Architectures
-from ..architectures.stacking import kind_named
+from ..architectures.stacking import find_architecture
 from ..contract import Shapes
 from ..errors import FileFault
 from ..families import Family
@@ -25,7 +25,8 @@ def read_specs(file: MotionFile, family: Family) -> dict[str, ModuleSpec]:
 
 
 def _read_spec(site: str, module: ModuleTensors, family: Family, known: Architectures) -> ModuleSpec:
-    path, shapes, architecture = f"{site}.{module.architecture}", module.shapes, kind_named(module.architecture, known)
+    architecture = find_architecture(module.architecture, known)
+    path, shapes = f"{site}.{module.architecture}", module.shapes
     largest = max((size for shape in shapes.values() for size in shape), default=0)
     if largest > LARGEST_SIZE:
         raise FileFault(f"has a tensor of size {largest} in '{path}', expected up to {LARGEST_SIZE}. {REMEDY}")

@@ -8,7 +8,7 @@ import comfy.utils
 import torch
 
 from ..architectures.architecture import Architecture
-from ..architectures.stacking import StackConfig, by_member, keys_in, stack_of, together
+from ..architectures.stacking import StackConfig, build_stack, join_members, split_by_member, split_stack_key
 from ..contract import Tensors
 from ..errors import MotionModelError
 from ..families import Family
@@ -62,14 +62,14 @@ def _join_members(
     members: Mapping[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
 ) -> MotionModel:
     specs = {site: _stack_spec(stack) for site, stack in members.items()}
-    weights = {site: together([member.tensors for member in stack]) for site, stack in members.items()}
+    weights = {site: join_members([member.tensors for member in stack]) for site, stack in members.items()}
     patcher = build_patcher(weights, specs, dtype=_loaded_dtype(motion_model))
     reason = "Replace Motion Modules, which created it"
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
 
 
 def _stack_spec(stack: list[_Member]) -> ModuleSpec:
-    kind = stack_of([member.kind for member in stack])
+    kind = build_stack([member.kind for member in stack])
     if len(stack) == 1:
         return ModuleSpec(kind, stack[0].config)
     kinds, configs = zip(*((member.kind, member.config) for member in stack), strict=True)
@@ -86,7 +86,7 @@ def _list_members(motion_model: MotionModel, sites: Collection[str]) -> dict[str
 def _split_module(spec: ModuleSpec, tensors: Tensors) -> list[_Member]:
     if not isinstance(spec.config, StackConfig):
         return [_Member(spec.architecture, spec.config, tensors)]
-    member_tensors = by_member(tensors, len(spec.config.kinds))
+    member_tensors = split_by_member(tensors, len(spec.config.kinds))
     return [_Member(*member, tensors) for member, tensors in zip(spec.config.members(), member_tensors, strict=True)]
 
 
@@ -116,7 +116,7 @@ def _extend_family(motion_model: MotionModel, chosen: list[str]) -> Family:
 
 
 def _compose_name(motion_model: MotionModel, modules: MotionModel, chosen: list[str], mode: str) -> str:
-    keys = {key for site in chosen for key in keys_in(modules.specs[site].architecture.key)}
+    keys = {key for site in chosen for key in split_stack_key(modules.specs[site].architecture.key)}
     joined = "followed by" if mode == STACK else "with"
     return f"{motion_model.name} {joined} {' and '.join(sorted(keys))} of {modules.name}"
 

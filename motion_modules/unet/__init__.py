@@ -1,1 +1,1 @@
-"""Where motion modules go in the host's UNet, and how they run there."""
+"""Motion modules in the host's UNet: their sites, and how they run there."""

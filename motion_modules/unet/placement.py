@@ -1,7 +1,7 @@
 """Motion modules in the host's UNet, through its own extension points and without a change to the shared model.
 
-The settings travel in `transformer_options`, the weights as additional models of the patcher. A wrapper around each
-evaluation picks what is active, and handlers for two layer classes run the modules behind the layers.
+Settings travel in `transformer_options` (run_state.py), weights as additional models of the patcher. A wrapper around
+each evaluation picks the active modules, and handlers for two layer classes run them after the layers.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ ATTENTION_OVERRIDE = "optimized_attention_override"
 
 
 class ActiveModule(NamedTuple):
-    """A module of the applied motion with the key `owner`, at a site by its name in motion model files."""
+    """A module of the applied motion model with the key `owner`; `site` is its name in motion model files."""
 
     owner: str
     site: str
@@ -52,7 +52,7 @@ class ActiveModule(NamedTuple):
 
 @dataclass(frozen=True)
 class ActiveMotion:
-    """What one evaluation of the UNet needs: for every block the modules to run and their inputs, in order."""
+    """The modules to run in one evaluation of the UNet, with their inputs: for every block, in order."""
 
     after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
     after_residual: Mapping[Block, tuple[ActiveModule, ...]]
@@ -60,7 +60,7 @@ class ActiveMotion:
 
 
 def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
-    """A clone of `model` in whose UNet `motion_model` runs, behind the motion models that it already has."""
+    """Return a clone of `model` in whose UNet `motion_model` runs, after the motion models that it already has."""
     sites = require_fit(model, motion_model)
     clone = model.clone()
     applied = applied_motion(clone.model_options)
@@ -89,7 +89,7 @@ def add_attention_tap(model: ModelPatcher, tap: AttentionTap) -> ModelPatcher:
 
 
 def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
-    """Return `transformer_options` that run `modules`, by the names of their `sites`, in a UNet without a patcher."""
+    """Return `transformer_options` that run `modules` at `sites`, which have the same names, without a patcher."""
     by_layer: tuple[dict, dict] = ({}, {})
     _add(by_layer, "", sites, modules, inputs)
     return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
@@ -107,7 +107,7 @@ def find_blocking_patch(model_options: dict) -> str | None:
 
 
 def _register(model: ModelPatcher) -> None:
-    """The first patch of a class wins, so ours go to the front and hand over to whatever stood there."""
+    """Put the layer patches first, since the first one for a class wins; they call the other patches in turn."""
     patches = model.model_options["transformer_options"].setdefault("patches", {})
     patches[LAYER_PATCHES] = _layer_patches() + patches.get(LAYER_PATCHES, [])
     add_wrapper_once(model, WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
@@ -121,7 +121,7 @@ def _layer_patches() -> list:
 def evaluate_with_motion(
     executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs
 ):
-    """Wrapper of the host's `apply_model`: decides which motion models act in this evaluation."""
+    """Decide which motion models act in this evaluation. Wraps the host's `apply_model`."""
     options = transformer_options or {}
     acting = _acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
     if not acting:
@@ -137,11 +137,11 @@ def evaluate_with_motion(
 def hand_over_motion(
     executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **kwargs
 ):
-    """Wrapper of the UNet's `forward`: puts what this evaluation needs where the layer patches find it.
+    """Put the active motion into `transformer_options`, where layer patches read it. Wraps the UNet's `forward`.
 
-    It arrives as an argument of its own, since torch.compile in the host watches every argument for changes except
-    `transformer_options`. For the same reason nothing that reads those is compiled here: residual blocks and motion
-    modules are, each on its own.
+    The active motion arrives as a separate argument, since torch.compile in the host guards every argument except
+    `transformer_options`. For the same reason no code that reads these options is compiled here, while residual blocks
+    and motion modules are compiled one by one.
     """
     active = kwargs.pop(ACTIVE, None)
     options = {**(transformer_options or {}), ACTIVE: active}
@@ -153,7 +153,7 @@ def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[Appli
 
 
 def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
-    """Where to look for weights: DualModelGuider gives its second model the options of the first, not its weights."""
+    """Return the patchers that may hold weights: DualModelGuider shares options between its models, not weights."""
     return [base_model.current_patcher, *([run.patcher] if run else [])]
 
 
@@ -181,35 +181,35 @@ def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str
         for weights in patcher.get_additional_models_with_key(motion.key):
             return weights.model.by_site
     raise MotionModelError(
-        f"Motion model '{motion.name}' was applied to this model, which does not carry its weights any more: "
-        "apply the motion model behind the node that took them away."
+        f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights: "
+        "apply the motion model after the node that removed them."
     )
 
 
 @torch.compiler.disable(recursive=False)
 def after_transformer(layer, x, emb, context, transformer_options, *rest):
-    """Layer patch: the spatial transformer as the host runs it, then the motion modules of its block."""
+    """Run the spatial transformer as the host does, then the motion modules of its block. A layer patch."""
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None:
         return _host_layer(layer, x, emb, context, transformer_options, *rest)
     with active.joint_norm.paused() if active.joint_norm else nullcontext():
         x = _host_layer(layer, x, emb, context, transformer_options, *rest)
-        return _move(x, emb, active.after_transformer, transformer_options)
+        return _run_modules(x, emb, active.after_transformer, transformer_options)
 
 
 @torch.compiler.disable(recursive=False)
 def after_residual(layer, x, emb, context, transformer_options, *rest):
-    """Layer patch: the residual block as the host runs it, then the motion modules of a block without attention."""
+    """Run the residual block as the host does, then the motion modules of blocks without attention. A layer patch."""
     x = _host_layer(layer, x, emb, context, transformer_options, *rest)
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None or layer.updown:
         return x
     with active.joint_norm.paused() if active.joint_norm else nullcontext():
-        return _move(x, emb, active.after_residual, transformer_options)
+        return _run_modules(x, emb, active.after_residual, transformer_options)
 
 
 @torch.compiler.disable(recursive=False)
-def _move(x, emb, modules, transformer_options):
+def _run_modules(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     observer: Observer | None = transformer_options.get(OBSERVER)
     taps = (*transformer_options.get(ATTENTION_TAPS, ()), *(observer.taps if observer else ()))
@@ -238,7 +238,7 @@ def _batch_contents(transformer_options: dict, batch: int, frames: int) -> Batch
 
 @torch.compiler.disable(recursive=False)
 def _host_layer(layer, x, emb, context, transformer_options, *rest):
-    """What the host does with `layer` when our patches are not there."""
+    """Run `layer` as the host would without the patches of this pack."""
     for layer_class, handler in transformer_options["patches"][LAYER_PATCHES]:
         if isinstance(layer, layer_class) and handler not in (after_transformer, after_residual):
             return _uncompiled(handler, layer, x, emb, context, transformer_options, *rest)

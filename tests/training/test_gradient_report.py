@@ -96,7 +96,7 @@ def test_limits_are_adjustable():
 
 @pytest.mark.parametrize("limits", ((1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan), ("1e-7", 1e3)))
 def test_limits_that_make_no_sense_are_refused(limits):
-    with expect_error(str(limits[0]), str(limits[1]), "at least 0 and below the second"):
+    with expect_error(str(limits[0]), str(limits[1]), "0 <= vanishing < exploding"):
         GradientLimits(*limits)
 
 
@@ -140,7 +140,7 @@ def test_data_is_json_without_nan():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_fresh_module_waits_for_its_last_layer_which_is_no_fault(key):
+def test_a_fresh_module_waits_for_its_last_layer_without_an_error(key):
     modules = fresh(key)
     optimiser = torch.optim.SGD(modules.parameters(), lr=0.1)
     reports = []
@@ -151,7 +151,7 @@ def test_a_fresh_module_waits_for_its_last_layer_which_is_no_fault(key):
         optimiser.step()
     first, second = reports
     assert first.counts == {"waiting": len(first.groups) - len(SITES), "ok": len(SITES)} and not first.faulty
-    assert "no fault and ends with the optimiser's first step" in first.text()
+    assert "Not an error; it resolves after the first optimiser step" in first.text()
     assert second.counts == {"ok": len(second.groups)}
 
 
