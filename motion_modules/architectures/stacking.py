@@ -114,7 +114,7 @@ def split_by_member(values: Mapping[str, Value], members: int) -> list[dict[str,
     return member_values
 
 
-def join_members(member_values: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+def join_by_member(member_values: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     """Invert split_by_member; the names of a single member stay as they are."""
     if len(member_values) == 1:
         return dict(member_values[0])
@@ -123,7 +123,7 @@ def join_members(member_values: Sequence[Mapping[str, Value]]) -> dict[str, Valu
 
 def _complete(tensors: Tensors, config: StackConfig) -> Tensors:
     members = zip(config.members(), split_by_member(tensors, len(config.kinds)), strict=True)
-    return join_members([kind.complete(member_tensors, member) for (kind, member), member_tensors in members])
+    return join_by_member([kind.complete(member_tensors, member) for (kind, member), member_tensors in members])
 
 
 def _objection(config: StackConfig, clip: ClipShape) -> str:

@@ -8,7 +8,7 @@ import comfy.utils
 import torch
 
 from ..architectures.architecture import Architecture
-from ..architectures.stacking import StackConfig, build_stack, join_members, split_by_member, split_stack_key
+from ..architectures.stacking import StackConfig, build_stack, join_by_member, split_by_member, split_stack_key
 from ..contract import Tensors
 from ..errors import MotionModelError
 from ..families import Family
@@ -62,7 +62,7 @@ def _join_members(
     members: Mapping[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
 ) -> MotionModel:
     specs = {site: _stack_spec(stack) for site, stack in members.items()}
-    weights = {site: join_members([member.tensors for member in stack]) for site, stack in members.items()}
+    weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
     patcher = build_patcher(weights, specs, dtype=_loaded_dtype(motion_model))
     reason = "Replace Motion Modules, which created it"
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
