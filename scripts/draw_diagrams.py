@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from host.checkout import HOSTS, ROOT
 from PIL.PngImagePlugin import PngInfo
 
-sys.path.append(str(ROOT / "demo"))
 DOCS = ROOT / "docs"
 PICTURES = ("shapes", "unet", "window")  # scripts/diagrams/<name>_picture.py draws docs/<name>.png
 DATA = "loom_data"  # the text chunk of each PNG with what it shows, so that a test sees when it is out of date
@@ -30,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", type=Path, default=HOSTS / "0.30.0", help="folder of a ComfyUI")
     options = parser.parse_args()
-    from loom_mini.host_tree import use_host
+    from host.in_process import use_host
 
     use_host(options.host)
     DOCS.mkdir(exist_ok=True)

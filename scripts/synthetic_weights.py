@@ -1,7 +1,7 @@
-"""Checkpoints of random weights that load like real ones, shaped by the host's own classes.
+"""Write checkpoints of random weights that load like real ones, with the shapes of the host's own classes.
 
-What they make is noise; they are there to run the demo and the tests without a download. The narrow kinds have 320
-channels at every level and a tiny autoencoder: whole sampling runs in seconds on a CPU.
+Their videos are noise. They let the demo and the tests run without a download. The narrow kinds have 320 channels at
+every level and a tiny autoencoder, so that a whole sampling run takes seconds on a CPU.
 """
 
 import argparse
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the Python of ComfyUI's portable build leaves it out
+
 import torch
+from host.in_process import put_host_on_path
 from safetensors.torch import save_file
 from synthetic_motion import LAYOUTS, SD15_WIDTHS, SDXL_WIDTHS, motion_model_state_dict, random_tensor
 
@@ -39,8 +42,11 @@ KINDS = {
 
 
 def make_checkpoint(kind: Kind, tree: Path) -> Weights:
-    """A whole checkpoint, keys as in the published files: UNet, text encoder and autoencoder, in float16."""
-    _use_host(tree)
+    """Make a whole checkpoint in float16, with the published keys: UNet, text encoder and autoencoder."""
+    put_host_on_path(tree)
+    from comfy.cli_args import args
+
+    args.cpu = True
     import comfy.supported_models
 
     config = getattr(comfy.supported_models, kind.base)(unet_config(kind))
@@ -49,17 +55,17 @@ def make_checkpoint(kind: Kind, tree: Path) -> Weights:
     shapes = {f"model.diffusion_model.{name}": tensor for name, tensor in unet.items()}
     shapes |= config.process_clip_state_dict_for_saving(_text_encoder(kind.base).state_dict())
     shapes |= {f"first_stage_model.{name}": tensor for name, tensor in _autoencoder(kind.tiny_vae).items()}
-    return {name: _filled(name, tensor) for name, tensor in shapes.items()}
+    return {name: _fill(name, tensor) for name, tensor in shapes.items()}
 
 
 def make_motion_model(kind: Kind) -> Weights:
-    """A motion model for the same widths: AnimateDiff v3's layout for SD1.5, that of the SDXL beta for SDXL."""
+    """Make a motion model for the same widths, in the layout of AnimateDiff v3 or of its SDXL beta."""
     layout: dict[str, Any] = LAYOUTS["v3" if kind.base == "SD15" else "sdxl"]
     return motion_model_state_dict(kind.widths, seed=SEED, dtype=torch.float16, **layout)
 
 
 def write_once(file: Path, make: Callable[[], Weights]) -> None:
-    """Write a safetensors file unless it is there; a half-written one never gets its name."""
+    """Write a safetensors file unless it exists. A half-written file never gets its name."""
     if not file.exists():
         print(f"Making {file.name} ...", flush=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,25 +77,22 @@ def write_once(file: Path, make: Callable[[], Weights]) -> None:
             unfinished.unlink(missing_ok=True)
 
 
-def _use_host(tree: Path) -> None:
-    if str(tree) not in sys.path:
-        sys.path.insert(0, str(tree))
-    from comfy.cli_args import args
-
-    args.cpu = True
-
-
 def unet_config(kind: Kind) -> dict[str, Any]:
     common = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "legacy": False}
     common |= {"use_spatial_transformer": True, "use_temporal_attention": False, "use_temporal_resblock": False}
     common |= {"channel_mult": list(kind.multipliers), "num_res_blocks": [2] * len(kind.multipliers)}
     if kind.base == "SD15":
         depths = {"transformer_depth": [1] * 6 + [0] * 2, "transformer_depth_output": [1] * 9 + [0] * 3}
-        own = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_heads": 8}
-        return common | depths | own | {"transformer_depth_middle": 1}
+        shape = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_heads": 8}
+        return common | depths | shape | {"transformer_depth_middle": 1}
     depths = {"transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10]}
-    own = {"context_dim": 2048, "use_linear_in_transformer": True, "adm_in_channels": 2816, "num_classes": "sequential"}
-    return common | depths | own | {"transformer_depth_middle": 10, "num_head_channels": 64}
+    shape = {
+        "context_dim": 2048,
+        "use_linear_in_transformer": True,
+        "adm_in_channels": 2816,
+        "num_classes": "sequential",
+    }
+    return common | depths | shape | {"transformer_depth_middle": 10, "num_head_channels": 64}
 
 
 def _text_encoder(base: str) -> torch.nn.Module:
@@ -112,17 +115,17 @@ def _autoencoder(tiny: bool) -> Weights:
         return comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=shape, embed_dim=4).state_dict()
 
 
-def _filled(name: str, tensor: torch.Tensor) -> torch.Tensor:
+def _fill(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dim() == 0:
         return torch.tensor(0.0 if name.endswith("shift") else 0.18215)
     if not tensor.is_meta:
         return tensor.contiguous()
     weights = random_tensor(name, tensor.shape, SEED, torch.float16)
-    return _at_image_scale(name, weights) if "taesd" in name else weights
+    return _scale_to_images(name, weights) if "taesd" in name else weights
 
 
-def _at_image_scale(name: str, weights: torch.Tensor) -> torch.Tensor:
-    """The tiny autoencoder normalises nothing, so its weights alone keep pictures between 0 and 1."""
+def _scale_to_images(name: str, weights: torch.Tensor) -> torch.Tensor:
+    """Scale weights of the tiny autoencoder, which has no normalisation, so that pictures stay between 0 and 1."""
     if weights.shape == (3,):
         return weights + 0.5
     if weights.shape[0] == 3:
@@ -133,7 +136,7 @@ def _at_image_scale(name: str, weights: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--host", type=Path, required=True, help="folder of the ComfyUI whose classes give the shapes")
+    parser.add_argument("--host", type=Path, required=True, help="folder of the ComfyUI whose classes set the shapes")
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint file to write")
     parser.add_argument("--motion-model", type=Path, required=True, help="motion model file to write")
     options = parser.parse_args()

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from comfy.sd1_clip import SD1Tokenizer
-
-from .host_tree import pack
+from host.in_process import pack
 
 TIMESTEPS, LARGEST_WEIGHT = 1000, 20.0
 IMAGE_SCHEDULE, MOTION_SCHEDULE = "Stable Diffusion (scaled_linear)", "AnimateDiff (linear)"

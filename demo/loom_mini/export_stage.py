@@ -5,11 +5,11 @@ With another architecture, save only the motion model, in a file named after the
 
 from pathlib import Path
 
+from host.in_process import pack
 from safetensors.torch import save_file
 
 from .architecture import PREFIXES
 from .diffusion import MOTION_SCHEDULE
-from .host_tree import pack
 from .image_stage import load_image_model
 from .latents_stage import load_trained_autoencoder
 from .motion_stage import POSITIONS, build_motion_modules, checkpoint_file, motion_sites

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from host.in_process import pack
 from torch import nn
 
 from .captions import caption, plain_caption
 from .diffusion import MOTION_SCHEDULE, Prompts, Schedule, high_timesteps, sample
 from .grids import save_grid
-from .host_tree import pack
 from .image_stage import DROPPED_CAPTIONS, ImageModel, load_image_model
 from .latents_stage import Clips, decode, load_trained_autoencoder
 from .measures import ClipReading, read_clip

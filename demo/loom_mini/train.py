@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "scripts")]
+
+from host.in_process import use_host  # noqa: E402
 
 from loom_mini.anomalies import TrainingStopped  # noqa: E402
-from loom_mini.host_tree import use_host  # noqa: E402
 from loom_mini.trainer import PRECISIONS  # noqa: E402
 
 STAGES = ("vae", "latents", "image", "motion", "decoder", "evaluate", "export")
@@ -27,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.checkpointing and options.stage != "motion":
         parser.error(f"--checkpointing is for motion modules, which the stage {options.stage} does not train: omit it")
-    torch.set_default_device(use_host(options.host))
+    torch.set_default_device(use_host(options.host, use_pytorch_cross_attention=True))
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     stage = importlib.import_module(f"loom_mini.{options.stage}_stage")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from host.in_process import pack
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from tqdm import tqdm
 
 from .anomalies import TrainingStopped, named_anomalies
-from .host_tree import pack
 
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[random.Random], torch.Tensor]

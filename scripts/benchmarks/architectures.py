@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
+from host.in_process import pack
+
 from . import Run
-from .measuring import Figure, compare, in_turn
-from .models import compute_in, pack, random_sd15
-from .step import evaluate, forget_models, step_samples
+from .measuring import Figure
+from .models import compute_in, random_sd15
+from .step import Steps, animate, compare_steps, evaluate, forget_models
 
 USUAL = "temporal_transformer"
-CPU_SIZES = (64,)  # a step of all architectures in seconds
+CPU_SIZES = (64,)  # seconds for a step of every architecture
 
 
 def figures(run: Run) -> Iterator[Figure]:
@@ -24,17 +26,14 @@ def figures(run: Run) -> Iterator[Figure]:
 
 def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
     untrained = pack("motion_modules.files.untrained")
-    clip = untrained.TargetClip(run.frames, height=size, width=size)
-    motion_models = {name: untrained.create_motion_model(plain, name, clip) for name in (key, USUAL)}
-    contestants = {name: _animated(plain, motion_model) for name, motion_model in motion_models.items()}
-    for model in contestants.values():
+    clip = untrained.Clip(run.frames, height=size, width=size)
+    motion_models = {name: untrained.new_motion_model(plain, name, clip) for name in (key, USUAL)}
+    models = {name: animate(plain, motion_model) for name, motion_model in motion_models.items()}
+    for model in models.values():
         evaluate(model, run.frames, size, lambda step: step())
-    steps = {name: lambda model=model: step_samples(run, model, size) for name, model in contestants.items()}
-    sites, usual_sites = (len(motion_model.specs) for motion_model in motion_models.values())
+    sites, usual_sites = (len(motion_model.sites) for motion_model in motion_models.values())
     note = "" if sites == usual_sites else f", at {sites} sites instead of {usual_sites}"
-    name = f"step {size}x{size}, {run.frames} frames, CFG, {dtype}"
-    return compare(name, in_turn(steps, run.repetitions), note=note)
-
-
-def _animated(plain, motion_model):
-    return pack("sampling.animate").animate(plain, motion_model, pack("motion_modules.unet.applied").MotionSettings())
+    contestants = {name: Steps(run, model, run.frames, size) for name, model in models.items()}
+    return compare_steps(
+        f"step {size}x{size}, {run.frames} frames, CFG, {dtype}", contestants, run.repetitions, note=note
+    )

@@ -1,20 +1,24 @@
-"""Two things timed in turn in one run, wall time beside CPU time, and the memory that something needs at its peak."""
+"""Timing of two contestants in alternation, their memory at its peak, and a check that their results agree."""
 
-import json
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
+TOLERANCES = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 5e-3}  # relative, of results that should be the same
+Samples = Mapping[str, "list[Sample]"]
+
+
+class ResultsDiffer(Exception):
+    """Two contestants that compute the same thing do not agree."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds that one run took, by the clock and in all threads of this process."""
+    """Seconds of one run: wall time, and CPU time of all threads of this process."""
 
     wall: float
     cpu: float
@@ -22,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the report; `value` is compared with `at_most`, `details` only go into the JSON file."""
+    """A line of the report; `value` is judged by `at_most`, and `details` go into the JSON file."""
 
     name: str
     text: str
@@ -37,7 +41,7 @@ class Figure:
         return f"{self.name}: {self.text} (at most {self.at_most:g}: {verdict})"
 
 
-def timed(work: Callable[[], object], device: torch.device) -> Sample:
+def measure_time(work: Callable[[], object], device: torch.device) -> Sample:
     synchronize(device)
     cpu, wall = time.process_time(), time.perf_counter()
     work()
@@ -45,10 +49,10 @@ def timed(work: Callable[[], object], device: torch.device) -> Sample:
     return Sample(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def in_turn(
+def alternate(
     contestants: Mapping[str, Callable[[], Sample | list[Sample]]], repetitions: int
 ) -> dict[str, list[Sample]]:
-    """A B A B ..., so that whatever else the machine does meets all of them alike."""
+    """Run A B A B ..., so that other work of the machine slows all contestants equally."""
     samples: dict[str, list[Sample]] = {name: [] for name in contestants}
     for _ in range(repetitions):
         for name, run in contestants.items():
@@ -57,62 +61,36 @@ def in_turn(
     return samples
 
 
-def compare(name: str, samples: Mapping[str, list[Sample]], at_most: float | None = None, note: str = "") -> Figure:
-    """The first of two contestants over the second: ratio of the shortest runs, then of the medians and of CPU time."""
-    (ours, ours_samples), (theirs, theirs_samples) = samples.items()
-    ratios = {
-        f"{statistic}_{clock}": _over(ours_samples, theirs_samples, clock, choose)
-        for statistic, choose in (("min", min), ("median", statistics.median))
-        for clock in ("wall", "cpu")
-    }
-    text = (
-        f"{ours} {seconds(_shortest(ours_samples))} / {theirs} {seconds(_shortest(theirs_samples))} "
-        f"= {ratios['min_wall']:.3f}, median {ratios['median_wall']:.3f}, "
-        f"CPU time {ratios['min_cpu']:.3f}, median {ratios['median_cpu']:.3f}{note}"
-    )
-    raw = {who: [[sample.wall, sample.cpu] for sample in list_] for who, list_ in samples.items()}
-    return Figure(name, text, ratios["min_wall"], at_most, {"ratios": ratios, "seconds_wall_cpu": raw})
+def compare(name: str, samples: Samples, device: torch.device, at_most: float | None = None, note: str = "") -> Figure:
+    """Compare the first of two contestants with the second by the median ratio of their alternations.
 
-
-def compare_memory(name: str, bytes_: Mapping[str, int], at_most: float | None = None) -> Figure:
-    (ours, ours_bytes), (theirs, theirs_bytes) = bytes_.items()
-    ratio = ours_bytes / theirs_bytes
-    text = f"{ours} {mebibytes(ours_bytes)} / {theirs} {mebibytes(theirs_bytes)} = {ratio:.3f}"
-    return Figure(name, text, ratio, at_most, {"bytes": dict(bytes_)})
-
-
-def peak_memory(work: Callable[[], object], device: torch.device) -> int:
-    """Bytes of tensors beyond those that were there before, at the peak of `work`, its result included.
-
-    On CUDA the caching allocator's own count; on the CPU the running sum of every allocation and release that the
-    profiler saw. Scratch space that a library takes behind PyTorch's back is in neither.
+    CPU time judges, which other programs hardly change; on a GPU it is wall time, since the CPU only waits.
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        work()
-        synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work()
-    return _peak(_allocations(profile))
+    clock, other_clock = ("cpu", "wall") if device.type == "cpu" else ("wall", "cpu")
+    ratios = {name: _median_ratio(samples, name) for name in (clock, other_clock)}
+    times = " / ".join(f"{who} {seconds(_median(list_, clock))}" for who, list_ in samples.items())
+    text = f"{times} = {ratios[clock]:.3f} by {clock} time, {ratios[other_clock]:.3f} by {other_clock} time{note}"
+    raw = {who: [[sample.wall, sample.cpu] for sample in list_] for who, list_ in samples.items()}
+    return Figure(name, text, ratios[clock], at_most, {"ratios": ratios, "seconds_wall_cpu": raw})
 
 
-def _allocations(profile: torch.profiler.profile) -> list[int]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trace.json"
-        profile.export_chrome_trace(str(file))
-        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    memory = [event for event in events if event.get("name") == "[memory]"]
-    return [int(event["args"]["Bytes"]) for event in sorted(memory, key=lambda event: event["ts"])]
+def compare_memory(name: str, peaks: Mapping[str, int], at_most: float | None = None) -> Figure:
+    (ours, our_bytes), (theirs, their_bytes) = peaks.items()
+    ratio = our_bytes / their_bytes
+    text = f"{ours} {mebibytes(our_bytes)} / {theirs} {mebibytes(their_bytes)} = {ratio:.3f}"
+    return Figure(name, text, ratio, at_most, {"bytes": dict(peaks)})
 
 
-def _peak(changes: Iterable[int]) -> int:
-    now = peak = 0
-    for change in changes:
-        now += change
-        peak = max(peak, now)
-    return peak
+def require_agreement(name: str, results: Mapping[str, torch.Tensor], tolerance: float) -> str:
+    """Return a note with the relative difference of two results. Raises ResultsDiffer where it exceeds `tolerance`."""
+    (ours, our_result), (theirs, their_result) = results.items()
+    difference = float((our_result - their_result).float().norm() / their_result.float().norm())
+    if not difference <= tolerance:  # NaN differs too
+        raise ResultsDiffer(
+            f"{name}: the results of '{ours}' and '{theirs}' differ by {difference:.1e}, more than the tolerance of "
+            f"{tolerance:.0e}. Find out why before you trust any time."
+        )
+    return f", results differ by {difference:.0e}"
 
 
 def synchronize(device: torch.device) -> None:
@@ -128,9 +106,11 @@ def mebibytes(value: float) -> str:
     return f"{value / 2**20:.0f} MiB"
 
 
-def _shortest(samples: list[Sample]) -> float:
-    return min(sample.wall for sample in samples)
+def _median(samples: list[Sample], clock: str) -> float:
+    return statistics.median(getattr(sample, clock) for sample in samples)
 
 
-def _over(ours: list[Sample], theirs: list[Sample], clock: str, choose: Callable[[list[float]], float]) -> float:
-    return choose([getattr(s, clock) for s in ours]) / max(1e-9, choose([getattr(s, clock) for s in theirs]))
+def _median_ratio(samples: Samples, clock: str) -> float:
+    ours, theirs = samples.values()
+    pairs = zip(ours, theirs, strict=True)
+    return statistics.median(getattr(our, clock) / max(1e-9, getattr(their, clock)) for our, their in pairs)

@@ -1,44 +1,24 @@
-"""The host and this pack in one process, and full-size models of random weights in memory."""
+"""Full-size models of random weights in memory."""
 
-import importlib
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from host.checkout import PACK, ROOT
+from host.in_process import pack
 from synthetic_motion import LAYOUTS, SD15_WIDTHS, motion_model_state_dict
 from synthetic_weights import KINDS, unet_config
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def enter_host(tree: Path, device: torch.device) -> None:
-    """Make `comfy` importable from `tree` and this checkout as a package, without its nodes."""
-    sys.path.insert(0, str(tree))
-    from comfy.cli_args import args
-
-    args.cpu = device.type == "cpu"
-    package = ModuleType(PACK)
-    package.__path__ = [str(ROOT)]
-    sys.modules[PACK] = package
-
-
-def pack(module: str) -> ModuleType:
-    """A module of this pack, `motion_modules.loader` for example."""
-    return importlib.import_module(f"{PACK}.{module}")
-
-
 def compute_in(dtype: str) -> None:
-    """Set the UNet's dtype as the host's --fp32-unet, --bf16-unet and --fp16-unet do."""
+    """Do what the host's --fp32-unet, --bf16-unet and --fp16-unet do."""
     from comfy.cli_args import args
 
     args.fp32_unet, args.bf16_unet, args.fp16_unet = (dtype == name for name in DTYPES)
 
 
 def random_sd15(dtype: str, kind: str = "sd15"):
-    """An SD1.5 UNet in the host's patcher, of full size or another of `KINDS`."""
+    """Make an SD1.5 UNet in the host's patcher, of full size or of another of `KINDS`."""
     import comfy.model_management as management
     import comfy.model_patcher
     import comfy.supported_models
@@ -54,7 +34,7 @@ def random_sd15(dtype: str, kind: str = "sd15"):
 
 
 def random_motion_model(dtype: str):
-    """A full-size AnimateDiff v3 motion model, loaded as its file would be."""
+    """Load a full-size AnimateDiff v3 motion model, as from its file."""
     tensors = random_motion_tensors(DTYPES[dtype])
     return pack("motion_modules.files.loading").motion_model_from_tensors(tensors, f"random v3 in {dtype}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loom_mini.host_tree import pack
+from host.in_process import pack
 from PIL import ImageDraw
 
 from .full_size import Shape

@@ -1,6 +1,6 @@
 """Stable Diffusion 1.5 in full size on torch's meta device: shapes without weights, from the code that really runs.
 
-The host and the pack must be importable (loom_mini.host_tree).
+The host and the pack must be importable (host.in_process).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from loom_mini.host_tree import pack
+from host.in_process import pack
 from synthetic_weights import KINDS, unet_config
 
 FRAMES, LATENT, CHUNKS = 16, 64, 2  # a clip of 512 pixels, with a prompt and a negative prompt

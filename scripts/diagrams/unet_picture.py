@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from loom_mini.host_tree import pack
+from host.in_process import pack
 from PIL import Image, ImageDraw
 
 from . import full_size

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from loom_mini.host_tree import pack
+from host.in_process import pack
 from PIL import Image
 
 from .drawing import BED, FAINT, SMALL_SIZE, TEXT, figure, style
