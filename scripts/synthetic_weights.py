@@ -86,13 +86,8 @@ def unet_config(kind: Kind) -> dict[str, Any]:
         shape = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_heads": 8}
         return common | depths | shape | {"transformer_depth_middle": 1}
     depths = {"transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10]}
-    shape = {
-        "context_dim": 2048,
-        "use_linear_in_transformer": True,
-        "adm_in_channels": 2816,
-        "num_classes": "sequential",
-    }
-    return common | depths | shape | {"transformer_depth_middle": 10, "num_head_channels": 64}
+    shape = {"context_dim": 2048, "use_linear_in_transformer": True, "adm_in_channels": 2816, "num_head_channels": 64}
+    return common | depths | shape | {"transformer_depth_middle": 10, "num_classes": "sequential"}
 
 
 def _text_encoder(base: str) -> torch.nn.Module:

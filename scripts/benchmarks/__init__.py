@@ -1,4 +1,4 @@
-"""What `scripts/benchmark.py` measures, a file per subject."""
+"""Measurements of `scripts/benchmark.py`, a file per subject."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 @dataclass(frozen=True)
 class Run:
-    """What is asked of every benchmark."""
+    """Settings that all benchmarks share."""
 
     host: Path
     device: torch.device

@@ -1,4 +1,4 @@
-"""Reading a motion model file: `load_motion_model` over the host's `load_torch_file` of the same file."""
+"""Loading of a motion model file: `load_motion_model` over the host's `load_torch_file` of the same file."""
 
 import os
 import tempfile
@@ -6,39 +6,41 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from host.checkout import ROOT
+from host.checkout import HOSTS
+from host.in_process import pack
 
 from . import Run
-from .measuring import Figure, Sample, compare, in_turn, timed
-from .models import compute_in, pack, random_motion_tensors
+from .measuring import Figure, Sample, alternate, compare, measure_time
+from .models import compute_in, random_motion_tensors
 
 AT_MOST = 1.3
 CPU = torch.device("cpu")
 
 
 def figures(run: Run) -> Iterator[Figure]:
-    """Both map the file and read a weight when it is first used, so both are timed with every page read as well."""
+    """Time both as they are and with every weight read: they map the file, and read a weight when it is first used."""
     compute_in("fp32")
     with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=_folder()) as folder:
         file = _write(Path(folder) / "v3_fp32.safetensors")
         loaders = {"ours": lambda: _ours(file), "host": lambda: _host(file)}
-        _run(loaders, _read_all, 1)
-        mapped = _run(loaders, lambda tensors: None, 2 * run.repetitions)
-        yield compare("load v3 fp32, mapped only", mapped, AT_MOST)
-        yield compare("load v3 fp32, every weight read, file in memory", _run(loaders, _read_all, run.repetitions))
+        _time(loaders, _read_all, 1)
+        mapped = _time(loaders, lambda tensors: None, 2 * run.repetitions)
+        yield compare("load v3 fp32, mapped only", mapped, CPU, AT_MOST)
+        warm = _time(loaders, _read_all, run.repetitions)
+        yield compare("load v3 fp32, every weight read, file in memory", warm, CPU)
         if hasattr(os, "posix_fadvise"):
-            cold = _run(loaders, _read_all, 2, lambda: _drop_from_memory(file))
-            yield compare("load v3 fp32, every weight read, file on disk", cold)
+            cold = _time(loaders, _read_all, 2, lambda: _drop_from_memory(file))
+            yield compare("load v3 fp32, every weight read, file on disk", cold, CPU)
 
 
-def _run(
+def _time(
     loaders, use: Callable, repetitions: int, before: Callable[[], None] = lambda: None
 ) -> dict[str, list[Sample]]:
     def sample(load: Callable[[], object]) -> Sample:
         before()
-        return timed(lambda: use(load()), CPU)
+        return measure_time(lambda: use(load()), CPU)
 
-    return in_turn({who: lambda load=load: sample(load) for who, load in loaders.items()}, repetitions)
+    return alternate({who: lambda load=load: sample(load) for who, load in loaders.items()}, repetitions)
 
 
 def _ours(file: Path) -> Iterable[torch.Tensor]:
@@ -58,9 +60,8 @@ def _read_all(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def _folder() -> Path | None:
-    """The ignored folder beside the hosts: the system's folder for temporary files may itself be memory."""
-    folder = ROOT / ".comfyui"
-    return folder if folder.is_dir() else None
+    """Return the ignored folder of the hosts: the system's folder for temporary files may itself be in memory."""
+    return HOSTS if HOSTS.is_dir() else None
 
 
 def _write(file: Path) -> Path:

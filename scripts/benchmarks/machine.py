@@ -1,4 +1,4 @@
-"""The machine that the figures were taken on, since they mean nothing without it."""
+"""The machine that the figures were taken on, without which they mean nothing."""
 
 import os
 import platform
@@ -14,17 +14,17 @@ def describe(device: torch.device) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"torch {torch.__version__}",
         "processor": f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        "bf16 on the processor": ", ".join(_matrix_units()) or "no instructions for it: emulated, and slow",
+        "bf16 on the processor": ", ".join(_matrix_units()) or "emulated, and slow",
     }
     if hasattr(os, "getloadavg"):
-        facts["busy before the run"] = f"load average {os.getloadavg()[0]:.1f}"
+        facts["load before the run"] = f"load average {os.getloadavg()[0]:.1f}"
     if device.type == "cuda":
         facts["accelerator"] = _accelerator(device)
     return facts
 
 
 def fast_dtypes(device: torch.device) -> tuple[str, ...]:
-    """What a person would compute in here: bf16 is left out where the processor only emulates it."""
+    """Return the precisions that are fast here. bf16 is left out where the processor only emulates it."""
     if device.type == "cuda":
         return ("fp32", "bf16", "fp16")
     return ("fp32", "bf16") if _matrix_units() else ("fp32",)
@@ -36,7 +36,7 @@ def _matrix_units() -> list[str]:
 
 def _flags() -> set[str]:
     if hasattr(torch.cpu, "get_capabilities"):
-        return {name for name, there in torch.cpu.get_capabilities().items() if there}
+        return {name for name, is_present in torch.cpu.get_capabilities().items() if is_present}
     return {flag for line in _cpu_lines("flags") for flag in line.split()}
 
 

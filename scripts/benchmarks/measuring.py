@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from host.in_process import pack
 
 TOLERANCES = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 5e-3}  # relative, of results that should be the same
 Samples = Mapping[str, "list[Sample]"]
@@ -81,6 +82,13 @@ def compare_memory(name: str, peaks: Mapping[str, int], at_most: float | None = 
     return Figure(name, text, ratio, at_most, {"bytes": dict(peaks)})
 
 
+def peak_memory(work: Callable[[], object]) -> int:
+    """Return the bytes of tensors that `work` allocates, at their peak, its result included."""
+    with pack("motion_modules.watching.live_memory").LiveMemory() as memory:
+        work()
+    return memory.peak
+
+
 def require_agreement(name: str, results: Mapping[str, torch.Tensor], tolerance: float) -> str:
     """Return a note with the relative difference of two results. Raises ResultsDiffer where it exceeds `tolerance`."""
     (ours, our_result), (theirs, their_result) = results.items()
@@ -90,7 +98,7 @@ def require_agreement(name: str, results: Mapping[str, torch.Tensor], tolerance:
             f"{name}: the results of '{ours}' and '{theirs}' differ by {difference:.1e}, more than the tolerance of "
             f"{tolerance:.0e}. Find out why before you trust any time."
         )
-    return f", results differ by {difference:.0e}"
+    return f", results differ by {difference:.0e}" if difference else ", results are identical"
 
 
 def synchronize(device: torch.device) -> None:

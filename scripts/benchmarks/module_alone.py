@@ -1,13 +1,23 @@
-"""One motion module alone: ours over diffusers', with the same weights and input."""
+"""A motion module alone: ours over diffusers', with the same weights and input."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from host.in_process import pack
 
 from . import Run
-from .measuring import Figure, compare, compare_memory, in_turn, peak_memory, timed
-from .models import DTYPES, pack
+from .measuring import (
+    TOLERANCES,
+    Figure,
+    alternate,
+    compare,
+    compare_memory,
+    measure_time,
+    peak_memory,
+    require_agreement,
+)
+from .models import DTYPES
 
 SHAPES = ((320, 64), (640, 32), (1280, 16))
 CHUNKS, FRAMES, POSITIONS, HEADS = 2, 16, 32, 8
@@ -39,19 +49,19 @@ def _compare(run: Run, dtype: str, channels: int, side: int) -> Iterator[Figure]
     ours, theirs = _modules(channels, run.device, DTYPES[dtype])
     inputs = pack("motion_modules.contract").MotionInputs(FRAMES)
     works = {"ours": lambda: ours(x, inputs), "diffusers": lambda: theirs(x, num_frames=FRAMES)}
-    note = f", results differ by {_difference(ours, works):.0e}"
-    samples = in_turn({who: lambda work=work: timed(work, run.device) for who, work in works.items()}, run.repetitions)
-    yield compare(name, samples, TIME_AT_MOST.get(dtype), note)
-    memory = {who: peak_memory(work, run.device) for who, work in works.items()}
-    yield compare_memory(f"{name}, peak extra memory", memory, MEMORY_AT_MOST)
+    note = require_agreement(name, _comparable_results(ours, works), TOLERANCES[dtype])
+    contestants = {who: lambda work=work: measure_time(work, run.device) for who, work in works.items()}
+    yield compare(name, alternate(contestants, run.repetitions), run.device, TIME_AT_MOST.get(dtype), note)
+    peaks = {who: peak_memory(work) for who, work in works.items()}
+    yield compare_memory(f"{name}, peak extra memory", peaks, MEMORY_AT_MOST)
 
 
-def _difference(ours, works) -> float:
-    """Relative, with all frames under one norm for once, which is the only way that diffusers knows; warms up both."""
-    usual, ours.config = ours.config, replace(ours.config, norm_over_frames=True)
-    mine, theirs = (work() for work in works.values())
-    ours.config = usual
-    return float((mine - theirs).float().norm() / theirs.float().norm())
+def _comparable_results(ours, works) -> dict[str, torch.Tensor]:
+    """Run both once, ours with all frames under one norm, since diffusers has no other; this also warms them up."""
+    usual_config, ours.config = ours.config, replace(ours.config, norm_over_frames=True)
+    results = {who: work() for who, work in works.items()}
+    ours.config = usual_config
+    return results
 
 
 def _modules(channels: int, device: torch.device, dtype: torch.dtype):

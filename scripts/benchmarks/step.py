@@ -62,7 +62,7 @@ def make_models(dtype: str) -> dict[str, Any]:
 
 
 def animate(plain, motion_model):
-    settings = pack("motion_modules.unet.placement").MotionSettings()
+    settings = pack("motion_modules.unet.applied").MotionSettings()
     return pack("sampling.animate").animate(plain, motion_model, settings)
 
 

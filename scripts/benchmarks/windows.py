@@ -1,11 +1,14 @@
 """A step of a long clip in context windows, over short clips, one window at a time, and the host's own handler."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
+
+from host.in_process import pack
 
 from . import Run
-from .measuring import Figure, Sample, compare, in_turn, mebibytes, peak_memory, timed
-from .models import compute_in, pack, random_sd15
-from .step import evaluate, forget_models, plain_and_animated
+from .measuring import TOLERANCES, Figure, mebibytes, peak_memory, require_agreement
+from .models import compute_in, random_sd15
+from .step import Steps, compare_steps, evaluate, forget_models, make_models
 
 LENGTH, OVERLAP, LONG = 16, 4, 64
 SMALL_SIZES = (64, 128)
@@ -15,33 +18,38 @@ MEMORY_FRAMES = (64, 512, 2000)
 def figures(run: Run) -> Iterator[Figure]:
     sizes = SMALL_SIZES if run.device.type == "cpu" else (*SMALL_SIZES, 256, 512)
     for dtype in run.dtypes:
-        models = plain_and_animated(dtype)
+        models = make_models(dtype)
         for size in sizes:
             evaluate(models["animated"], LENGTH, size, lambda step: step())
-            yield from _times(run, models, size, dtype)
+            yield from _compare(run, models, size, dtype)
         models.clear()
         forget_models()
-    yield from _memory(run)
+    yield _memory()
 
 
-def _times(run: Run, models: dict, size: int, dtype: str) -> Iterator[Figure]:
-    name, moving, plain = f"{LONG} frames {size}x{size}, CFG, {dtype}", models["animated"], models["plain"]
-    contests = {
-        "in windows, over four clips of 16": {
-            "windows": _long(run, in_windows(moving), size),
-            "four clips": _four_clips(run, moving, size),
-        },
+def _compare(run: Run, models: dict[str, Any], size: int, dtype: str) -> Iterator[Figure]:
+    animated, plain = models["animated"], models["plain"]
+    name = f"{LONG} frames {size}x{size}, CFG, {dtype}"
+
+    def long(model) -> Steps:
+        return Steps(run, model, LONG, size)
+
+    four_clips = {"windows": long(in_windows(animated)), "four clips": Steps(run, animated, LENGTH, size, count=4)}
+    yield compare_steps(f"{name}, in windows, over four clips of {LENGTH}", four_clips, run.repetitions)
+    same_results = {
         "windows together over one by one": {
-            "together": _long(run, in_windows(moving), size),
-            "one by one": _long(run, in_windows(moving, windows_at_once=1), size),
+            "together": long(in_windows(animated)),
+            "one by one": long(in_windows(animated, windows_at_once=1)),
         },
         "our handler over the host's, no motion": {
-            "ours": _long(run, in_windows(plain), size),
-            "the host's": _long(run, in_windows_of_the_host(plain), size),
+            "ours": long(in_windows(plain)),
+            "the host's": long(in_windows_of_the_host(plain)),
         },
     }
-    for what, contestants in contests.items():
-        yield compare(f"{name}, {what}", in_turn(contestants, run.repetitions))
+    for subject, contestants in same_results.items():
+        yield compare_steps(f"{name}, {subject}", contestants, run.repetitions)
+        results = {who: steps.result for who, steps in contestants.items()}
+        require_agreement(f"{name}, {subject}", results, TOLERANCES[dtype])
 
 
 def in_windows(model, **more):
@@ -72,32 +80,10 @@ def in_windows_of_the_host(model):
     return clone
 
 
-def _long(run: Run, model, size: int) -> Callable[[], list[Sample]]:
-    def contest() -> list[Sample]:
-        samples: list[Sample] = []
-        evaluate(model, LONG, size, lambda step: samples.append(timed(step, run.device)))
-        return samples
-
-    return contest
-
-
-def _four_clips(run: Run, model, size: int) -> Callable[[], list[Sample]]:
-    def contest() -> list[Sample]:
-        samples: list[Sample] = []
-        evaluate(
-            model, LENGTH, size, lambda step: samples.append(timed(lambda: [step() for _ in range(4)], run.device))
-        )
-        return samples
-
-    return contest
-
-
-def _memory(run: Run) -> Iterator[Figure]:
-    """Of a narrow model, since 2,000 frames of a full one take long; all but the latents is in the windows."""
+def _memory() -> Figure:
+    """Measure a narrow model, since 2,000 frames of a full one take long. Only the latents are outside of windows."""
     compute_in("fp32")
     model = in_windows(random_sd15("fp32", "sd15_narrow"))
-    peaks: dict[str, int] = {}
-    for frames in MEMORY_FRAMES:
-        evaluate(model, frames, 64, lambda step, n=frames: peaks.update({str(n): peak_memory(step, run.device)}))
+    peaks = {frames: evaluate(model, frames, 64, peak_memory) for frames in MEMORY_FRAMES}
     text = ", ".join(f"{frames} frames {mebibytes(peak)}" for frames, peak in peaks.items())
-    yield Figure("peak memory of a step in windows, 64x64, narrow model", text, details={"bytes": peaks})
+    return Figure("peak memory of a step in windows, 64x64, narrow model", text, details={"bytes": peaks})
