@@ -1,4 +1,4 @@
-"""One kind of motion module: its class, its config, and what it promises."""
+"""A kind of motion module: its class, its config, and what it promises."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ def no_objection(config: Any, clip: ClipShape) -> str:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One kind of motion module: its class, its config, and what it promises.
+    """A kind of motion module: its class, its config, and what it promises.
 
     `key`: a word of lower-case letters, digits and underscores. A checkpoint names the tensors of a module
     `<site>.<key>.<parameter>`, which is how the architecture is recognised.

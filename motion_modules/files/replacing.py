@@ -22,7 +22,7 @@ MODES = (REPLACE, STACK)
 
 @dataclass(frozen=True)
 class _Member:
-    """One module, alone at its site or in a stack, with a copy of its weights."""
+    """A module, alone at its site or in a stack, with a copy of its weights."""
 
     kind: Architecture
     config: Any

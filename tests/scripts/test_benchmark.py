@@ -1,4 +1,4 @@
-"""How benchmarks judge: by the median of alternations, by CPU time on a CPU, and never when results differ."""
+"""Benchmarks judge by the median of alternations and by CPU time on a CPU, and fail when results differ."""
 
 import benchmark
 import pytest
