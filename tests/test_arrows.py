@@ -24,7 +24,7 @@ class Arrow(NamedTuple):
     target: str
 
     def __str__(self) -> str:
-        return f"{self.source} → {self.target}"
+        return f"{self.source} -> {self.target}"
 
 
 def read_modules(root: Path) -> dict[str, ast.Module]:
@@ -132,7 +132,7 @@ def test_no_import_goes_upwards(modules: dict[str, ast.Module]):
 
 def test_no_imports_form_a_circle(modules: dict[str, ast.Module]):
     circle = find_circle(list_arrows(modules))
-    assert not circle, " → ".join(circle)
+    assert not circle, " -> ".join(circle)
 
 
 def test_no_import_is_hidden(modules: dict[str, ast.Module]):
@@ -140,7 +140,7 @@ def test_no_import_is_hidden(modules: dict[str, ast.Module]):
 
 
 WRONG = {
-    "from a lower layer": ("from ..nodes import inputs", "sampling.wrong → nodes.inputs"),
+    "from a lower layer": ("from ..nodes import inputs", "sampling.wrong -> nodes.inputs"),
     "hidden from the interpreter": ("if TYPE_CHECKING:\n    from . import steps", "line 2: from . import steps"),
     "inside a function": ("def f():\n    from . import steps", "line 2: from . import steps"),
     "by a string": ("importlib.import_module('.steps', 'sampling')", "line 1: importlib.import_module"),
@@ -158,7 +158,7 @@ def test_a_wrong_import_is_named(case: str, modules: dict[str, ast.Module]):
 
 def test_rooms_have_an_order(modules: dict[str, ast.Module]):
     changed = modules | {"motion_modules.watching.wrong": ast.parse("from ..files.loading import load_motion_model")}
-    assert upward_arrows(list_arrows(changed)) == ["motion_modules.watching.wrong → motion_modules.files.loading"]
+    assert upward_arrows(list_arrows(changed)) == ["motion_modules.watching.wrong -> motion_modules.files.loading"]
 
 
 def test_a_circle_is_named(modules: dict[str, ast.Module]):

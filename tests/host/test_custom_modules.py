@@ -46,7 +46,7 @@ def with_own_modules() -> Prompt:
 def test_new_replace_save_and_load_make_the_same_clip(host_server: Server):
     entry = host_server.run(with_own_modules())
     (said,) = entry["outputs"]["save"]["text"]
-    assert said.startswith("animatediff_models/own_00001_.safetensors (")
+    assert said.startswith("Saved animatediff_models/own_00001_.safetensors (")
     file = host_server.folder / "output" / "animatediff_models" / "own_00001_.safetensors"
     with safe_open(file, "pt") as opened:
         changed = {name.split(".scale_shift.")[0] for name in opened.keys() if ".scale_shift." in name}  # noqa: SIM118

@@ -105,7 +105,7 @@ def test_file_that_is_cut_short(host_server: Server, sd15_models: HostModels, fi
     file = file_in("half.safetensors")
     save_file(whole, file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    must_fail(host_server, info("half.safetensors"), "LoomLoadMotionModel", "half.safetensors", "cut short")
+    must_fail(host_server, info("half.safetensors"), "LoomLoadMotionModel", "half.safetensors", "incomplete")
     describe_good(host_server, sd15_models)
 
 

@@ -104,5 +104,5 @@ def test_code_that_fails_for_a_width_is_refused(monkeypatch):
 def test_an_unknown_beta_schedule_is_refused_when_it_is_applied():
     model = tiny_model()
     motion_model = create_motion_model(model, "scale_shift", SMALL, beta_schedule="cosine")
-    with expect_error("beta_schedule is 'cosine'", "AnimateDiff (linear)"):
+    with expect_error("`beta_schedule` is 'cosine'", "AnimateDiff (linear)"):
         animate(model, motion_model, MotionSettings())
