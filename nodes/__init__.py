@@ -1,4 +1,4 @@
-"""Nodes of the pack, one file a subject."""
+"""Nodes of the pack, one file per subject."""
 
 from .apply_motion_model import ApplyMotionModel
 from .context_preview import PreviewContextWindows

@@ -33,16 +33,16 @@ class ApplyMotionModel(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="Strength of the motion modules. 1 is as trained, lower values are calmer, 0 turns the "
-                    "motion model off.",
+                    tooltip="Strength of the motion modules. 1 is as trained, lower values give calmer motion, and 0 "
+                    "turns the motion model off.",
                 ),
                 advanced_float(
                     "attention_scale",
                     default=1.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="Scale of the attention between frames. Above 1 usually gives more motion, below 1 less. "
-                    "LongAnimateDiff needs 1.15.",
+                    tooltip="Scale of the attention between frames. Values above 1 usually give more motion, values "
+                    "below 1 less. LongAnimateDiff needs 1.15.",
                 ),
                 advanced_float(
                     "start_percent", default=0.0, tooltip="Point in sampling at which the motion starts (0 = start)."
@@ -56,8 +56,8 @@ class ApplyMotionModel(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="Noise schedule to sample with. auto selects the one the motion model was trained with; a "
-                    "wrong one gives grey or washed-out videos. A ModelSampling node after this node overrides it.",
+                    tooltip="Noise schedule to sample with. auto selects the one the motion model was trained with; "
+                    "any other gives grey or washed-out videos. A ModelSampling node after this node overrides it.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

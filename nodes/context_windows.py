@@ -44,7 +44,7 @@ class ContextWindows(io.ComfyNode):
                     "reference_until",
                     default=0.0,
                     tooltip="Until this point, all windows match the look of the first window. 0 disables it, 1 keeps "
-                    "it on to the end. Has no effect with the view schedule.",
+                    "it on until the end. Has no effect with the view schedule.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

@@ -61,7 +61,7 @@ def window_inputs() -> list[io.Input]:
                 io.DynamicCombo.Option("batched", []),
                 io.DynamicCombo.Option(VIEW, []),
             ],
-            tooltip="How the clip is divided into windows. static suits most clips, looped makes videos that repeat. "
+            tooltip="How the clip is divided into windows. static suits most clips, looped makes videos that loop. "
             "The help page describes every schedule.",
         ),
         io.Combo.Input(
@@ -103,5 +103,5 @@ def _closed_loop() -> io.Boolean.Input:
     return io.Boolean.Input(
         "closed_loop",
         default=True,
-        tooltip="Joins the end of the clip to its start, so that the video repeats without a jump.",
+        tooltip="Joins the end of the clip to its start, so that the video loops seamlessly.",
     )

@@ -32,7 +32,7 @@ class LoadMotionModel(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="Family of the motion model. auto recognises it by the contents of the file. Lightning "
+                    tooltip="Family of the motion model. auto recognises it from the contents of the file. Lightning "
                     "files have the structure of AnimateDiff v2; selecting Lightning only adds its sampler advice.",
                 ),
             ],

@@ -21,23 +21,23 @@ class NewMotionModel(io.ComfyNode):
             node_id="LoomNewMotionModel",
             display_name="New Motion Model",
             category=CATEGORY,
-            description="Creates an untrained motion model for a model. It changes nothing until it is trained. Use it "
-            "to start a training or to try an architecture.",
+            description="Creates an untrained motion model that fits a model. It changes nothing until it is trained. "
+            "Use it to start training, or to try out an architecture.",
             search_aliases=["custom motion module", "architecture", "fresh motion model", "untrained"],
             inputs=[
                 io.Model.Input("model", tooltip="UNet model to fit, such as SD1.5 or SDXL."),
                 io.DynamicCombo.Input(
                     "architecture",
                     options=_architecture_options(),
-                    tooltip="Architecture of the motion modules. temporal_transformer is the one of AnimateDiff. Other "
+                    tooltip="Architecture of the motion modules. temporal_transformer is that of AnimateDiff. Other "
                     "custom-node packs can add more.",
                 ),
                 io.Int.Input(
                     "frames", default=16, min=1, max=MAX_WINDOW, tooltip="Number of frames in the training clips."
                 ),
                 sites(
-                    "Sites of the UNet that get a motion module, for example down.1, up.*, mid. * selects every site "
-                    "that this architecture supports."
+                    "Sites of the UNet that receive a motion module, for example down.1, up.*, mid. * selects every "
+                    "site that this architecture supports."
                 ),
                 io.Combo.Input(
                     "beta_schedule",
@@ -107,8 +107,8 @@ def _positions() -> io.Int.Input:
         default=32,
         min=1,
         max=MAX_WINDOW,
-        tooltip="Maximum number of frames that the modules see at once, for example a context window. Values below "
-        "frames are raised to it.",
+        tooltip="Maximum number of frames that the modules see at once, for example the length of a context window. "
+        "Raised to frames if lower.",
     )
 
 

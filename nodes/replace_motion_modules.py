@@ -13,22 +13,22 @@ class ReplaceMotionModules(io.ComfyNode):
             node_id="LoomReplaceMotionModules",
             display_name="Replace Motion Modules",
             category=CATEGORY,
-            description="Copies a motion model and replaces its modules at selected sites with those of another one, "
-            "or runs the others after them.",
+            description="Copies a motion model and replaces its modules at selected sites with those of another "
+            "motion model, or runs those after them.",
             search_aliases=["swap motion modules", "stack motion modules", "merge motion models", "custom module"],
             inputs=[
-                MotionModelSocket.Input("motion_model", tooltip="Motion model to change a copy of."),
+                MotionModelSocket.Input("motion_model", tooltip="Motion model to copy and modify."),
                 MotionModelSocket.Input("modules", tooltip="Motion model to take modules from."),
                 sites(
                     "Sites of the modules to take, separated by commas: down.1 is a level, up.1.2 a single module, mid "
-                    "the middle block, up.* the whole way up, * everything."
+                    "the middle block, up.* all up blocks, * every site."
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default=REPLACE,
                     optional=True,
-                    tooltip="stack keeps the modules that are there and runs the other ones after them.",
+                    tooltip="stack keeps the existing modules and runs the others after them.",
                 ),
             ],
             outputs=[MotionModelSocket.Output(display_name="motion_model")],

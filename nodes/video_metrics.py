@@ -21,8 +21,8 @@ class MeasureVideo(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="Frames of one clip, at least 2, for example from VAE Decode."),
                 context_length(
-                    "Frames per context window, as in Context Windows. Looks for seams at the borders of static "
-                    "windows; 0 turns this off.",
+                    "Frames per context window, as in Context Windows. Seams are measured at the borders of static "
+                    "windows; 0 disables this.",
                     default=0,
                     min=0,
                     optional=True,

@@ -43,7 +43,7 @@ def main() -> int:
     changed[PUBLISHED] = with_published_name(key)
     for path, text in {**made, **changed}.items():
         (ROOT / path).write_text(text, encoding="utf-8", newline="\n")
-    for title, lines in {"Made:": made, "Added it to:": changed, "Next:": next_steps(key)}.items():
+    for title, lines in {"Created:": made, "Updated:": changed, "Next:": next_steps(key)}.items():
         print("\n  ".join([title, *lines]))
     return 0
 

@@ -102,6 +102,6 @@ def test_the_reviewer_is_right(contribution):
 
 
 def test_the_script_makes_what_is_printed():
-    (printed,) = [block for block in blocks(WORKED, "console") if block.startswith("Made:")]
+    (printed,) = [block for block in blocks(WORKED, "console") if block.startswith("Created:")]
     paths = [*(pattern.format(EXAMPLE) for pattern in MADE.values()), *LISTS.values(), PUBLISHED]
     assert [line.strip() for line in printed.splitlines() if line.startswith(" ")] == paths

@@ -14,13 +14,13 @@ def describe(metrics: VideoMetrics) -> str:
     """Return lines of `name: value (meaning)`."""
     facts = {
         "clip": f"{metrics.frames} frames, {metrics.width} x {metrics.height}",
-        "flicker": f"{metrics.flicker:.2%} of full brightness that motion does not explain (0 is none)",
+        "flicker": f"{metrics.flicker:.2%} of full brightness, not explained by motion (0 = none)",
         "change": f"{metrics.change:.2%} of full brightness from frame to frame",
         "motion": f"{metrics.motion:.2f} pixels per frame; fastest 5 % of the picture {metrics.fast_motion:.2f}",
         "loop gap": _describe_loop(metrics),
         "seams": _describe_seams(metrics),
         "largest jump": _describe_jump(metrics),
-        "colour drift": f"{metrics.colour_drift:.1f} (CIE dE from the first to the last eighth; 2.3 is just visible)",
+        "colour drift": f"{metrics.colour_drift:.1f} (CIE dE, first to last eighth; 2.3 is just noticeable)",
         "brightness drift": f"{metrics.brightness_drift:+.1f} of 100 (L*)",
         "saturation drift": f"{metrics.saturation_drift:+.1f} (C*)",
     }
@@ -40,14 +40,14 @@ def draw(metrics: VideoMetrics) -> torch.Tensor:
 
 def _describe_loop(metrics: VideoMetrics) -> str:
     if metrics.loop_gap is None:
-        return "none (nothing changes in this clip)"
-    return f"{_format(metrics.loop_gap)} the usual change, from the last frame to the first (about 1 is seamless)"
+        return "not defined (nothing changes in this clip)"
+    return f"{_format(metrics.loop_gap)} the mean change, from the last frame to the first (about 1: seamless)"
 
 
 def _describe_seams(metrics: VideoMetrics) -> str:
     if not metrics.borders:
         return "not measured (context_length is 0, or the clip fits into one window)"
-    return f"{_format(metrics.seam)} the change elsewhere, at {len(metrics.borders)} window borders (about 1 is none)"
+    return f"{_format(metrics.seam)} the change elsewhere, at {len(metrics.borders)} window borders (about 1: no seams)"
 
 
 def _describe_jump(metrics: VideoMetrics) -> str:
