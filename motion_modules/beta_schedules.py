@@ -1,4 +1,4 @@
-"""The noise schedules that motion models were trained with.
+"""Noise schedules with which motion models were trained.
 
 `scaled_linear` and `linear` are the names of diffusers; the host calls them "linear" and "sqrt_linear".
 """

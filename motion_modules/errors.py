@@ -1,4 +1,4 @@
-"""Errors that users read, and words for errors of other code."""
+"""Errors that users read, and descriptions of errors of other code."""
 
 
 class LoomError(ValueError):
@@ -16,13 +16,13 @@ class FileFault(Exception):
     """
 
 
-def cause_of(error: Exception) -> str:
-    """The first sentence of what another's code says, without its full stop; or the class of the error."""
+def describe_cause(error: Exception) -> str:
+    """Return the first sentence of the message of an error of other code, without its full stop, or the class."""
     return _first_sentence(error) or type(error).__name__
 
 
-def kind_and_cause_of(error: Exception) -> str:
-    """The class of an error of another's code, and after it in brackets the first sentence that it says."""
+def describe_error(error: Exception) -> str:
+    """Return the class of an error of other code, and in brackets the first sentence of its message."""
     return f"{type(error).__name__} ({_first_sentence(error) or 'no message'})"
 
 

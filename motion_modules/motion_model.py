@@ -1,4 +1,4 @@
-"""A loaded motion model: its modules in the host's model patcher, and what is known about them."""
+"""A loaded motion model: its modules in the host's model patcher, and facts about them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from torch import nn
 
 from .architectures.architecture import Architecture
 from .contract import ClipShape
-from .errors import kind_and_cause_of
+from .errors import describe_error
 from .families import Family
 
 
 class MotionModules(nn.Module):
-    """The modules of all sites, named as in the published checkpoints: `<site>.<architecture>`."""
+    """Modules of all sites, named as in the published checkpoints: `<site>.<architecture>`."""
 
     def __init__(self, modules: Mapping[str, nn.Module]):
         super().__init__()
@@ -52,15 +52,15 @@ class ModuleSpec:
 
     @property
     def time_channels(self) -> int | None:
-        """The width of the timestep embedding that it reads, if it does."""
+        """Width of the timestep embedding that the module reads, or None."""
         return getattr(self.config, "time_channels", None)
 
     def objection(self, clip: ClipShape) -> str:
-        """Why it cannot work on a clip whose feature map has this size here, or nothing."""
+        """Return why the module cannot process a `clip` of this size at its site, or an empty string."""
         try:
             return self.architecture.objection(self.config, clip)
-        except Exception as error:  # it is another's code, and may raise anything
-            return f"its own check of the size fails with {kind_and_cause_of(error)}"
+        except Exception as error:  # code of other packs may raise anything
+            return f"its own check of the size fails with {describe_error(error)}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class MotionModel:
 
     @property
     def positions(self) -> int:
-        """The largest number of frames that every module has positions for."""
+        """Largest number of frames for which every module has positions."""
         return min(spec.positions for spec in self.specs.values())
 
     @property
@@ -86,24 +86,24 @@ class MotionModel:
 
     @cached_property
     def broken_weight(self) -> str | None:
-        """The name of the first weight with a NaN or Inf, read once: a file of 2 GB takes about a second."""
+        """Name of the first weight with a NaN or Inf, searched once: a file of 2 GB takes about a second."""
         tensors = self.patcher.model.state_dict()
         return next((name for name, tensor in tensors.items() if not tensor.float().sum().isfinite()), None)
 
 
 def make_custom_family(kinds: Iterable[Architecture], sites: Iterable[str], **training: Any) -> Family:
-    """The family of a motion model that is like no published one; `training` are fields of Family."""
-    used = {kind.key: kind for kind in kinds}
+    """Return a family for a motion model that is unlike any published one; `training` are fields of Family."""
+    kinds_by_key = {kind.key: kind for kind in kinds}
     names = tuple(sites)
     levels = {name.split(".")[1] for name in names if name.startswith("down_blocks.")}
     mid = any(name.startswith("mid_block.") for name in names)
-    known: dict[str, Any] = {
-        "name": f"custom {' and '.join(sorted(used))}",
+    defaults: dict[str, Any] = {
+        "name": f"custom {' and '.join(sorted(kinds_by_key))}",
         "base": "",
         "levels": len(levels),
         "mid": mid,
-        "joint_unet_norm": any(kind.joint_unet_norm for kind in used.values()),
-        "joint_module_norm": any(kind.joint_module_norm for kind in used.values()),
+        "joint_unet_norm": any(kind.joint_unet_norm for kind in kinds_by_key.values()),
+        "joint_module_norm": any(kind.joint_module_norm for kind in kinds_by_key.values()),
         "own_sites": names,
     }
-    return Family(**known | training)
+    return Family(**defaults | training)

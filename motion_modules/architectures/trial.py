@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..contract import MotionInputs, SiteShape
-from ..errors import MotionModelError, cause_of, kind_and_cause_of
+from ..errors import MotionModelError, describe_cause, describe_error
 from .architecture import Architecture
 
 SITE = SiteShape(channels=64, time_channels=32, positions=4)  # a width that no real model has
@@ -55,7 +55,7 @@ def try_out(architecture: Architecture) -> None:
     except Exception as error:  # code of another pack may raise anything
         raise MotionModelError(
             f"{subject} fails when it is tried out on a tiny feature map, with "
-            f"{kind_and_cause_of(error)}: correct its code."
+            f"{describe_error(error)}: correct its code."
         ) from error
     if fault:
         raise MotionModelError(f"{subject} {fault}.")
@@ -89,7 +89,7 @@ def _find_use_of_unloaded_weights(architecture: Architecture, config: Any) -> st
     except Exception as error:  # code of another pack may raise anything
         return (
             f"uses weights of a linear layer in its constructor, before ComfyUI may have created them "
-            f"({cause_of(error)}): go through layer.parameters() there"
+            f"({describe_cause(error)}): go through layer.parameters() there"
         )
     return ""
 

@@ -1,1 +1,1 @@
-"""Motion model files: read, recognised, written, and models made new or from parts of others."""
+"""Motion model files: loading (start with loading.py) and saving; new motion models, and replaced modules."""

@@ -8,7 +8,7 @@ import comfy.utils
 import torch
 
 from ..contract import Tensors
-from ..errors import FileFault, cause_of
+from ..errors import FileFault, describe_cause
 
 
 def read_checkpoint(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | None]:
@@ -57,5 +57,6 @@ def _unsafe() -> FileFault:
 
 def _unreadable(error: Exception) -> FileFault:
     return FileFault(
-        f"could not be read ({cause_of(error)}): it is damaged, incomplete or not a model file. Download it again."
+        f"could not be read ({describe_cause(error)}): it is damaged, incomplete or not a model file. "
+        "Download it again."
     )

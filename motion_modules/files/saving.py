@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..contract import Tensors
-from ..errors import MotionModelError, cause_of
+from ..errors import MotionModelError, describe_cause
 from ..families import Family
 from ..motion_model import ModuleSpec, MotionModel
 from .assembling import read_unpatched_weights
@@ -39,6 +39,6 @@ def save_motion_tensors(tensors: Tensors, family: Family, specs: Mapping[str, Mo
         with suppress(OSError):
             path.unlink()
         raise MotionModelError(
-            f"The file '{path.name}' could not be written ({cause_of(error)}). Check that the disk has room for it "
-            "and that its folder is writable."
+            f"The file '{path.name}' could not be written ({describe_cause(error)}). Check that the disk has room for "
+            "it and that its folder is writable."
         ) from error

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from ..architectures.architecture import Architecture
 from ..architectures.registry import architectures
 from ..contract import ClipShape, SiteShape
-from ..errors import MotionModelError, kind_and_cause_of
+from ..errors import MotionModelError, describe_error
 from ..families import SDXL, USUAL_BETA_SCHEDULE
 from ..motion_model import ModuleSpec, MotionModel, MotionModules, make_custom_family
 from ..unet.site_patterns import ALL, sites_like, split_patterns
@@ -115,7 +115,7 @@ def _plan_module(architecture: Architecture, name: str, site: Site, clip: Target
     except Exception as error:
         raise MotionModelError(
             f"A {architecture.key} cannot be created at '{name}': its code fails for {site.channels} channels with "
-            f"{kind_and_cause_of(error)}. Choose other sites, or correct the code."
+            f"{describe_error(error)}. Choose other sites, or correct the code."
         ) from error
     return ModuleSpec(architecture, config)
 
