@@ -68,7 +68,7 @@ class MotionConfig(Protocol):
     def positions(self) -> int: ...
 
 
-class MotionConfigs(Protocol):
+class ConfigBuilder(Protocol):
     """Makes a MotionConfig, from a file or for a site of a UNet: usually its class, with two class methods.
 
     `from_shapes` gets the shapes of a module's tensors by name, and raises ValueError, KeyError or IndexError when they
@@ -219,11 +219,11 @@ CUDA_TOKENS = 65536  # half a 512 px picture of 2 x 16 frames: large kernels, an
 
 def spatial_chunks(positions: int, batch: int, device: torch.device) -> Iterator[slice]:
     """Yield slices that cover `positions`, each small enough for `batch` frames of it to stay in cache."""
-    size = positions if torch.compiler.is_compiling() else _chunk_size(batch, device)
+    size = positions if torch.compiler.is_compiling() else _choose_chunk_size(batch, device)
     for start in range(0, positions, size):
         yield slice(start, min(start + size, positions))
 
 
-def _chunk_size(batch: int, device: torch.device) -> int:
+def _choose_chunk_size(batch: int, device: torch.device) -> int:
     tokens = CPU_TOKENS if device.type == "cpu" else CUDA_TOKENS
     return max(1, tokens // batch)

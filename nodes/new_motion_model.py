@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..motion_modules.architectures.architecture import OUR_NAME, Architecture, no_objection
+from ..motion_modules.architectures.architecture import OUR_NAME, Architecture, accept_any_clip
 from ..motion_modules.architectures.registry import architectures, log_refused
 from ..motion_modules.architectures.trial import SITE
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
@@ -94,7 +94,7 @@ def _architecture_options() -> list[io.DynamicCombo.Option]:
 def _architecture_option(architecture: Architecture) -> io.DynamicCombo.Option:
     """Return the choice of `architecture`, with the inputs that the shape of its modules depends on."""
     limited = architecture.config.for_site(SITE).positions != UNLIMITED
-    sized = architecture.objection is not no_objection
+    sized = architecture.objection is not accept_any_clip
     inputs: list[io.Input] = [_positions()] if limited else []
     if sized:
         inputs += [_size("width"), _size("height")]

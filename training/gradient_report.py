@@ -82,7 +82,7 @@ class GradientReport:
     def faulty(self) -> bool:
         return any(verdict in self.counts for verdict in FAULTS)
 
-    def of(self, verdict: str) -> list[GradientGroup]:
+    def select(self, verdict: str) -> list[GradientGroup]:
         return [group for group in self.groups if group.verdict == verdict]
 
     def text(self) -> str:
@@ -90,31 +90,34 @@ class GradientReport:
         summary = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
         first = f"gradients of {len(self.groups)} layers: {summary}"
         if list(self.counts) == [OK]:
-            return f"{first}, {_norms(self.groups)}"
-        rows = [row for verdict in self.counts for row in self._rows(verdict)]
-        advice = [f"{self._named(verdict)}: {ADVICE[verdict]}." for verdict in self.counts if verdict in ADVICE]
-        return "\n".join([first, *_aligned(rows), *advice])
+            return f"{first}, {_format_norms(self.groups)}"
+        rows = [row for verdict in self.counts for row in self._list_rows(verdict)]
+        advice = [
+            f"{self._describe_verdict(verdict)}: {ADVICE[verdict]}." for verdict in self.counts if verdict in ADVICE
+        ]
+        return "\n".join([first, *_align_columns(rows), *advice])
 
     def data(self) -> dict[str, Any]:
         """Return the report as data for JSON, with None for NaN and Inf."""
-        limits = {"vanishing": self.limits.vanishing, "exploding": _finite(self.limits.exploding)}
+        limits = {"vanishing": self.limits.vanishing, "exploding": _keep_finite(self.limits.exploding)}
         groups = [
-            vars(group) | {"norm": _finite(group.norm), "largest": _finite(group.largest)} for group in self.groups
+            vars(group) | {"norm": _keep_finite(group.norm), "largest": _keep_finite(group.largest)}
+            for group in self.groups
         ]
         return {"limits": limits, "counts": self.counts, "groups": groups}
 
-    def _rows(self, verdict: str) -> Iterator[tuple[str, ...]]:
+    def _list_rows(self, verdict: str) -> Iterator[tuple[str, ...]]:
         """Yield a row for each kind of layer with a fault, and one row for all others."""
-        groups = self.of(verdict)
+        groups = self.select(verdict)
         if verdict not in FAULTS:
-            yield verdict, f"{len(groups)} layers", "", _norms(groups)
+            yield verdict, f"{len(groups)} layers", "", _format_norms(groups)
             return
         for layer in dict.fromkeys(group.layer for group in groups):
             same_layer = [group for group in groups if group.layer == layer]
             more = f" and {len(same_layer) - 1} more" if len(same_layer) > 1 else ""
-            yield verdict, layer, same_layer[0].site + more, _norms(same_layer)
+            yield verdict, layer, same_layer[0].site + more, _format_norms(same_layer)
 
-    def _named(self, verdict: str) -> str:
+    def _describe_verdict(self, verdict: str) -> str:
         limits = {
             EXPLODING: f" (norm above {self.limits.exploding:g})",
             VANISHING: f" (norm below {self.limits.vanishing:g})",
@@ -131,25 +134,25 @@ def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) 
     receives a gradient, else as vanishing.
     Raises LoomError when no parameter needs a gradient.
     """
-    layers = _layers(module)
+    layers = _group_by_layer(module)
     if not layers:
         raise LoomError(
             f"No parameter of the {type(module).__name__} needs a gradient: call requires_grad_(True) on the "
             "parameters to train."
         )
-    sites, measured = _sites(module), {name: _measure(parameters) for name, parameters in layers.items()}
-    places = {name: _place(name, sites) for name in layers}
+    sites, measured = _map_sites(module), {name: _measure(parameters) for name, parameters in layers.items()}
+    places = {name: _locate(name, sites) for name in layers}
     closed = {places[name][0] for name, parameters in layers.items() if _closes(parameters, measured[name])}
     groups = []
     for name, parameters in layers.items():
         path, site, layer = places[name]
-        verdict = _verdict(measured[name], limits, waits=path in closed)
+        verdict = _judge(measured[name], limits, waits=path in closed)
         count = sum(parameter.numel() for parameter in parameters)
         groups.append(GradientGroup(name, site, layer, count, *measured[name], verdict))
     return GradientReport(tuple(groups), limits)
 
 
-def _layers(module: nn.Module) -> dict[str, list[nn.Parameter]]:
+def _group_by_layer(module: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Group trained parameters by the layer that owns them.
 
     A parameter is its own group where its owner contains other layers, or has gradients for only some parameters.
@@ -157,27 +160,27 @@ def _layers(module: nn.Module) -> dict[str, list[nn.Parameter]]:
     trained = {name: value for name, value in module.named_parameters() if value.requires_grad and value.numel()}
     reached: dict[str, set[bool]] = {}
     for name, parameter in trained.items():
-        reached.setdefault(_owner(name), set()).add(parameter.grad is not None)
+        reached.setdefault(_find_owner(name), set()).add(parameter.grad is not None)
     holders = {name for name, part in module.named_modules() if next(part.children(), None) is not None}
     split_owners = {"", *holders, *(owner for owner, both in reached.items() if len(both) == 2)}
     layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        layers.setdefault(name if _owner(name) in split_owners else _owner(name), []).append(parameter)
+        layers.setdefault(name if _find_owner(name) in split_owners else _find_owner(name), []).append(parameter)
     return layers
 
 
-def _owner(name: str) -> str:
+def _find_owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _sites(module: nn.Module) -> dict[str, str]:
+def _map_sites(module: nn.Module) -> dict[str, str]:
     """Return the sites of all motion modules, by the names of these modules in `module`."""
     models = [part.by_site for part in module.modules() if isinstance(part, MotionModules)]
     sites = {id(part): site for by_site in models for site, part in by_site.items()}
     return {name: sites[id(part)] for name, part in module.named_modules() if id(part) in sites}
 
 
-def _place(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
+def _locate(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
     """Return path and site of the motion module that contains a layer, and the name of the layer there."""
     path = next((path for path in sites if name.startswith(f"{path}.")), "")
     if not path:
@@ -190,12 +193,12 @@ def _measure(parameters: list[nn.Parameter]) -> tuple[float | None, float | None
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return None, None
-    pairs = [_norm_and_largest(gradient) for gradient in gradients]
+    pairs = [_measure_gradient(gradient) for gradient in gradients]
     largest = [pair[1] for pair in pairs]
     return math.hypot(*(norm for norm, _ in pairs)), math.nan if any(map(math.isnan, largest)) else max(largest)
 
 
-def _norm_and_largest(gradient: torch.Tensor) -> tuple[float, float]:
+def _measure_gradient(gradient: torch.Tensor) -> tuple[float, float]:
     """Divide by the largest value before the norm is taken, so that squares neither overflow nor vanish."""
     largest = float(gradient.abs().max())
     if not math.isfinite(largest) or largest == 0:
@@ -208,7 +211,7 @@ def _closes(parameters: list[nn.Parameter], measured: tuple[float | None, float 
     return bool(measured[1]) and not any(bool(parameter.any()) for parameter in parameters)
 
 
-def _verdict(measured: tuple[float | None, float | None], limits: GradientLimits, waits: bool) -> str:
+def _judge(measured: tuple[float | None, float | None], limits: GradientLimits, waits: bool) -> str:
     norm, largest = measured
     if norm is None or largest is None:
         return NEVER
@@ -221,7 +224,7 @@ def _verdict(measured: tuple[float | None, float | None], limits: GradientLimits
     return VANISHING if norm < limits.vanishing else OK
 
 
-def _norms(groups: Sequence[GradientGroup]) -> str:
+def _format_norms(groups: Sequence[GradientGroup]) -> str:
     """Return the range of norms and the largest value of `groups`, which share one verdict."""
     norms, largest = [group.norm or 0.0 for group in groups], [group.largest or 0.0 for group in groups]
     if groups[0].verdict in (NEVER, BROKEN) or not max(norms):
@@ -231,10 +234,10 @@ def _norms(groups: Sequence[GradientGroup]) -> str:
     return f"norm {spread}, largest value {max(largest):.2g}"
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _align_columns(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _finite(value: float | None) -> float | None:
+def _keep_finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..contract import ClipShape, MotionConfigs, Tensors
+from ..contract import ClipShape, ConfigBuilder, Tensors
 from ..errors import MotionModelError
 
 OUR_NAME = "AnimateDiff Loom"
@@ -15,11 +15,11 @@ PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")  # wh
 _key = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def unchanged(tensors: Tensors, config: Any) -> Tensors:
+def keep_tensors(tensors: Tensors, config: Any) -> Tensors:
     return tensors
 
 
-def no_objection(config: Any, clip: ClipShape) -> str:
+def accept_any_clip(config: Any, clip: ClipShape) -> str:
     return ""
 
 
@@ -29,7 +29,7 @@ class Architecture:
 
     `key`: a word of lower-case letters, digits and underscores. A checkpoint names the tensors of a module
     `<site>.<key>.<parameter>`, which is how the architecture is recognised.
-    `module`, `config`: see contract.py, `MotionConfig` and `MotionConfigs` above all.
+    `module`, `config`: see contract.py, `MotionConfig` and `ConfigBuilder` above all.
     `identity_at_start`: a fresh module returns its input bit for bit.
     `attends`: the module attends along frames, and obeys `inputs.attention_scale`.
     `joint_unet_norm`, `joint_module_norm`: group norms of the UNet, or of the module, see all frames of a clip.
@@ -40,13 +40,13 @@ class Architecture:
 
     key: str
     module: type[nn.Module]
-    config: MotionConfigs
+    config: ConfigBuilder
     identity_at_start: bool = True
     attends: bool = True
     joint_unet_norm: bool = False
     joint_module_norm: bool = False
-    complete: Callable[[Tensors, Any], Tensors] = unchanged
-    objection: Callable[[Any, ClipShape], str] = no_objection
+    complete: Callable[[Tensors, Any], Tensors] = keep_tensors
+    objection: Callable[[Any, ClipShape], str] = accept_any_clip
     origin: str = OUR_NAME
 
 
@@ -54,20 +54,22 @@ def build_architecture(entry: Any, origin: str) -> Architecture:
     """Build the architecture that `entry` describes, a dictionary of fields; raise MotionModelError when it cannot."""
     of = f"of '{origin}'"
     if not isinstance(entry, Mapping):
-        raise _incomplete(f"A motion module {of}", f"is listed as a {type(entry).__name__}", "list it as a dictionary")
+        raise _make_incomplete_error(
+            f"A motion module {of}", f"is listed as a {type(entry).__name__}", "list it as a dictionary"
+        )
     named = f"The motion module '{entry.get('key', 'without a key')}' {of}"
     for part in ("key", "module", "config"):
         if part not in entry:
-            raise _incomplete(named, f"has no '{part}'", f"add '{part}' where it is registered")
+            raise _make_incomplete_error(named, f"has no '{part}'", f"add '{part}' where it is registered")
     unknown = sorted(set(entry) - {field.name for field in fields(Architecture)} | {"origin"} & set(entry))
     if unknown:
-        raise _incomplete(named, f"has the part '{unknown[0]}', which is unknown", "remove that part")
+        raise _make_incomplete_error(named, f"has the part '{unknown[0]}', which is unknown", "remove that part")
     _check_parts(named, entry)
     architecture = Architecture(**entry, origin=origin)
     try:
         hash(architecture)
     except TypeError as error:
-        raise _incomplete(
+        raise _make_incomplete_error(
             named, f"has a part that can change ({error})", "pass the config class itself, and plain True or False"
         ) from error
     return architecture
@@ -76,18 +78,20 @@ def build_architecture(entry: Any, origin: str) -> Architecture:
 def _check_parts(named: str, entry: Mapping) -> None:
     key, module, config = entry["key"], entry["module"], entry["config"]
     if not (isinstance(key, str) and _key.fullmatch(key)) or key in PARTS_OF_DIFFUSERS:
-        raise _incomplete(
+        raise _make_incomplete_error(
             named, "has a key that cannot stand in a file", "use a word of lower-case letters such as my_mixer"
         )
     if not (isinstance(module, type) and issubclass(module, nn.Module)):
-        raise _incomplete(named, "has a module that is no nn.Module class", "pass the class itself")
+        raise _make_incomplete_error(named, "has a module that is no nn.Module class", "pass the class itself")
     for part in ("complete", "objection"):
-        if not callable(entry.get(part, unchanged)):
-            raise _incomplete(named, f"has a part '{part}' that is no function", "pass a function or leave it out")
+        if not callable(entry.get(part, keep_tensors)):
+            raise _make_incomplete_error(
+                named, f"has a part '{part}' that is no function", "pass a function or leave it out"
+            )
     for method in ("from_shapes", "for_site"):
         if not callable(getattr(config, method, None)):
-            raise _incomplete(named, f"has a config without '{method}'", f"add the class method {method}")
+            raise _make_incomplete_error(named, f"has a config without '{method}'", f"add the class method {method}")
 
 
-def _incomplete(named: str, fault: str, advice: str) -> MotionModelError:
+def _make_incomplete_error(named: str, fault: str, advice: str) -> MotionModelError:
     return MotionModelError(f"{named} {fault}: {advice}.")

@@ -11,7 +11,7 @@ def sinusoidal_positions(length: int, channels: int, device=None) -> torch.Tenso
     return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, length, channels)
 
 
-def trusted_positions(stored: torch.Tensor | None, length: int, channels: int) -> torch.Tensor:
+def choose_positions(stored: torch.Tensor | None, length: int, channels: int) -> torch.Tensor:
     """The table in a file where it is exact or was changed on purpose, else the formula that it was rounded from."""
     if stored is not None and stored.dtype.itemsize >= 4:
         return stored.float()

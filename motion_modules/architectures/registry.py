@@ -39,7 +39,7 @@ def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[n
     def register(module: type[nn.Module]) -> type[nn.Module]:
         architecture = build_architecture({"key": key, "module": module} | fields, OUR_NAME)
         if key in ARCHITECTURES:
-            raise _taken(key, [ARCHITECTURES[key].origin, architecture.origin])
+            raise _make_taken_error(key, [ARCHITECTURES[key].origin, architecture.origin])
         ARCHITECTURES[key] = architecture
         return module
 
@@ -47,7 +47,7 @@ def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[n
 
 
 @dataclass(frozen=True)
-class Architectures:
+class KnownArchitectures:
     """The architectures that can be used now by key, and the errors of those that cannot."""
 
     usable: Mapping[str, Architecture]
@@ -62,7 +62,7 @@ class Architectures:
         )
 
 
-def architectures() -> Architectures:
+def architectures() -> KnownArchitectures:
     """Return the architectures of this pack, and those in the lists of all packs that are imported by now.
 
     Those of other packs are tried out first (trial.py), once in a process. Those of this pack are tried out in its
@@ -70,19 +70,19 @@ def architectures() -> Architectures:
     """
     others: list[Architecture] = []
     refused: dict[str, MotionModelError] = {}
-    for entry, origin in _listed_entries():
+    for entry, origin in _find_entries():
         try:
             architecture = build_architecture(entry, origin)
             try_out(architecture)
             others.append(architecture)
         except MotionModelError as error:
-            refused[_key_in(entry, origin)] = error
+            refused[_read_key(entry, origin)] = error
     refused |= _refuse_shared_keys(others)
     usable = {architecture.key: architecture for architecture in others if architecture.key not in refused}
-    return Architectures(ARCHITECTURES | usable, refused)
+    return KnownArchitectures(ARCHITECTURES | usable, refused)
 
 
-def log_refused(known: Architectures) -> Architectures:
+def log_refused(known: KnownArchitectures) -> KnownArchitectures:
     """Log once why modules of other packs cannot be used, and return `known`."""
     for error in known.refused.values():
         _warn_once(str(error))
@@ -92,7 +92,9 @@ def log_refused(known: Architectures) -> Architectures:
 def _refuse_shared_keys(others: list[Architecture]) -> dict[str, MotionModelError]:
     everything = [*ARCHITECTURES.values(), *others]
     shared = [key for key, count in Counter(architecture.key for architecture in everything).items() if count > 1]
-    return {key: _taken(key, sorted(each.origin for each in everything if each.key == key)) for key in shared}
+    return {
+        key: _make_taken_error(key, sorted(each.origin for each in everything if each.key == key)) for key in shared
+    }
 
 
 @lru_cache(maxsize=64)
@@ -100,7 +102,7 @@ def _warn_once(sentence: str) -> None:
     logging.warning(sentence)
 
 
-def _listed_entries() -> Iterator[tuple[Any, str]]:
+def _find_entries() -> Iterator[tuple[Any, str]]:
     """Yield each entry of all lists once, with the name of its pack; a pack may show its list in several modules."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
@@ -111,11 +113,11 @@ def _listed_entries() -> Iterator[tuple[Any, str]]:
                 yield entry, Path(name).name.partition(".")[0]
 
 
-def _key_in(entry: Any, origin: str) -> str:
+def _read_key(entry: Any, origin: str) -> str:
     return str(entry.get("key", origin)) if isinstance(entry, Mapping) else origin
 
 
-def _taken(key: str, origins: list[str]) -> MotionModelError:
+def _make_taken_error(key: str, origins: list[str]) -> MotionModelError:
     packs = " and ".join(f"'{origin}'" for origin in origins)
     return MotionModelError(
         f"The motion module key '{key}' is taken twice, by {packs}: choose another key for one of them."

@@ -49,7 +49,7 @@ class SpaceTimeAttentionConfig:
         return cls(channels, training.default_positions)
 
 
-def too_many_tokens(config: SpaceTimeAttentionConfig, clip: ClipShape) -> str:
+def find_size_objection(config: SpaceTimeAttentionConfig, clip: ClipShape) -> str:
     if clip.tokens <= MOST_TOKENS:
         return ""
     return (
@@ -58,7 +58,7 @@ def too_many_tokens(config: SpaceTimeAttentionConfig, clip: ClipShape) -> str:
     )
 
 
-@motion_module("space_time_attention", config=SpaceTimeAttentionConfig, objection=too_many_tokens)
+@motion_module("space_time_attention", config=SpaceTimeAttentionConfig, objection=find_size_objection)
 class SpaceTimeAttention(nn.Module):
     def __init__(self, config: SpaceTimeAttentionConfig, ops=nn, **factory):
         super().__init__()
@@ -66,8 +66,8 @@ class SpaceTimeAttention(nn.Module):
         channels = config.channels
         self.norm = ops.GroupNorm(32, channels, eps=1e-6, **factory)
         seen = channels + 3 * OF_AN_AXIS
-        self.to_q = at_the_same_place(ops.Linear(seen, channels, bias=False, **factory))
-        self.to_k = at_the_same_place(ops.Linear(seen, channels, bias=False, **factory))
+        self.to_q = init_at_same_place(ops.Linear(seen, channels, bias=False, **factory))
+        self.to_k = init_at_same_place(ops.Linear(seen, channels, bias=False, **factory))
         self.to_v = ops.Linear(seen, channels, bias=False, **factory)
         self.to_scale = ops.Linear(seen, channels, bias=False, **factory)
         self.to_out = zero(ops.Linear(channels, channels, **factory))
@@ -81,14 +81,14 @@ class SpaceTimeAttention(nn.Module):
 
     def attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`[chunks, frames, height, width, channels]` in and out."""
-        z = rearrange(torch.cat([tokens, places(tokens)], dim=-1), "chunk frame h w c -> chunk (frame h w) c")
+        z = rearrange(torch.cat([tokens, encode_places(tokens)], dim=-1), "chunk frame h w c -> chunk (frame h w) c")
         q, k, v, scale = self.to_q(z), self.to_k(z), self.to_v(z), self.to_scale(z)
         heads = self.config.channels // HEAD_WIDTH
         mixed = temporal_attention(q, k, v, heads, inputs, source=self)
         return self.to_out(mixed * (1 + scale)).view(tokens.shape)
 
 
-def places(tokens: torch.Tensor) -> torch.Tensor:
+def encode_places(tokens: torch.Tensor) -> torch.Tensor:
     """`[chunks, frames, height, width, 3 * OF_AN_AXIS]`: of frame, row and column."""
     chunks, *counts, _ = tokens.shape
     axes = torch.meshgrid(*(torch.arange(count, device=tokens.device) for count in counts), indexing="ij")
@@ -98,7 +98,7 @@ def places(tokens: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def at_the_same_place(layer: nn.Module) -> nn.Module:
+def init_at_same_place(layer: nn.Module) -> nn.Module:
     """W_Q or W_K with which Q K^T / sqrt(d) has SHARPNESS times the cosines of the distances in rows and columns."""
     gain = (SHARPNESS * HEAD_WIDTH**0.5) ** 0.5
     for weight in layer.parameters():

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..contract import ClipShape, MotionInputs, Shapes, SiteShape, Tensors, Training
 from .architecture import Architecture
-from .registry import Architectures
+from .registry import KnownArchitectures
 
 SEPARATOR = "+"
 Value = TypeVar("Value")
@@ -43,7 +43,7 @@ class StackConfig:
 
 
 @dataclass(frozen=True)
-class StackConfigs:
+class StackConfigBuilder:
     """Makes the configs of a stack of `kinds`, as a config class does for one module."""
 
     kinds: tuple[Architecture, ...]
@@ -77,19 +77,19 @@ def build_stack(kinds: Sequence[Architecture]) -> Architecture:
     return Architecture(
         key=SEPARATOR.join(member.key for member in members),
         module=Stack,
-        config=StackConfigs(members),
+        config=StackConfigBuilder(members),
         identity_at_start=all(member.identity_at_start for member in members),
         attends=any(member.attends for member in members),
         joint_unet_norm=any(member.joint_unet_norm for member in members),
         joint_module_norm=any(member.joint_module_norm for member in members),
         complete=_complete,
-        objection=_objection,
+        objection=_find_objection,
     )
 
 
 def list_members(kind: Architecture) -> tuple[Architecture, ...]:
     """Return the architectures of the members of a stack, or `kind` alone when it is no stack."""
-    return kind.config.kinds if isinstance(kind.config, StackConfigs) else (kind,)
+    return kind.config.kinds if isinstance(kind.config, StackConfigBuilder) else (kind,)
 
 
 def split_stack_key(key: str) -> list[str]:
@@ -97,7 +97,7 @@ def split_stack_key(key: str) -> list[str]:
     return key.split(SEPARATOR)
 
 
-def find_architecture(key: str, known: Architectures) -> Architecture:
+def find_architecture(key: str, known: KnownArchitectures) -> Architecture:
     """Return the architecture that a file calls `key`; raise MotionModelError when a member is unknown."""
     return build_stack([known[member] for member in split_stack_key(key)])
 
@@ -126,5 +126,5 @@ def _complete(tensors: Tensors, config: StackConfig) -> Tensors:
     return join_by_member([kind.complete(member_tensors, member) for (kind, member), member_tensors in members])
 
 
-def _objection(config: StackConfig, clip: ClipShape) -> str:
+def _find_objection(config: StackConfig, clip: ClipShape) -> str:
     return next(filter(None, (kind.objection(member, clip) for kind, member in config.members())), "")

@@ -20,7 +20,7 @@ from torch import nn
 
 from ..contract import MotionInputs, Shapes, SiteShape, Tensors, Training, zero
 from .attention import temporal_attention
-from .positional_encoding import PositionalEncoding, trusted_positions
+from .positional_encoding import PositionalEncoding, choose_positions
 from .registry import motion_module
 
 LARGEST_POSITIONS = 4096
@@ -49,7 +49,7 @@ class TemporalTransformerConfig:
         channels, _ = shapes["proj_in.weight"]
         if channels % 32:
             raise ValueError(f"{channels} channels are not divisible by 32 norm groups")
-        blocks, attentions = _counts(shapes)
+        blocks, attentions = _count_layers(shapes)
         tables = [shape[1] for key, shape in shapes.items() if key.endswith("pos_encoder.pe")]
         if max(tables, default=0) > LARGEST_POSITIONS:
             raise ValueError(f"{max(tables)} positions are more than {LARGEST_POSITIONS}")
@@ -57,7 +57,7 @@ class TemporalTransformerConfig:
         return cls(channels, positions, blocks, attentions, norm_over_frames=training.joint_module_norm)
 
 
-def _counts(shapes: Shapes) -> tuple[int, int]:
+def _count_layers(shapes: Shapes) -> tuple[int, int]:
     """Blocks, and attentions in a block."""
     numbers = [key.split(".") for key in shapes if key.startswith("transformer_blocks.")]
     blocks = 1 + max(int(parts[1]) for parts in numbers)
@@ -74,7 +74,7 @@ def complete(tensors: Tensors, config: TemporalTransformerConfig) -> Tensors:
         for block in range(config.blocks)
         for attention in range(config.attentions)
     ]
-    return tensors | {key: trusted_positions(tensors.get(key), config.positions, config.channels) for key in keys}
+    return tensors | {key: choose_positions(tensors.get(key), config.positions, config.channels) for key in keys}
 
 
 class TemporalAttention(nn.Module):
@@ -153,7 +153,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row."""
         inputs.require_positions(self.config.positions)
-        hidden = normalised(self.norm, x, inputs.frames if self.config.norm_over_frames else 1)
+        hidden = normalise(self.norm, x, inputs.frames if self.config.norm_over_frames else 1)
         return inputs.along_frames(x, hidden, lambda tokens: self.change(tokens, inputs))
 
     def change(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
@@ -164,7 +164,7 @@ class TemporalTransformer(nn.Module):
         return self.proj_out(tokens)
 
 
-def normalised(norm: nn.Module, x: torch.Tensor, frames: int = 1) -> torch.Tensor:
+def normalise(norm: nn.Module, x: torch.Tensor, frames: int = 1) -> torch.Tensor:
     """`norm(x)` of `[chunks * frames, channels, h, w]`, a group norm, with statistics over `frames` at a time."""
     if frames == 1:
         return norm(x).contiguous()

@@ -46,7 +46,7 @@ def read_header(metadata: Mapping[str, str] | None) -> Header | None:
     try:
         content = json.loads(metadata[ENTRY])
         if content["version"] > VERSION:
-            raise _newer(content["version"])
+            raise _make_newer_fault(content["version"])
         packs = {str(key): str(origin) for key, origin in content["architectures"].items()}
         return Header(_read_family(content["training"]), packs)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -56,7 +56,7 @@ def read_header(metadata: Mapping[str, str] | None) -> Header | None:
         ) from error
 
 
-def _newer(version: int) -> FileFault:
+def _make_newer_fault(version: int) -> FileFault:
     return FileFault(
         f"was saved by a newer AnimateDiff Loom (format {version}, this one reads {VERSION}). Update this pack."
     )

@@ -6,7 +6,8 @@
 4. `read_specs` (module_specs.py) compares all shapes with what the architectures expect.
 5. `build_patcher` (assembling.py) puts the tensors into modules in the host's patcher.
 
-Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_naming` adds the name of the file.
+Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_name_file_in_errors` adds the
+name of the file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ from .reading import flatten_tensors, read_checkpoint
 def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = False) -> MotionModel:
     """Load the motion model in the file at `path`; `family` overrides recognition, for files that look the same."""
     name = Path(path).name
-    with _naming(name):
+    with _name_file_in_errors(name):
         checkpoint, metadata = read_checkpoint(path)
     return motion_model_from_tensors(checkpoint, name, family, (path, family), disable_dynamic, metadata=metadata)
 
@@ -56,7 +57,7 @@ def motion_model_from_tensors(
     `source` is the path and the choice of `family` for loading it again. `metadata` is that of a safetensors file; in
     files of this pack it tells how the motion model was trained.
     """
-    with _naming(name):
+    with _name_file_in_errors(name):
         file = parse_file(name, flatten_tensors(checkpoint), read_header(metadata), log_refused(architectures()))
         chosen_family, reason = _choose_family(file, family)
         specs = read_specs(file, chosen_family)
@@ -67,7 +68,7 @@ def motion_model_from_tensors(
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _name_file_in_errors(name: str) -> Iterator[None]:
     """Put the name of the file before what is wrong with it."""
     try:
         yield

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from torch import nn
 
-from ..architectures.registry import Architectures
+from ..architectures.registry import KnownArchitectures
 from ..architectures.stacking import find_architecture
 from ..contract import Shapes
 from ..errors import FileFault
@@ -19,12 +19,12 @@ REMEDY = "Choose another motion model, or get an unmodified copy of this one."
 
 def read_specs(file: MotionFile, family: Family) -> dict[str, ModuleSpec]:
     """Return the spec of each module in `file` by site; raise FileFault where shapes contradict each other."""
-    specs = {site: _read_spec(site, module, family, file.known) for site, module in file.modules.items()}
+    specs = {site: _read_module_spec(site, module, family, file.known) for site, module in file.modules.items()}
     _require_layout(specs, family)
     return specs
 
 
-def _read_spec(site: str, module: ModuleTensors, family: Family, known: Architectures) -> ModuleSpec:
+def _read_module_spec(site: str, module: ModuleTensors, family: Family, known: KnownArchitectures) -> ModuleSpec:
     architecture = find_architecture(module.architecture, known)
     path, shapes = f"{site}.{module.architecture}", module.shapes
     largest = max((size for shape in shapes.values() for size in shape), default=0)
@@ -32,7 +32,7 @@ def _read_spec(site: str, module: ModuleTensors, family: Family, known: Architec
         raise FileFault(f"has a tensor of size {largest} in '{path}', expected up to {LARGEST_SIZE}. {REMEDY}")
     try:
         config = architecture.config.from_shapes(shapes, family)
-        expected = _expected_shapes(architecture, config)
+        expected = _compute_shapes(architecture, config)
     except (KeyError, ValueError, IndexError, AssertionError, TypeError, RuntimeError) as error:
         raise FileFault(f"has tensors in '{path}' that do not form a {architecture.key} ({error}). {REMEDY}") from error
     _compare_shapes(shapes, expected, path)
@@ -40,7 +40,7 @@ def _read_spec(site: str, module: ModuleTensors, family: Family, known: Architec
 
 
 @lru_cache(maxsize=16)
-def _expected_shapes(architecture, config) -> dict[str, tuple[int, ...]]:
+def _compute_shapes(architecture, config) -> dict[str, tuple[int, ...]]:
     module = architecture.module(config, ops=nn, device="meta")
     return {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
 

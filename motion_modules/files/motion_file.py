@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..architectures.registry import Architectures
+from ..architectures.registry import KnownArchitectures
 from ..contract import Shapes, Tensors
 from ..errors import FileFault
 from .checkpoint_keys import (
@@ -44,7 +44,7 @@ class MotionFile:
     modules: Mapping[str, ModuleTensors]
     spelling: str
     header: Header | None
-    known: Architectures
+    known: KnownArchitectures
 
     @property
     def architecture_keys(self) -> set[str]:
@@ -57,7 +57,7 @@ class MotionFile:
 
 
 def parse_file(
-    name: str, tensors: Mapping[str, torch.Tensor], header: Header | None, known: Architectures
+    name: str, tensors: Mapping[str, torch.Tensor], header: Header | None, known: KnownArchitectures
 ) -> MotionFile:
     """Return the motion modules among the `tensors` of a file; raise FileFault where it is another kind of file."""
     if header is None:

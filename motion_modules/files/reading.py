@@ -25,7 +25,7 @@ def read_checkpoint(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | N
             f"could not be opened ({error.strerror or error}). Check that the file exists and that it can be read."
         ) from error
     except Exception as error:  # a damaged file makes the readers raise anything, AssertionError and struct.error too
-        raise _unsafe() if _is_code(error) else _unreadable(error) from error
+        raise _make_unsafe_fault() if _is_code(error) else _make_unreadable_fault(error) from error
 
 
 def flatten_tensors(checkpoint: Mapping[str, Any]) -> Tensors:
@@ -33,7 +33,7 @@ def flatten_tensors(checkpoint: Mapping[str, Any]) -> Tensors:
     try:
         return _flatten(checkpoint, "")
     except RecursionError as error:  # a dictionary that holds itself
-        raise _unreadable(error) from error
+        raise _make_unreadable_fault(error) from error
 
 
 def _flatten(checkpoint: Mapping[str, Any], prefix: str) -> Tensors:
@@ -51,11 +51,11 @@ def _is_code(error: Exception) -> bool:
     return isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or "call reduce" in str(error))
 
 
-def _unsafe() -> FileFault:
+def _make_unsafe_fault() -> FileFault:
     return FileFault("contains Python code besides tensors, which is never run. Get a .safetensors version of it.")
 
 
-def _unreadable(error: Exception) -> FileFault:
+def _make_unreadable_fault(error: Exception) -> FileFault:
     return FileFault(
         f"could not be read ({describe_cause(error)}): it is damaged, incomplete or not a model file. "
         "Download it again."

@@ -61,14 +61,14 @@ def replace_modules(
 def _join_members(
     members: Mapping[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
 ) -> MotionModel:
-    specs = {site: _stack_spec(stack) for site, stack in members.items()}
+    specs = {site: _build_stack_spec(stack) for site, stack in members.items()}
     weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
-    patcher = build_patcher(weights, specs, dtype=_loaded_dtype(motion_model))
+    patcher = build_patcher(weights, specs, dtype=_read_loaded_dtype(motion_model))
     reason = "Replace Motion Modules, which created it"
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
 
 
-def _stack_spec(stack: list[_Member]) -> ModuleSpec:
+def _build_stack_spec(stack: list[_Member]) -> ModuleSpec:
     kind = build_stack([member.kind for member in stack])
     if len(stack) == 1:
         return ModuleSpec(kind, stack[0].config)
@@ -121,7 +121,7 @@ def _compose_name(motion_model: MotionModel, modules: MotionModel, chosen: list[
     return f"{motion_model.name} {joined} {' and '.join(sorted(keys))} of {modules.name}"
 
 
-def _loaded_dtype(motion_model: MotionModel) -> torch.dtype:
+def _read_loaded_dtype(motion_model: MotionModel) -> torch.dtype:
     return comfy.utils.weight_dtype(dict(motion_model.patcher.model.named_parameters())) or torch.float32
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..architectures.registry import Architectures
+from ..architectures.registry import KnownArchitectures
 from ..errors import FileFault
 from ..families import KeyShapes
 
@@ -47,7 +47,7 @@ def refuse_other_files(shapes: KeyShapes) -> None:
             )
 
 
-def require_architectures(keys: Iterable[str], packs: Mapping[str, str], known: Architectures) -> None:
+def require_architectures(keys: Iterable[str], packs: Mapping[str, str], known: KnownArchitectures) -> None:
     """Raise where one of the architectures `keys` is missing or cannot be used; `packs` names the pack of some."""
     for key in keys:
         if key in known.refused:

@@ -87,8 +87,8 @@ def plan_modules(
             f"The UNet has no site '{missing[0]}' for a motion module. Choose from {', '.join(unet_places)}."
         )
     chosen = {name: site for name, site in unet_places.items() if sites is None or name in sites}
-    specs = {name: _plan_module(architecture, name, site, clip) for name, site in chosen.items()}
-    objections = {name: specs[name].objection(_clip_at(site, clip)) for name, site in chosen.items()}
+    specs = {name: _plan_site_module(architecture, name, site, clip) for name, site in chosen.items()}
+    objections = {name: specs[name].objection(_compute_clip(site, clip)) for name, site in chosen.items()}
     _refuse_large(architecture, objections, all_required=sites is not None)
     return {name: spec for name, spec in specs.items() if not objections[name]}
 
@@ -107,7 +107,7 @@ def create_modules(specs: Mapping[str, ModuleSpec], seed: int = 0) -> MotionModu
     return MotionModules(modules)
 
 
-def _plan_module(architecture: Architecture, name: str, site: Site, clip: TargetClip) -> ModuleSpec:
+def _plan_site_module(architecture: Architecture, name: str, site: Site, clip: TargetClip) -> ModuleSpec:
     """Return the spec of a module at `site`, once the architecture's code, maybe of another pack, has built one."""
     try:
         config = architecture.config.for_site(SiteShape(site.channels, site.time_channels, _count_positions(clip)))
@@ -124,7 +124,7 @@ def _count_positions(clip: TargetClip) -> int:
     return max(clip.positions, clip.frames)
 
 
-def _clip_at(site: Site, clip: TargetClip) -> ClipShape:
+def _compute_clip(site: Site, clip: TargetClip) -> ClipShape:
     return site.clip(clip.frames, -(-clip.height // LATENT), -(-clip.width // LATENT))
 
 

@@ -14,7 +14,7 @@ class JointFrameNorm(TorchFunctionMode):
 
     A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`, while the host's
     layers, weights and casts stay the same. Input with five dimensions is joined already, as in a graph that
-    torch.compile recorded here and runs here again. `paused()` is for layers that were trained frame by frame.
+    torch.compile recorded here and runs here again. `pause()` is for layers that were trained frame by frame.
     """
 
     def __init__(self, frames: int):
@@ -24,18 +24,18 @@ class JointFrameNorm(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.group_norm and self.active:
-            return self._over_frames(*args, **(kwargs or {}))
+            return self._normalise_clips(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         active, self.active = self.active, False
         try:
             yield
         finally:
             self.active = active
 
-    def _over_frames(self, input: torch.Tensor, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
+    def _normalise_clips(self, input: torch.Tensor, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
         if input.ndim != 4:
             return F.group_norm(input, num_groups, weight, bias, eps)
         clips = rearrange(input, "(chunk frame) c h w -> chunk c frame h w", frame=self.frames)

@@ -92,7 +92,7 @@ def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], 
     """Return `transformer_options` that run `modules` at `sites`, which have the same names, without a patcher."""
     by_layer: tuple[dict, dict] = ({}, {})
     _add(by_layer, "", sites, modules, inputs)
-    return {"patches": {LAYER_PATCHES: _layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
+    return {"patches": {LAYER_PATCHES: _list_layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
 
 
 def find_blocking_patch(model_options: dict) -> str | None:
@@ -109,12 +109,12 @@ def find_blocking_patch(model_options: dict) -> str | None:
 def _register(model: ModelPatcher) -> None:
     """Put the layer patches first, since the first one for a class wins; they call the other patches in turn."""
     patches = model.model_options["transformer_options"].setdefault("patches", {})
-    patches[LAYER_PATCHES] = _layer_patches() + patches.get(LAYER_PATCHES, [])
+    patches[LAYER_PATCHES] = _list_layer_patches() + patches.get(LAYER_PATCHES, [])
     add_wrapper_once(model, WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
     add_wrapper_once(model, WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
 
 
-def _layer_patches() -> list:
+def _list_layer_patches() -> list:
     return [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
 
 
@@ -123,12 +123,12 @@ def evaluate_with_motion(
 ):
     """Decide which motion models act in this evaluation. Wraps the host's `apply_model`."""
     options = transformer_options or {}
-    acting = _acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
+    acting = _select_acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     windowing: Windowing = options.get(WINDOWING, WHOLE)
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
-    active = _active(acting, _patchers(executor.class_obj, options.get(MOTION_RUN)), frames, windowing)
+    active = _activate(acting, _list_patchers(executor.class_obj, options.get(MOTION_RUN)), frames, windowing)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
@@ -148,21 +148,21 @@ def hand_over_motion(
     return executor(x, timesteps, context, y, control, options, **kwargs)
 
 
-def _acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
+def _select_acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
     return [motion for motion in applied if motion.acts_always or motion.acts_at(float(t.max()), model_sampling)]
 
 
-def _patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
+def _list_patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
     """Return the patchers that may hold weights: DualModelGuider shares options between its models, not weights."""
     return [base_model.current_patcher, *([run.patcher] if run else [])]
 
 
-def _active(
+def _activate(
     acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int, windowing: Windowing
 ) -> ActiveMotion:
     by_layer: tuple[dict, dict] = ({}, {})
     for motion in acting:
-        modules = _modules(motion, patchers)
+        modules = _find_modules(motion, patchers)
         settings = motion.settings
         inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
         _add(by_layer, motion.key, motion.sites, modules, inputs)
@@ -176,7 +176,7 @@ def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, Site], mod
         blocks[site.block] = (*blocks.get(site.block, ()), ActiveModule(owner, name, modules[name], inputs))
 
 
-def _modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
+def _find_modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
     for patcher in patchers:
         for weights in patcher.get_additional_models_with_key(motion.key):
             return weights.model.by_site
@@ -191,20 +191,20 @@ def after_transformer(layer, x, emb, context, transformer_options, *rest):
     """Run the spatial transformer as the host does, then the motion modules of its block. A layer patch."""
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None:
-        return _host_layer(layer, x, emb, context, transformer_options, *rest)
-    with active.joint_norm.paused() if active.joint_norm else nullcontext():
-        x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+        return _run_host_layer(layer, x, emb, context, transformer_options, *rest)
+    with active.joint_norm.pause() if active.joint_norm else nullcontext():
+        x = _run_host_layer(layer, x, emb, context, transformer_options, *rest)
         return _run_modules(x, emb, active.after_transformer, transformer_options)
 
 
 @torch.compiler.disable(recursive=False)
 def after_residual(layer, x, emb, context, transformer_options, *rest):
     """Run the residual block as the host does, then the motion modules of blocks without attention. A layer patch."""
-    x = _host_layer(layer, x, emb, context, transformer_options, *rest)
+    x = _run_host_layer(layer, x, emb, context, transformer_options, *rest)
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None or layer.updown:
         return x
-    with active.joint_norm.paused() if active.joint_norm else nullcontext():
+    with active.joint_norm.pause() if active.joint_norm else nullcontext():
         return _run_modules(x, emb, active.after_residual, transformer_options)
 
 
@@ -237,19 +237,19 @@ def _batch_contents(transformer_options: dict, batch: int, frames: int) -> Batch
 
 
 @torch.compiler.disable(recursive=False)
-def _host_layer(layer, x, emb, context, transformer_options, *rest):
+def _run_host_layer(layer, x, emb, context, transformer_options, *rest):
     """Run `layer` as the host would without the patches of this pack."""
     for layer_class, handler in transformer_options["patches"][LAYER_PATCHES]:
         if isinstance(layer, layer_class) and handler not in (after_transformer, after_residual):
-            return _uncompiled(handler, layer, x, emb, context, transformer_options, *rest)
+            return _call_uncompiled(handler, layer, x, emb, context, transformer_options, *rest)
     if isinstance(layer, ResBlock):
         return layer(x, emb)
-    x = _uncompiled(layer, x, context, transformer_options)
+    x = _call_uncompiled(layer, x, context, transformer_options)
     if "transformer_index" in transformer_options:
         transformer_options["transformer_index"] += 1
     return x
 
 
 @torch.compiler.disable()
-def _uncompiled(function, *arguments):
+def _call_uncompiled(function, *arguments):
     return function(*arguments)

@@ -37,16 +37,16 @@ class Site:
 def unet_sites(unet: UNetModel) -> dict[str, Site]:
     """The sites of `unet` by their names in motion model files (reference layout: down, mid, up)."""
     time = 4 * unet.model_channels
-    down, smallest = _sites_of("down_blocks", "input", unet.input_blocks, Downsample, time)
-    up, _ = _sites_of("up_blocks", "output", unet.output_blocks, Upsample, time, smallest)
+    down, smallest = _list_half("down_blocks", "input", unet.input_blocks, Downsample, time)
+    up, _ = _list_half("up_blocks", "output", unet.output_blocks, Upsample, time, smallest)
     sites = down | up
     if unet.middle_block is not None and any(isinstance(layer, SpatialTransformer) for layer in unet.middle_block):
-        middle = Site(("middle", 0), _channels(unet.middle_block), True, time, 2**smallest)
+        middle = Site(("middle", 0), _count_channels(unet.middle_block), True, time, 2**smallest)
         sites["mid_block.motion_modules.0"] = middle
     return sites
 
 
-def _sites_of(
+def _list_half(
     prefix: str, kind: str, blocks, resampler: type, time: int, smallest: int = 0
 ) -> tuple[dict[str, Site], int]:
     """The sites of one half of the UNet, and its number of resamplings; `smallest` is that of the other half."""
@@ -56,7 +56,7 @@ def _sites_of(
         if any(isinstance(layer, ResBlock) and not layer.updown for layer in layers):
             attends = any(isinstance(layer, SpatialTransformer) for layer in layers)
             shrinking = 2 ** abs(smallest - level)
-            site = Site((kind, number), _channels(layers), attends, time, shrinking)
+            site = Site((kind, number), _count_channels(layers), attends, time, shrinking)
             sites[f"{prefix}.{level}.motion_modules.{index}"] = site
             index += 1
         if any(isinstance(layer, resampler) or getattr(layer, "updown", False) for layer in layers):
@@ -64,7 +64,7 @@ def _sites_of(
     return sites, level
 
 
-def _channels(layers) -> int:
+def _count_channels(layers) -> int:
     return [layer.out_channels for layer in layers if isinstance(layer, ResBlock)][-1]
 
 
@@ -73,18 +73,22 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     unet = model.get_model_object("diffusion_model")
     base = base_model(model)
     if base and motion_model.family.base not in ("", base):
-        raise _misfit(motion_model, base)
+        raise _make_misfit_error(motion_model, base)
     if not isinstance(unet, UNetModel):
-        raise _misfit(motion_model, f"another kind of model ({type(unet).__name__})")
+        raise _make_misfit_error(motion_model, f"another kind of model ({type(unet).__name__})")
     sites = unet_sites(unet)
     for name, site in motion_model.specs.items():
         if name not in sites:
-            raise _misfit(motion_model, f"a UNet without a place for '{name}'")
+            raise _make_misfit_error(motion_model, f"a UNet without a place for '{name}'")
         if site.channels != sites[name].channels:
-            raise _misfit(motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {site.channels}")
+            raise _make_misfit_error(
+                motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {site.channels}"
+            )
         time = sites[name].time_channels
         if site.time_channels not in (None, time):
-            raise _misfit(motion_model, f"a UNet with {time} channels of time at '{name}', not {site.time_channels}")
+            raise _make_misfit_error(
+                motion_model, f"a UNet with {time} channels of time at '{name}', not {site.time_channels}"
+            )
     return {name: sites[name] for name in motion_model.specs}
 
 
@@ -103,7 +107,7 @@ def base_model(model: ModelPatcher) -> str | None:
     return SD15 if isinstance(config, known.SD15) else None
 
 
-def _misfit(motion_model: MotionModel, found: str) -> MotionModelError:
+def _make_misfit_error(motion_model: MotionModel, found: str) -> MotionModelError:
     base = motion_model.family.base or "another model"
     advice = f"load a checkpoint of {base}" if motion_model.family.base else "load the checkpoint of that one"
     return MotionModelError(

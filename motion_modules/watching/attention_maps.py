@@ -41,7 +41,7 @@ class AttentionMap:
         return (self.weights * distance).sum(dim=2).mean(dim=1).tolist()
 
 
-class AttentionMaps:
+class AttentionMapRecorder:
     """An attention tap that sums softmax(s q k^T / sqrt(d)), on the device until the maps are asked for."""
 
     def __init__(self, draws: Callable[[str], bool] | None = None):

@@ -24,8 +24,8 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
         result = func(*args, **(kwargs or {}))
-        existing = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
-        for tensor in _tensors(result):
+        existing = {tensor.untyped_storage().data_ptr() for tensor in _find_tensors((args, kwargs))}
+        for tensor in _find_tensors(result):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in existing and id(storage) not in self._live:
                 self._add(storage)
@@ -43,11 +43,11 @@ class LiveMemory(TorchDispatchMode):
         self.peak = max(self.peak, self._current)
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def _find_tensors(values: Any) -> Iterator[torch.Tensor]:
     if isinstance(values, torch.Tensor):
         yield values
     elif isinstance(values, (tuple, list)):
         for value in values:
-            yield from _tensors(value)
+            yield from _find_tensors(value)
     elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
+        yield from _find_tensors(tuple(values.values()))

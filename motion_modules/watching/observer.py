@@ -11,7 +11,7 @@ from torch import nn
 from ..attention_tap import AttentionTap
 from ..contract import MotionInputs
 from ..run_state import frame_numbers
-from .attention_maps import AttentionMap, AttentionMaps
+from .attention_maps import AttentionMap, AttentionMapRecorder
 from .live_memory import LiveMemory
 
 CPU_VALUES = 2**18  # a mebibyte of float32
@@ -51,7 +51,7 @@ class Observer:
     def __init__(self, draws: Callable[[str], bool] | None = None):
         """Attention is drawn at the sites for which `draws` returns True, nowhere without it."""
         self.measures_memory = True
-        self._maps = AttentionMaps(draws)
+        self._maps = AttentionMapRecorder(draws)
         self.taps: tuple[AttentionTap, ...] = (self._maps,) if draws else ()
         self._pending: list[Reading] = []
 
@@ -95,14 +95,14 @@ def _measure_values(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     The largest value comes from maximum and minimum, in a third of the time of an infinity norm on the CPU. NaN stays.
     """
     largest = torch.maximum(x.amax(IMAGE), -x.amin(IMAGE))
-    return x.mean(IMAGE, dtype=_precision(x)), _norm(x), largest
+    return x.mean(IMAGE, dtype=_choose_precision(x)), _compute_norm(x), largest
 
 
-def _norm(x: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(x, 2, IMAGE, dtype=_precision(x))
+def _compute_norm(x: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 2, IMAGE, dtype=_choose_precision(x))
 
 
-def _precision(x: torch.Tensor) -> torch.dtype:
+def _choose_precision(x: torch.Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
@@ -110,7 +110,7 @@ def _measure_change(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
     """Return the norm of the change; on the CPU of a few frames at a time, which stay in the cache."""
     at_once = max(1, CPU_VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
     parts = zip(x.split(at_once), moved.split(at_once), strict=True)
-    return torch.cat([_norm(after - before) for before, after in parts])
+    return torch.cat([_compute_norm(after - before) for before, after in parts])
 
 
 def _start_clock(device: torch.device) -> Callable[[], Elapsed]:

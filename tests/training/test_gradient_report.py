@@ -159,7 +159,7 @@ def test_layers_of_several_sites_share_a_line():
     modules = fresh("scale_shift")
     error_of(modules, SITES[:1]).backward()
     report = gradient_report(modules)
-    assert {group.site for group in report.of("never reached")} == set(SITES[1:])
+    assert {group.site for group in report.select("never reached")} == set(SITES[1:])
     lines = [line.split("  ") for line in report.text().splitlines() if line.startswith("never reached  ")]
     layers = ["mixing", "norm", "modulation.0", "modulation.2", "proj_in", "proj_out"]
     assert sorted(line[1].strip() for line in lines) == sorted(f"scale_shift.{layer}" for layer in layers)

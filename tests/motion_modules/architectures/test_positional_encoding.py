@@ -4,8 +4,8 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.positional_encoding import (
     PositionalEncoding,
+    choose_positions,
     sinusoidal_positions,
-    trusted_positions,
 )
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from hypothesis import given
@@ -34,19 +34,19 @@ def test_formula(length, channels):
 @pytest.mark.parametrize("dtype", LOW_PRECISION, ids=str)
 def test_rounded_tables_are_computed_again(dtype):
     stored = positional_table(32, 64).to(dtype)
-    assert torch.equal(trusted_positions(stored, 32, 64), sinusoidal_positions(32, 64))
+    assert torch.equal(choose_positions(stored, 32, 64), sinusoidal_positions(32, 64))
 
 
 @pytest.mark.parametrize("dtype", (torch.float32, *LOW_PRECISION), ids=str)
 def test_edited_tables_are_kept(dtype):
     edited = (0.5 * positional_table(32, 64)).to(dtype)
-    assert torch.equal(trusted_positions(edited, 32, 64), edited.float())
+    assert torch.equal(choose_positions(edited, 32, 64), edited.float())
 
 
 def test_exact_and_missing_tables():
     stored = positional_table(32, 64)
-    assert torch.equal(trusted_positions(stored, 32, 64), stored)
-    assert torch.equal(trusted_positions(None, 48, 64), sinusoidal_positions(48, 64))
+    assert torch.equal(choose_positions(stored, 32, 64), stored)
+    assert torch.equal(choose_positions(None, 48, 64), sinusoidal_positions(48, 64))
 
 
 def test_every_window_starts_at_row_zero():

@@ -10,7 +10,7 @@ from animatediff_loom.motion_modules.files.loading import load_motion_model, mot
 from animatediff_loom.motion_modules.files.replacing import MODES, replace_modules
 from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
-from animatediff_loom.motion_modules.watching.attention_maps import AttentionMaps
+from animatediff_loom.motion_modules.watching.attention_maps import AttentionMapRecorder
 from animatediff_loom.nodes.replace_motion_modules import ReplaceMotionModules
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 
@@ -107,7 +107,7 @@ def test_a_stack_attends_in_views_and_is_watched_by_the_names_of_its_members():
     stacked = replace_modules(*(random_motion(model, key) for key in ("low_rank_attention",) * 2), "mid", "stack")
     module = stacked.patcher.model.by_site["mid_block.motion_modules.0"]
     assert stacked.attends and stacked.positions == 32
-    maps = AttentionMaps()
+    maps = AttentionMapRecorder()
     x = torch.randn(8, module.config.channels, 2, 2)
     whole = module(x, MotionInputs(4, taps=ModuleTaps((maps,), module)))
     separate = module(
