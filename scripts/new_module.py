@@ -38,12 +38,12 @@ def main() -> int:
     key = _parser().parse_args().name
     _refuse_incomplete_checkout()
     _refuse_key(key)
-    made = {pattern.format(key): filled(template, key) for template, pattern in MADE.items()}
-    changed = {path: with_line(path, filled(template, key)) for template, path in LISTS.items()}
-    changed[PUBLISHED] = with_published_name(key)
-    for path, text in {**made, **changed}.items():
+    created = {pattern.format(key): fill_template(template, key) for template, pattern in MADE.items()}
+    changed = {path: insert_line(path, fill_template(template, key)) for template, path in LISTS.items()}
+    changed[PUBLISHED] = add_published_name(key)
+    for path, text in {**created, **changed}.items():
         (ROOT / path).write_text(text, encoding="utf-8", newline="\n")
-    for title, lines in {"Created:": made, "Updated:": changed, "Next:": next_steps(key)}.items():
+    for title, lines in {"Created:": created, "Updated:": changed, "Next:": list_next_steps(key)}.items():
         print("\n  ".join([title, *lines]))
     return 0
 
@@ -68,14 +68,14 @@ def _refuse_key(key: str) -> None:
         )
     if len(key) > LONGEST:
         raise SetupError(f"NAME has {len(key)} letters, at most {LONGEST} fit into a line: choose a shorter one.")
-    if {class_name(key), f"{class_name(key)}Config"} & names_in_use():
+    if {class_name(key), f"{class_name(key)}Config"} & list_used_names():
         raise SetupError(
             f"NAME is '{key}', so its class would be {class_name(key)}, which means something else: choose another one."
         )
     for path in (pattern.format(key) for pattern in MADE.values()):
         if (ROOT / path).exists():
             raise SetupError(f"NAME is '{key}', but {path} is there already: choose another one.")
-    if key in used_keys():
+    if key in list_used_keys():
         raise SetupError(f"NAME is '{key}', a key that the pack or its tests use already: choose another one.")
 
 
@@ -83,40 +83,40 @@ def class_name(key: str) -> str:
     return "".join(word.capitalize() for word in key.split("_"))
 
 
-def names_in_use() -> set[str]:
-    """Python's own, and those that the made file imports."""
+def list_used_names() -> set[str]:
+    """Python's own, and those that the new file imports."""
     imports = re.findall(r"^(?:from|import) .*", read(TEMPLATES / "module.py.txt"), re.M)
     return {*dir(builtins), *re.findall(r"\w+", "\n".join(imports))}
 
 
-def used_keys() -> set[str]:
+def list_used_keys() -> set[str]:
     """Keys of architectures that are registered somewhere in the checkout, by the guide and by tests too."""
     folders = ("motion_modules", "docs", "tests")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in (".py", ".md")]
     return {key for file in files for key in USED.findall(read(file))}
 
 
-def filled(template: str, key: str) -> str:
+def fill_template(template: str, key: str) -> str:
     return Template(read(TEMPLATES / template)).substitute(key=key, class_name=class_name(key))
 
 
-def with_line(path: str, line: str) -> str:
+def insert_line(path: str, line: str) -> str:
     """Return the help page with one more line after its list of architectures."""
     page = read(ROOT / path)
-    found = LIST.search(page)
-    if not found:
+    match = LIST.search(page)
+    if not match:
         raise SetupError(f"{path} has no list of architectures that begins with temporal_transformer: mend that page.")
-    return page[: found.end()] + line + page[found.end() :]
+    return page[: match.end()] + line + page[match.end() :]
 
 
-def with_published_name(key: str) -> str:
+def add_published_name(key: str) -> str:
     """The table of published names, with `key` and none of the inputs that an architecture may have."""
     names = json.loads(read(ROOT / PUBLISHED))
     names["LoomNewMotionModel"]["inputs"]["architecture"][key] = {}
     return json.dumps(names, indent=2) + "\n"
 
 
-def next_steps(key: str) -> list[str]:
+def list_next_steps(key: str) -> list[str]:
     module, page = (MADE[template].format(key) for template in ("module.py.txt", "page.md.txt"))
     return [
         f'change {module}; docs/how-it-works.md explains its parts, in "Write a motion module in 30 lines"',

@@ -94,12 +94,12 @@ def _pytest(python: Path, options: argparse.Namespace, selection: Selection) -> 
     command = [python, "-m", "pytest", "--host-version", options.host or NEWEST]
     command += ["--require-browser"] * options.require_browser
     command += ["--cov", "--cov-report=term"] * options.coverage
-    command += [] if selection.is_small else _in_parallel()
+    command += [] if selection.is_small else _split_among_processes()
     command += ["tests/host"] if options.host and not selection.places else []
     return [*command, *selection.arguments]
 
 
-def _in_parallel() -> list[str]:
+def _split_among_processes() -> list[str]:
     """A process per core; the tests of one file share their models, so they stay in one process."""
     processes = min(os.cpu_count() or 1, MOST_PROCESSES)
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "20"]

@@ -10,7 +10,7 @@ from animatediff_loom.motion_modules.contract import MotionInputs
 from animatediff_loom.training.gradient_report import gradient_report
 from guide import run
 from host.checkout import ROOT
-from new_module import LISTS, MADE, PUBLISHED, filled
+from new_module import LISTS, MADE, PUBLISHED, fill_template
 
 from tests.support.texts import english_links, headings, import_namespace
 
@@ -72,7 +72,7 @@ def contribution(tmp_path_factory):
     files = {template: folder / MADE[template].format(EXAMPLE) for template in ("module.py.txt", "test.py.txt")}
     for template, file in files.items():
         file.parent.mkdir(parents=True)
-        file.write_text(filled(template, EXAMPLE), encoding="utf-8", newline="\n")
+        file.write_text(fill_template(template, EXAMPLE), encoding="utf-8", newline="\n")
     changes = "".join(blocks(WORKED, "diff"))
     subprocess.run(["git", "apply", "-"], cwd=folder, input=changes.encode(), check=True)
     with import_namespace(f"{EXAMPLES}.{EXAMPLE}") as module:

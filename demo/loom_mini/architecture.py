@@ -77,7 +77,7 @@ def build_model(dtype: torch.dtype = torch.float32, cast_dtype: torch.dtype | No
 def build_text_encoder(dtype: torch.dtype = torch.float32) -> Any:
     """Build the text encoder from plain layers, so that gradients reach them."""
     device = str(torch.get_default_device())
-    return SD1ClipModel(device=device, dtype=dtype, model_options=_text_options(comfy.ops.disable_weight_init))
+    return SD1ClipModel(device=device, dtype=dtype, model_options=_build_text_options(comfy.ops.disable_weight_init))
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -96,7 +96,7 @@ def load_model(weights: Weights) -> CoreModelPatcher:
 
 def load_text_encoder(weights: Weights) -> comfy.sd.CLIP:
     target = ClipTarget(SD1Tokenizer, SD1ClipModel)
-    return comfy.sd.CLIP(target, state_dict=_with_clip_prefix(weights), model_options=_text_options(None))
+    return comfy.sd.CLIP(target, state_dict=_add_clip_prefix(weights), model_options=_build_text_options(None))
 
 
 def load_autoencoder(weights: Weights) -> comfy.sd.VAE:
@@ -109,11 +109,11 @@ def select_network(checkpoint: Weights, part: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in checkpoint.items() if name.startswith(prefix)}
 
 
-def _with_clip_prefix(weights: Weights) -> Any:
+def _add_clip_prefix(weights: Weights) -> Any:
     return {f"clip_l.{name}": tensor for name, tensor in weights.items()}
 
 
-def _text_options(operations) -> dict[str, Any]:
+def _build_text_options(operations) -> dict[str, Any]:
     options: dict[str, Any] = {"clip_l_model_config": TEXT_ENCODER}
     return options | ({"custom_operations": operations} if operations else {})
 

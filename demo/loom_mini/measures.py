@@ -46,13 +46,13 @@ class ClipReading:
     def steady(self) -> bool:
         """True if colour and shape stay the same; one frame in eight may be misread."""
         allowed = len(self.frames) // 8
-        return all(self._changed(name) <= allowed for name in ("shape", "colour"))
+        return all(self._count_changes(name) <= allowed for name in ("shape", "colour"))
 
     def most_common(self, name: str) -> str:
         values = [getattr(frame, name) for frame in self.frames]
         return max(values, key=values.count)
 
-    def _changed(self, name: str) -> int:
+    def _count_changes(self, name: str) -> int:
         return sum(getattr(frame, name) != self.most_common(name) for frame in self.frames)
 
 

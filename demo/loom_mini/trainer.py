@@ -103,7 +103,7 @@ class Trainer:
             self.gradients = pack("training.gradient_report").gradient_report(self.module).text()
         norm = float(nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0))
         if not math.isfinite(norm) and self.scaler.get_scale() <= 1:  # above, the scaler leaves the step out
-            raise self._stopped(f"gradients of step {self.step + 1} have the norm {norm}")
+            raise self._build_error(f"gradients of step {self.step + 1} have the norm {norm}")
         self.scaler.step(self.optimiser)
         self.scaler.update()
         decay = self.plan.average_at(self.step)
@@ -122,11 +122,11 @@ class Trainer:
                 error = loss(random.Random(self.plan.seed + self.step))
             value = float(error.detach())
             if not math.isfinite(value):
-                raise self._stopped(f"loss of step {number} is {value}")
+                raise self._build_error(f"loss of step {number} is {value}")
             self.scaler.scale(error).backward()
         return value
 
-    def _stopped(self, what: str) -> TrainingStopped:
+    def _build_error(self, what: str) -> TrainingStopped:
         if self.plan.detect_anomaly:
             return TrainingStopped(
                 f"The {what}, although no layer returned a NaN or Inf. Lower --rate, or check the data and the "

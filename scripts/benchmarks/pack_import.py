@@ -20,7 +20,7 @@ sys.path.insert(0, tree)
 from comfy.options import enable_args_parsing
 enable_args_parsing()
 import nodes, psutil
-import comfy_api.latest
+asyncio.run(nodes.init_builtin_extra_nodes())  # the host loads them before custom nodes
 process = psutil.Process()
 memory, cpu, wall = process.memory_info().rss, time.process_time(), time.perf_counter()
 loaded = asyncio.run(nodes.load_custom_node(pack))

@@ -34,16 +34,16 @@ def _compare(run: Run, models: dict[str, Any], size: int, dtype: str) -> Iterato
     def long(model) -> Steps:
         return Steps(run, model, LONG, size)
 
-    four_clips = {"windows": long(in_windows(animated)), "four clips": Steps(run, animated, LENGTH, size, count=4)}
+    four_clips = {"windows": long(add_windows(animated)), "four clips": Steps(run, animated, LENGTH, size, count=4)}
     yield compare_steps(f"{name}, in windows, over four clips of {LENGTH}", four_clips, run.repetitions)
     same_results = {
         "windows together over one by one": {
-            "together": long(in_windows(animated)),
-            "one by one": long(in_windows(animated, windows_at_once=1)),
+            "together": long(add_windows(animated)),
+            "one by one": long(add_windows(animated, windows_at_once=1)),
         },
         "our handler over the host's, no motion": {
-            "ours": long(in_windows(plain)),
-            "the host's": long(in_windows_of_the_host(plain)),
+            "ours": long(add_windows(plain)),
+            "the host's": long(add_host_windows(plain)),
         },
     }
     for subject, contestants in same_results.items():
@@ -52,14 +52,14 @@ def _compare(run: Run, models: dict[str, Any], size: int, dtype: str) -> Iterato
         require_agreement(f"{name}, {subject}", results, TOLERANCES[dtype])
 
 
-def in_windows(model, **more):
+def add_windows(model, **more):
     """`model` with our handler and static windows."""
     plan, windows = pack("sampling.windows.settings"), pack("sampling.windows.schedules")
     settings = plan.ContextSettings("static", windows.WindowLayout(LENGTH, OVERLAP), "pyramid", **more)
     return pack("sampling.windows.on_model").add_context_windows(model, settings)
 
 
-def in_windows_of_the_host(model):
+def add_host_windows(model):
     """`model` with the host's handler and the same windows."""
     from comfy.context_windows import (
         ContextFuseMethods,
@@ -83,7 +83,7 @@ def in_windows_of_the_host(model):
 def _memory() -> Figure:
     """Measure a narrow model, since 2,000 frames of a full one take long. Only the latents are outside of windows."""
     compute_in("fp32")
-    model = in_windows(random_sd15("fp32", "sd15_narrow"))
+    model = add_windows(random_sd15("fp32", "sd15_narrow"))
     peaks = {frames: evaluate(model, frames, 64, peak_memory) for frames in MEMORY_FRAMES}
     text = ", ".join(f"{frames} frames {mebibytes(peak)}" for frames, peak in peaks.items())
     return Figure("peak memory of a step in windows, 64x64, narrow model", text, details={"bytes": peaks})

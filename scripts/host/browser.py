@@ -15,8 +15,8 @@ ADVICE = "No Chromium or Chrome was found, so the browser tests cannot run; inst
 
 def find_browser() -> Path | None:
     """The system's Chromium, Chrome or Edge."""
-    found = (shutil.which(command) for command in COMMANDS)
-    return next((Path(path) for path in (*found, *_usual_places()) if path and Path(path).is_file()), None)
+    commands = (shutil.which(command) for command in COMMANDS)
+    return next((Path(path) for path in (*commands, *_usual_places()) if path and Path(path).is_file()), None)
 
 
 def provide_browser() -> Path | None:

@@ -65,14 +65,14 @@ def load_workflow(page: Page, workflow: dict[str, Any]) -> None:
 
 def api_prompt(page: Page) -> Prompt:
     """Return what pressing Run would queue."""
-    return _exported(page, "output")
+    return _export_graph(page, "output")
 
 
 def ui_workflow(page: Page) -> dict[str, Any]:
     """Return what saving would write."""
-    return _exported(page, "workflow")
+    return _export_graph(page, "workflow")
 
 
-def _exported(page: Page, part: str) -> dict[str, Any]:
+def _export_graph(page: Page, part: str) -> dict[str, Any]:
     text = page.evaluate("part => app.graphToPrompt().then(exported => JSON.stringify(exported[part]))", part)
     return json.loads(text)

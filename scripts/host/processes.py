@@ -52,7 +52,7 @@ def status_of(command: Command, *, cwd: Path | None = None, env: dict[str, str] 
     """Run a command to its end, showing what it prints, and return its exit status."""
     process = None
     try:
-        with interrupts_deferred():
+        with defer_interrupts():
             process = start(command, cwd=cwd, env=env)
         return process.wait()
     finally:
@@ -77,7 +77,7 @@ def run(command: Command, purpose: str, *, cwd: Path | None = None) -> None:
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Hold back Ctrl-C and its kin inside the context, so that a process just started is known to whoever stops it."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -25,10 +25,10 @@ def nodes_with(prompt: Prompt, name: str) -> Iterator[dict[str, Any]]:
 
 def set_everywhere(prompt: Prompt, name: str, value: Any) -> None:
     """Give every node that takes a plain value for `name` this value; a prompt without one is refused."""
-    found = list(nodes_with(prompt, name))
-    if not found:
+    matches = list(nodes_with(prompt, name))
+    if not matches:
         raise ValueError(f"No node of the workflow has the input {name!r}, so {value!r} has no place in it.")
-    for inputs in found:
+    for inputs in matches:
         inputs[name] = value
 
 

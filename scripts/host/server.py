@@ -82,7 +82,7 @@ class Server:
         self.port = _free_port()
         with self.log.open("wb") as log:
             environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-            with processes.interrupts_deferred():
+            with processes.defer_interrupts():
                 self._process = processes.start(self._command(), cwd=self.tree, env=environment, output=log)
         deadline = time.monotonic() + timeout
         while not self._answers():
@@ -98,11 +98,11 @@ class Server:
             processes.stop(process)
 
     def get(self, path: str) -> Any:
-        with self._death_explained():
+        with self._explain_death():
             return self._request("GET", path)
 
     def post(self, path: str, body: Any = None) -> Any:
-        with self._death_explained():
+        with self._explain_death():
             return self._request("POST", path, body)
 
     def queue(self, prompt: Prompt, client: str = "") -> str:
@@ -118,7 +118,7 @@ class Server:
         `timeout` is in seconds and may be infinite. Raises PromptError, and ServerError when the host dies under it.
         """
         client = uuid.uuid4().hex
-        with self._death_explained():
+        with self._explain_death():
             events = Events(f"{self.url}/ws?clientId={client}")
         try:
             prompt_id = self.queue(prompt, client)
@@ -187,7 +187,7 @@ class Server:
 
     def _next_event(self, events: Events, prompt_id: str) -> Event:
         """Return the host's next message about a prompt; after a second of silence, whether it is in the history."""
-        with self._death_explained():
+        with self._explain_death():
             message = events.receive(timeout=1.0)
         if message is None:
             self._check_alive()
@@ -207,7 +207,7 @@ class Server:
             raise ServerError(f"ComfyUI ended with exit status {status}. The end of {self.log}:\n{self.log_tail()}")
 
     @contextmanager
-    def _death_explained(self) -> Iterator[None]:
+    def _explain_death(self) -> Iterator[None]:
         """Let a connection that broke be a ServerError with the exit status and the end of the log."""
         try:
             yield
@@ -242,14 +242,14 @@ def _progress(data: dict[str, Any], prompt: Prompt) -> Progress:
 
 
 def _validation_message(answer: dict[str, Any]) -> str:
-    found = [
+    node_errors = [
         f"{node['class_type']} (node {key}): {error['message']}: {error['details']}"
         for key, node in (answer.get("node_errors") or {}).items()
         for error in node["errors"]
     ]
     error = answer.get("error", answer)
     general = f"{error.get('message')}: {error.get('details')}" if isinstance(error, dict) else str(error)
-    return "\n".join(found) or general
+    return "\n".join(node_errors) or general
 
 
 def _ignore(progress: Progress) -> None:
