@@ -65,7 +65,7 @@ class AttentionCall:
 
     @property
     def sigma(self) -> float | None:
-        """The noise level; reading it waits for the device."""
+        """Noise level; reading it waits for the device."""
         return None if self.batch.sigmas is None else float(self.batch.sigmas.max())
 
 

@@ -16,11 +16,12 @@ from einops import rearrange
 from torch import nn
 
 from .attention_tap import ModuleTaps
-from .errors import MotionModelError
+from .errors import LoomError, MotionModelError
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
 
+ATTENTION_OVERRIDE = "optimized_attention_override"  # in the host's transformer_options: a function of another node
 UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of frames
 
 
@@ -69,7 +70,7 @@ class MotionConfig(Protocol):
 
 
 class ConfigBuilder(Protocol):
-    """Makes a MotionConfig, from a file or for a site of a UNet: usually its class, with two class methods.
+    """Builder of a MotionConfig from a file or for a site of a UNet: usually its class, with two class methods.
 
     `from_shapes` gets the shapes of a module's tensors by name, and raises ValueError, KeyError or IndexError when they
     are not those of such a module.
@@ -126,7 +127,7 @@ class MotionInputs:
 
     @property
     def attended_frames(self) -> int:
-        """The maximum number of frames that attend to each other."""
+        """Maximum number of frames that attend to each other."""
         return max(len(window) for window in self.views.windows) if self.views else self.frames
 
     def require_positions(self, positions: int) -> None:
@@ -134,15 +135,15 @@ class MotionInputs:
         if self.attended_frames > positions:
             raise MotionModelError(
                 f"The motion model received {self.attended_frames} frames at once, but has positions for "
-                f"{positions}: lower the latent's batch_size, or sample in context windows."
+                f"{positions}. Lower `batch_size` of the latent, or sample in context windows."
             )
 
     def time_per_chunk(self) -> torch.Tensor:
         """Return `[chunks, time_channels]`: the timestep embedding of each chunk, which all its frames share."""
         if self.time_embedding is None:
             raise MotionModelError(
-                "A motion module needs the timestep embedding, but its inputs have no time_embedding: "
-                "pass time_embedding to MotionInputs."
+                "A motion module needs the timestep embedding, but its inputs have no time_embedding. "
+                "Pass time_embedding to MotionInputs."
             )
         return self.time_embedding[:: self.frames]
 
@@ -163,9 +164,9 @@ class MotionInputs:
             rearrange(features, "(chunk frame) c h w -> chunk frame c (h w)", frame=self.frames)
             for features in (hidden, x)
         )
-        chunks, _, _, places = source.shape
+        chunks, _, _, area = source.shape
         result = torch.empty_like(source)
-        for positions in spatial_chunks(places, len(x), x.device):
+        for positions in spatial_chunks(area, len(x), x.device):
             if self.taps is not None:
                 self.taps.enter_positions(positions)
             part = rearrange(hidden[..., positions], "chunk frame c p -> chunk frame p c")
@@ -206,9 +207,9 @@ def zero(layer: nn.Module) -> nn.Module:
 def frames_per_chunk(batch: int, chunks: int) -> int:
     """Return the number of frames in each of the `chunks`, the host's conds, which follow one another in a batch."""
     if batch % chunks:
-        raise MotionModelError(
-            f"The UNet received a batch of {batch} for {chunks} conds, expected a multiple of {chunks}: "
-            "remove the node that changes the batch inside the model, or give every cond the same frames."
+        raise LoomError(
+            f"The UNet received a batch of {batch} for {chunks} conds, expected a multiple of {chunks}. "
+            "Remove the node that changes the batch inside the model, or give every cond the same frames."
         )
     return batch // chunks
 

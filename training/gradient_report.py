@@ -41,7 +41,7 @@ class GradientLimits:
         if not all(isinstance(limit, (int, float)) for limit in limits) or not 0 <= self.vanishing < self.exploding:
             raise LoomError(
                 f"The limits of a gradient report are {self.vanishing} for vanishing and {self.exploding} for "
-                "exploding: pass two numbers, with 0 <= vanishing < exploding."
+                "exploding. Pass two numbers, with 0 <= vanishing < exploding."
             )
 
 
@@ -137,7 +137,7 @@ def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) 
     layers = _group_by_layer(module)
     if not layers:
         raise LoomError(
-            f"No parameter of the {type(module).__name__} needs a gradient: call requires_grad_(True) on the "
+            f"No parameter of the {type(module).__name__} needs a gradient. Call requires_grad_(True) on the "
             "parameters to train."
         )
     sites, measured = _map_sites(module), {name: _measure(parameters) for name, parameters in layers.items()}

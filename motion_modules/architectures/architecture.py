@@ -52,46 +52,45 @@ class Architecture:
 
 def build_architecture(entry: Any, origin: str) -> Architecture:
     """Build the architecture that `entry` describes, a dictionary of fields; raise MotionModelError when it cannot."""
-    of = f"of '{origin}'"
     if not isinstance(entry, Mapping):
         raise _make_incomplete_error(
-            f"A motion module {of}", f"is listed as a {type(entry).__name__}", "list it as a dictionary"
+            f"A motion module of '{origin}'", f"is listed as a {type(entry).__name__}", "List it as a dictionary"
         )
-    named = f"The motion module '{entry.get('key', 'without a key')}' {of}"
+    subject = f"The motion module '{entry.get('key', 'without a key')}' of '{origin}'"
     for part in ("key", "module", "config"):
         if part not in entry:
-            raise _make_incomplete_error(named, f"has no '{part}'", f"add '{part}' where it is registered")
+            raise _make_incomplete_error(subject, f"has no '{part}'", f"Add '{part}' where it is registered")
     unknown = sorted(set(entry) - {field.name for field in fields(Architecture)} | {"origin"} & set(entry))
     if unknown:
-        raise _make_incomplete_error(named, f"has the part '{unknown[0]}', which is unknown", "remove that part")
-    _check_parts(named, entry)
+        raise _make_incomplete_error(subject, f"has the part '{unknown[0]}', which is unknown", "Remove that part")
+    _check_parts(subject, entry)
     architecture = Architecture(**entry, origin=origin)
     try:
         hash(architecture)
     except TypeError as error:
         raise _make_incomplete_error(
-            named, f"has a part that can change ({error})", "pass the config class itself, and plain True or False"
+            subject, f"has a part that can change ({error})", "Pass the config class itself, and plain True or False"
         ) from error
     return architecture
 
 
-def _check_parts(named: str, entry: Mapping) -> None:
+def _check_parts(subject: str, entry: Mapping) -> None:
     key, module, config = entry["key"], entry["module"], entry["config"]
     if not (isinstance(key, str) and _key.fullmatch(key)) or key in PARTS_OF_DIFFUSERS:
         raise _make_incomplete_error(
-            named, "has a key that cannot stand in a file", "use a word of lower-case letters such as my_mixer"
+            subject, "has a key that cannot stand in a file", "Use a word of lower-case letters such as my_mixer"
         )
     if not (isinstance(module, type) and issubclass(module, nn.Module)):
-        raise _make_incomplete_error(named, "has a module that is no nn.Module class", "pass the class itself")
+        raise _make_incomplete_error(subject, "has a module that is not an nn.Module class", "Pass the class itself")
     for part in ("complete", "objection"):
         if not callable(entry.get(part, keep_tensors)):
             raise _make_incomplete_error(
-                named, f"has a part '{part}' that is no function", "pass a function or leave it out"
+                subject, f"has a part '{part}' that is not a function", "Pass a function or leave it out"
             )
     for method in ("from_shapes", "for_site"):
         if not callable(getattr(config, method, None)):
-            raise _make_incomplete_error(named, f"has a config without '{method}'", f"add the class method {method}")
+            raise _make_incomplete_error(subject, f"has a config without '{method}'", f"Add the class method {method}")
 
 
-def _make_incomplete_error(named: str, fault: str, advice: str) -> MotionModelError:
-    return MotionModelError(f"{named} {fault}: {advice}.")
+def _make_incomplete_error(subject: str, fault: str, advice: str) -> MotionModelError:
+    return MotionModelError(f"{subject} {fault}. {advice}.")

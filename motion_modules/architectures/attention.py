@@ -6,10 +6,9 @@ from comfy.ldm.modules.attention import optimized_attention
 from einops import rearrange
 from torch import nn
 
-from ..contract import MotionInputs
+from ..contract import ATTENTION_OVERRIDE, MotionInputs
 
 CUDA_GRID_LIMIT = 65535  # some CUDA kernels put batch x heads on a grid axis of this size
-OVERRIDE = "optimized_attention_override"
 
 
 def temporal_attention(
@@ -33,7 +32,7 @@ def temporal_attention(
 
 
 def _attend(query, key, value, heads: int, scale: float, options: dict) -> torch.Tensor:
-    if OVERRIDE in options:
+    if ATTENTION_OVERRIDE in options:
         return optimized_attention(query * scale, key, value, heads, transformer_options=options)
     q, k, v = (rearrange(part, "n frame (head d) -> n head frame d", head=heads) for part in (query, key, value))
     attended = F.scaled_dot_product_attention(q, k, v, scale=scale * q.shape[-1] ** -0.5)

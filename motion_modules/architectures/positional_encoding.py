@@ -12,7 +12,7 @@ def sinusoidal_positions(length: int, channels: int, device=None) -> torch.Tenso
 
 
 def choose_positions(stored: torch.Tensor | None, length: int, channels: int) -> torch.Tensor:
-    """The table in a file where it is exact or was changed on purpose, else the formula that it was rounded from."""
+    """Return the table of a file if it is exact or was changed on purpose, else the formula that was rounded."""
     if stored is not None and stored.dtype.itemsize >= 4:
         return stored.float()
     formula = sinusoidal_positions(length, channels)

@@ -48,7 +48,7 @@ def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[n
 
 @dataclass(frozen=True)
 class KnownArchitectures:
-    """The architectures that can be used now by key, and the errors of those that cannot."""
+    """Architectures that can be used now by key, and the errors of those that cannot."""
 
     usable: Mapping[str, Architecture]
     refused: Mapping[str, MotionModelError]
@@ -58,7 +58,7 @@ class KnownArchitectures:
         if key in self.usable:
             return self.usable[key]
         raise self.refused.get(key) or MotionModelError(
-            f"There is no motion module architecture '{key}': choose one of {', '.join(self.usable)}."
+            f"There is no motion module architecture '{key}'. Choose one of {', '.join(self.usable)}."
         )
 
 
@@ -120,5 +120,5 @@ def _read_key(entry: Any, origin: str) -> str:
 def _make_taken_error(key: str, origins: list[str]) -> MotionModelError:
     packs = " and ".join(f"'{origin}'" for origin in origins)
     return MotionModelError(
-        f"The motion module key '{key}' is taken twice, by {packs}: choose another key for one of them."
+        f"The motion module key '{key}' is taken twice, by {packs}. Choose another key for one of them."
     )

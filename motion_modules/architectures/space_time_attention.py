@@ -42,7 +42,7 @@ class SpaceTimeAttentionConfig:
 
     @classmethod
     def from_shapes(cls, shapes: Shapes, training: Training) -> "SpaceTimeAttentionConfig":
-        """The number of frames does not show in the weights; it is that of the training."""
+        """Return the config; the number of frames is that of the training, since weights do not show it."""
         channels, _ = shapes["to_q.weight"]
         if channels % 32:
             raise ValueError(f"{channels} channels are not divisible by 32 norm groups")
@@ -99,7 +99,7 @@ def encode_places(tokens: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def init_at_same_place(layer: nn.Module) -> nn.Module:
-    """W_Q or W_K with which Q K^T / sqrt(d) has SHARPNESS times the cosines of the distances in rows and columns."""
+    """Initialise W_Q or W_K: Q K^T / sqrt(d) has SHARPNESS times the cosines of the distances in rows and columns."""
     gain = (SHARPNESS * HEAD_WIDTH**0.5) ** 0.5
     for weight in layer.parameters():
         of_frame, of_place = weight[:, -3 * OF_AN_AXIS :].split((OF_AN_AXIS, 2 * OF_AN_AXIS), dim=1)

@@ -44,7 +44,7 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class StackConfigBuilder:
-    """Makes the configs of a stack of `kinds`, as a config class does for one module."""
+    """Builder of the configs of a stack of `kinds`, as a config class is for one module."""
 
     kinds: tuple[Architecture, ...]
 
@@ -88,7 +88,7 @@ def build_stack(kinds: Sequence[Architecture]) -> Architecture:
 
 
 def list_members(kind: Architecture) -> tuple[Architecture, ...]:
-    """Return the architectures of the members of a stack, or `kind` alone when it is no stack."""
+    """Return the architectures of the members of a stack, or `kind` alone when it is not a stack."""
     return kind.config.kinds if isinstance(kind.config, StackConfigBuilder) else (kind,)
 
 

@@ -58,7 +58,7 @@ class TemporalTransformerConfig:
 
 
 def _count_layers(shapes: Shapes) -> tuple[int, int]:
-    """Blocks, and attentions in a block."""
+    """Return the number of blocks, and of attentions in a block."""
     numbers = [key.split(".") for key in shapes if key.startswith("transformer_blocks.")]
     blocks = 1 + max(int(parts[1]) for parts in numbers)
     attentions = 1 + max(int(parts[3]) for parts in numbers if parts[2] == "attention_blocks")
@@ -68,7 +68,7 @@ def _count_layers(shapes: Shapes) -> tuple[int, int]:
 
 
 def complete(tensors: Tensors, config: TemporalTransformerConfig) -> Tensors:
-    """`tensors` with a positional encoding for every attention, which some files lack or hold in low precision."""
+    """Return `tensors` with a positional encoding for every attention; some files lack it or hold it rounded."""
     keys = [
         f"transformer_blocks.{block}.attention_blocks.{attention}.pos_encoder.pe"
         for block in range(config.blocks)
@@ -165,7 +165,7 @@ class TemporalTransformer(nn.Module):
 
 
 def normalise(norm: nn.Module, x: torch.Tensor, frames: int = 1) -> torch.Tensor:
-    """`norm(x)` of `[chunks * frames, channels, h, w]`, a group norm, with statistics over `frames` at a time."""
+    """Return `norm(x)` of `[chunks * frames, channels, h, w]`, a group norm, with statistics over `frames`."""
     if frames == 1:
         return norm(x).contiguous()
     clips = rearrange(x, "(chunk frame) c h w -> chunk c frame (h w)", frame=frames)

@@ -55,25 +55,25 @@ def try_out(architecture: Architecture) -> None:
     except Exception as error:  # code of another pack may raise anything
         raise MotionModelError(
             f"{subject} fails when it is tried out on a tiny feature map, with "
-            f"{describe_error(error)}: correct its code."
+            f"{describe_error(error)}. Correct its code."
         ) from error
     if fault:
         raise MotionModelError(f"{subject} {fault}.")
 
 
 def _find_fault(architecture: Architecture) -> str:
-    """Return what is wrong and what to do, as the rest of a sentence; or an empty string."""
+    """Return what is wrong and what to do, without subject and final full stop; or an empty string."""
     config = architecture.config.for_site(SITE)
     hash(config)  # the loader caches what it derives from a config
     if getattr(config, "channels", None) != SITE.channels:
-        return f"has a config without the {SITE.channels} channels of its site: keep them in a field channels"
+        return f"has a config without the {SITE.channels} channels of its site. Keep them in a field channels"
     if not isinstance(getattr(config, "positions", None), int):
-        return "has a config without positions: add the largest number of frames that it takes at once"
+        return "has a config without positions. Add the largest number of frames that it takes at once"
     module = architecture.module(config, ops=nn, device="cpu", dtype=torch.float32).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     config_read = architecture.config.from_shapes(shapes, _TrialTraining())
     if config_read != config:
-        return f"is read from its own tensors as {config_read} instead of {config}: correct its from_shapes"
+        return f"is read from its own tensors as {config_read} instead of {config}. Correct its from_shapes"
     return (
         _find_use_of_unloaded_weights(architecture, config)
         or _find_shared_weights(module)
@@ -89,7 +89,7 @@ def _find_use_of_unloaded_weights(architecture: Architecture, config: Any) -> st
     except Exception as error:  # code of another pack may raise anything
         return (
             f"uses weights of a linear layer in its constructor, before ComfyUI may have created them "
-            f"({describe_cause(error)}): go through layer.parameters() there"
+            f"({describe_cause(error)}). Go through layer.parameters() there"
         )
     return ""
 
@@ -100,8 +100,8 @@ def _find_shared_weights(module: nn.Module) -> str:
         first = names.setdefault(tensor.untyped_storage().data_ptr(), name) if tensor.numel() else name
         if first != name:
             return (
-                f"shares memory between weights '{first}' and '{name}', which safetensors cannot store: "
-                "register only one of them"
+                f"shares memory between weights '{first}' and '{name}', which safetensors cannot store. "
+                "Register only one of them"
             )
     return ""
 
@@ -110,11 +110,11 @@ def _find_fault_when_fresh(architecture: Architecture, module: nn.Module) -> str
     x = torch.randn(CHUNKS * FRAMES, SITE.channels, HEIGHT, WIDTH)
     result = _run(module, x)
     if result.shape != x.shape:
-        return f"turns a feature map of {list(x.shape)} into {list(result.shape)}: return the shape of the input"
+        return f"turns a feature map of {list(x.shape)} into {list(result.shape)}. Return the shape of the input"
     if architecture.identity_at_start and not torch.equal(result, x):
         return (
             f"claims to be the identity at initialisation, but changes values by up to "
-            f"{float((result - x).abs().max()):.2g}: let its last layer start at zero"
+            f"{float((result - x).abs().max()):.2g}. Let its last layer start at zero"
         )
     return ""
 
@@ -126,10 +126,10 @@ def _find_fault_when_trained(module: nn.Module) -> str:
     x = torch.randn(CHUNKS * FRAMES, SITE.channels, HEIGHT, WIDTH)
     full_strength, half_strength = _run(module, x), _run(module, x, strength=0.5)
     if _differ(half_strength - x, 0.5 * (full_strength - x)):
-        return "does not scale its change by inputs.strength: return inputs.add(x, change)"
+        return "does not scale its change by inputs.strength. Return inputs.add(x, change)"
     one_chunk_at_a_time = torch.cat([_run(module, chunk) for chunk in x.split(FRAMES)])
     if _differ(full_strength, one_chunk_at_a_time):
-        return "mixes the frames of different cond chunks: work on inputs.frames frames at a time"
+        return "mixes the frames of different cond chunks. Work on inputs.frames frames at a time"
     return ""
 
 

@@ -71,7 +71,7 @@ def parse_file(
             f"holds no motion modules (its first key is '{next(iter(tensors), 'missing')}'). "
             "Choose an AnimateDiff or Hotshot-XL motion model."
         )
-    named_tensors = {respell(key, known.usable): tensors[name] for name, key in keys.items()}
+    named_tensors = {respell(key, known.usable): tensors[key_in_file] for key_in_file, key in keys.items()}
     return MotionFile(
         name, _group_by_site(named_tensors), recognise_spelling(keys.values(), known.usable), header, known
     )

@@ -64,7 +64,7 @@ def _join_members(
     specs = {site: _build_stack_spec(stack) for site, stack in members.items()}
     weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
     patcher = build_patcher(weights, specs, dtype=_read_loaded_dtype(motion_model))
-    reason = "Replace Motion Modules, which created it"
+    reason = "the Replace Motion Modules node"
     return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
 
 
@@ -110,7 +110,7 @@ def _fit_member(site: str, member: _Member, motion_model: MotionModel, modules: 
 
 
 def _extend_family(motion_model: MotionModel, chosen: list[str]) -> Family:
-    """Return the family with the `chosen` sites; with other sites than published it is no published family."""
+    """Return the family with the `chosen` sites; with other sites than published it is not a published family."""
     family, sites = motion_model.family, tuple(dict.fromkeys([*motion_model.specs, *chosen]))
     return family if set(sites) == set(family.site_names) else replace(family, signs=(), own_sites=sites)
 

@@ -69,24 +69,18 @@ def create_motion_model(
         beta_schedule=beta_schedule,
     )
     patcher, dtype = build_patcher(weights, specs), find_main_dtype(weights)
-    return MotionModel(
-        name or f"new {architecture}", patcher, family, "New Motion Model, which created it", dtype, specs
-    )
+    return MotionModel(name or f"new {architecture}", patcher, family, "the New Motion Model node", dtype, specs)
 
 
 def plan_modules(
     unet: UNetModel, architecture: Architecture, clip: TargetClip, sites: Collection[str] | str | None = None
 ) -> dict[str, ModuleSpec]:
     """Return the specs of new modules by site; see create_motion_model."""
-    unet_places = unet_sites(unet)
-    if isinstance(sites, str):
-        sites = None if ALL in split_patterns(sites) else sites_like(sites, unet_places, "the UNet")
-    missing = [name for name in sites or () if name not in unet_places]
-    if missing:
-        raise MotionModelError(
-            f"The UNet has no site '{missing[0]}' for a motion module. Choose from {', '.join(unet_places)}."
-        )
-    chosen = {name: site for name, site in unet_places.items() if sites is None or name in sites}
+    all_sites = unet_sites(unet)
+    patterns = ",".join(sites) if sites is not None and not isinstance(sites, str) else sites
+    if patterns is not None:
+        sites = None if ALL in split_patterns(patterns) else sites_like(patterns, all_sites, "the UNet")
+    chosen = {name: site for name, site in all_sites.items() if sites is None or name in sites}
     specs = {name: _plan_site_module(architecture, name, site, clip) for name, site in chosen.items()}
     objections = {name: specs[name].objection(_compute_clip(site, clip)) for name, site in chosen.items()}
     _refuse_large(architecture, objections, all_required=sites is not None)

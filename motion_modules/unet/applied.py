@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from comfy.model_patcher import ModelPatcher
 
 from ..motion_model import ModuleSpec
+from ..noise_schedule import has_started
 from ..run_state import APPLIED
 from .sites import Site
 
@@ -24,7 +25,7 @@ class MotionSettings:
 class AppliedMotion:
     """A motion model on a patcher, whose additional models hold its weights under `key`.
 
-    `modules` holds the spec of each module, under the names of their `sites`.
+    `specs` holds the spec of each module, under the names of the `sites`.
     """
 
     key: str
@@ -36,8 +37,8 @@ class AppliedMotion:
     specs: Mapping[str, ModuleSpec]
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
-        start = model_sampling.percent_to_sigma(self.settings.start_percent)
-        return model_sampling.percent_to_sigma(self.settings.end_percent) < sigma <= start
+        start, end = self.settings.start_percent, self.settings.end_percent
+        return has_started(start, sigma, model_sampling) and not has_started(end, sigma, model_sampling)
 
     @property
     def acts_always(self) -> bool:

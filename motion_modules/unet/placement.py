@@ -18,7 +18,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from ..attention_tap import AttentionTap, BatchContents, ModuleTaps
-from ..contract import WHOLE, MotionInputs, Windowing, frames_per_chunk
+from ..contract import ATTENTION_OVERRIDE, WHOLE, MotionInputs, Windowing, frames_per_chunk
 from ..errors import MotionModelError
 from ..motion_model import MotionModel
 from ..run_state import (
@@ -38,7 +38,6 @@ from .frame_norm import JointFrameNorm
 from .sites import Block, Site, require_fit
 
 LAYER_PATCHES = "forward_timestep_embed_patch"
-ATTENTION_OVERRIDE = "optimized_attention_override"
 
 
 class ActiveModule(NamedTuple):
@@ -96,7 +95,7 @@ def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], 
 
 
 def find_blocking_patch(model_options: dict) -> str | None:
-    """The module of a layer patch that takes the UNet's layers before ours can, else None."""
+    """Return the module of a layer patch that takes the UNet's layers before ours can, else None."""
     patches = model_options.get("transformer_options", {}).get("patches", {}).get(LAYER_PATCHES, [])
     for layer_class, handler in patches:
         if handler in (after_transformer, after_residual):
@@ -181,8 +180,8 @@ def _find_modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mappin
         for weights in patcher.get_additional_models_with_key(motion.key):
             return weights.model.by_site
     raise MotionModelError(
-        f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights: "
-        "apply the motion model after the node that removed them."
+        f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
+        "Apply the motion model after the node that removed them."
     )
 
 

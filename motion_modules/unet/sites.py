@@ -30,12 +30,12 @@ class Site:
     shrinking: int
 
     def clip(self, frames: int, height: int, width: int) -> ClipShape:
-        """The size of the feature map here, for a latent of `height` and `width`."""
+        """Return the size of the feature map here, for a latent of `height` and `width`."""
         return ClipShape(frames, -(-height // self.shrinking), -(-width // self.shrinking))
 
 
 def unet_sites(unet: UNetModel) -> dict[str, Site]:
-    """The sites of `unet` by their names in motion model files (reference layout: down, mid, up)."""
+    """Return the sites of `unet` by their names in motion model files (reference layout: down, mid, up)."""
     time = 4 * unet.model_channels
     down, smallest = _list_half("down_blocks", "input", unet.input_blocks, Downsample, time)
     up, _ = _list_half("up_blocks", "output", unet.output_blocks, Upsample, time, smallest)
@@ -49,7 +49,7 @@ def unet_sites(unet: UNetModel) -> dict[str, Site]:
 def _list_half(
     prefix: str, kind: str, blocks, resampler: type, time: int, smallest: int = 0
 ) -> tuple[dict[str, Site], int]:
-    """The sites of one half of the UNet, and its number of resamplings; `smallest` is that of the other half."""
+    """Return the sites of one half of the UNet, and its number of resamplings; `smallest` is that of the other half."""
     sites: dict[str, Site] = {}
     level = index = 0
     for number, layers in enumerate(blocks):
@@ -69,7 +69,7 @@ def _count_channels(layers) -> int:
 
 
 def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, Site]:
-    """The sites of `model` that `motion_model` fills, or an error that says why it was made for another model."""
+    """Return the sites of `model` that `motion_model` fills, or raise MotionModelError."""
     unet = model.get_model_object("diffusion_model")
     base = base_model(model)
     if base and motion_model.family.base not in ("", base):
@@ -93,7 +93,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
 
 
 def base_model(model: ModelPatcher) -> str | None:
-    """The name of a base model that the host knows and AnimateDiff users meet, else None."""
+    """Return the name of a base model that the host knows and AnimateDiff users meet, else None."""
     known = comfy.supported_models
     config = model.model.model_config
     if isinstance(config, known.SD20):
@@ -107,10 +107,10 @@ def base_model(model: ModelPatcher) -> str | None:
     return SD15 if isinstance(config, known.SD15) else None
 
 
-def _make_misfit_error(motion_model: MotionModel, found: str) -> MotionModelError:
+def _make_misfit_error(motion_model: MotionModel, description: str) -> MotionModelError:
     base = motion_model.family.base or "another model"
-    advice = f"load a checkpoint of {base}" if motion_model.family.base else "load the checkpoint of that one"
+    checkpoint = f"a checkpoint of {base}" if motion_model.family.base else "the checkpoint that it was made for"
     return MotionModelError(
-        f"Motion model '{motion_model.name}' ({motion_model.family.name}) is made for {base}, but `model` is {found}: "
-        f"{advice}, or a motion model that was made for this one."
+        f"Motion model '{motion_model.name}' ({motion_model.family.name}) is made for {base}, but `model` is "
+        f"{description}. Load {checkpoint}, or a motion model that was made for this one."
     )

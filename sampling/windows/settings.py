@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...motion_modules.errors import LoomError
-from ..steps import has_started
+from ...motion_modules.noise_schedule import has_started
 from .fusion import FUSIONS, fusion_weights
 from .schedules import SCHEDULES, Window, WindowLayout, cyclic_windows, static_windows
 

@@ -217,7 +217,7 @@ def test_options_without_weights(animated):
     model = animated.clone()
     (motion,) = applied_motion(model.model_options)
     model.remove_additional_models(motion.key)
-    with expect_error(f"'{NAME}'", "no longer carries its weights", "apply the motion model after"):
+    with expect_error(f"'{NAME}'", "no longer carries its weights", "Apply the motion model after"):
         sample(model)
 
 

@@ -126,10 +126,10 @@ INCOMPLETE = {
     "part of its own": (GOOD | {"origin": "me"}, "'origin'"),
     "odd key": (GOOD | {"key": "a.b"}, "'a.b'", "cannot stand in a file"),
     "key of diffusers": (GOOD | {"key": "norm"}, "'norm'", "cannot stand in a file"),
-    "no class": (GOOD | {"module": Good(Config(8))}, "no nn.Module class"),
+    "no class": (GOOD | {"module": Good(Config(8))}, "not an nn.Module class"),
     "no from_shapes": (GOOD | {"config": NoFromShapes}, "without 'from_shapes'"),
     "changing part": (GOOD | {"attends": []}, "can change", "unhashable"),
-    "no function": (GOOD | {"objection": "too large"}, "'objection'", "no function"),
+    "no function": (GOOD | {"objection": "too large"}, "'objection'", "not a function"),
 }
 BREAKING = {
     "shape": (GOOD | {"module": Smaller}, "[6, 64, 2, 4] into [6, 64, 1, 4]"),
