@@ -74,7 +74,7 @@ class GradientReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of groups for each verdict, the worst first."""
+        """Return the number of groups for each verdict, the worst first."""
         counts = Counter(group.verdict for group in self.groups)
         return {verdict: counts[verdict] for verdict in (*FAULTS, WAITING, OK) if verdict in counts}
 
@@ -161,8 +161,8 @@ def _group_by_layer(module: nn.Module) -> dict[str, list[nn.Parameter]]:
     reached: dict[str, set[bool]] = {}
     for name, parameter in trained.items():
         reached.setdefault(_find_owner(name), set()).add(parameter.grad is not None)
-    holders = {name for name, part in module.named_modules() if next(part.children(), None) is not None}
-    split_owners = {"", *holders, *(owner for owner, both in reached.items() if len(both) == 2)}
+    parents = {name for name, part in module.named_modules() if next(part.children(), None) is not None}
+    split_owners = {"", *parents, *(owner for owner, both in reached.items() if len(both) == 2)}
     layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in trained.items():
         layers.setdefault(name if _find_owner(name) in split_owners else _find_owner(name), []).append(parameter)

@@ -89,7 +89,7 @@ class SpaceTimeAttention(nn.Module):
 
 
 def encode_places(tokens: torch.Tensor) -> torch.Tensor:
-    """`[chunks, frames, height, width, 3 * OF_AN_AXIS]`: of frame, row and column."""
+    """Return `[chunks, frames, height, width, 3 * OF_AN_AXIS]`: of frame, row and column."""
     chunks, *counts, _ = tokens.shape
     axes = torch.meshgrid(*(torch.arange(count, device=tokens.device) for count in counts), indexing="ij")
     angles = torch.stack(axes, dim=-1)[..., None] * 2.0 ** -torch.arange(FREQUENCIES, device=tokens.device)

@@ -77,17 +77,17 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     if not isinstance(unet, UNetModel):
         raise _make_misfit_error(motion_model, f"another kind of model ({type(unet).__name__})")
     sites = unet_sites(unet)
-    for name, site in motion_model.specs.items():
+    for name, spec in motion_model.specs.items():
         if name not in sites:
             raise _make_misfit_error(motion_model, f"a UNet without a place for '{name}'")
-        if site.channels != sites[name].channels:
+        if spec.channels != sites[name].channels:
             raise _make_misfit_error(
-                motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {site.channels}"
+                motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {spec.channels}"
             )
         time = sites[name].time_channels
-        if site.time_channels not in (None, time):
+        if spec.time_channels not in (None, time):
             raise _make_misfit_error(
-                motion_model, f"a UNet with {time} channels of time at '{name}', not {site.time_channels}"
+                motion_model, f"a UNet with {time} channels of time at '{name}', not {spec.time_channels}"
             )
     return {name: sites[name] for name in motion_model.specs}
 
