@@ -88,10 +88,10 @@ def _architecture_options() -> list[io.DynamicCombo.Option]:
     """Return a choice for each registered architecture: AnimateDiff's, this pack's others, those of other packs."""
     usable = log_refused(architectures()).usable.values()
     ordered = sorted(usable, key=lambda each: (each.origin != OUR_NAME, each.key != FIRST_CHOICE))
-    return [_architecture_option(architecture) for architecture in ordered]
+    return [_describe_option(architecture) for architecture in ordered]
 
 
-def _architecture_option(architecture: Architecture) -> io.DynamicCombo.Option:
+def _describe_option(architecture: Architecture) -> io.DynamicCombo.Option:
     """Return the choice of `architecture`, with the inputs that the shape of its modules depends on."""
     limited = architecture.config.for_site(SITE).positions != UNLIMITED
     sized = architecture.objection is not accept_any_clip

@@ -89,7 +89,7 @@ def _draw_bands(pen: Pen, box: Box, preview: Preview, lane: int) -> None:
     _draw_frame_axis(pen, grid, preview.frames)
     top = box[1]
     for band in preview.bands:
-        _draw_band(pen, grid, band, top, preview.frames)
+        _draw_step_band(pen, grid, band, top, preview.frames)
         top += (band.lanes + GAP) * lane
 
 
@@ -103,7 +103,7 @@ def _draw_frame_axis(pen: Pen, grid: _Grid, frames: int) -> None:
     pen.text((left - 26, top - 12), "step", FAINT, font, anchor="rm")
 
 
-def _draw_band(pen: Pen, grid: _Grid, band: Band, top: int, frames: int) -> None:
+def _draw_step_band(pen: Pen, grid: _Grid, band: Band, top: int, frames: int) -> None:
     left, right = grid.columns(0, frames - 1)
     bottom = top + band.lanes * grid.lane - 1
     pen.rectangle((left, top, right, bottom), BED)

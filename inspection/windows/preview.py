@@ -131,11 +131,11 @@ def _plan_bands(settings: ContextSettings, frames: int, steps: int, max_lanes: i
         whole = Bar(tuple(range(frames)), (1.0,) * frames)
         yield Band(0, first - 1, (whole,), 1, frames, divided=False)
     if first < steps and settings.schedule not in MOVING:
-        yield _plan_band(settings, frames, first, steps - 1, max_lanes)
+        yield _plan_step_band(settings, frames, first, steps - 1, max_lanes)
         return
     while first < steps:
         last = _find_last_step(settings, frames, first, steps)
-        yield _plan_band(settings, frames, first, last, max_lanes)
+        yield _plan_step_band(settings, frames, first, last, max_lanes)
         first = last + 1
 
 
@@ -146,7 +146,7 @@ def _find_last_step(settings: ContextSettings, frames: int, first: int, steps: i
     return next(changed, steps) - 1
 
 
-def _plan_band(settings: ContextSettings, frames: int, first: int, last: int, max_lanes: int) -> Band:
+def _plan_step_band(settings: ContextSettings, frames: int, first: int, last: int, max_lanes: int) -> Band:
     windows = settings.plan_windows(frames, first)
     weights = normalise_weights(windows, settings, frames)
     bars = [

@@ -72,7 +72,7 @@ def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
         )
     keys: list[KeyPrompt] = []
     open_dots: tuple[int, int] | None = None
-    for number, line in _content_lines(text):
+    for number, line in _find_content_lines(text):
         dots = _dots_pattern.fullmatch(line)
         if dots and not keys:
             raise _mistake(number, dots.start(1) + 1, "dots", "a prompt before the dots")
@@ -90,10 +90,10 @@ def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
 
 def plan_blends(keys: Sequence[KeyPrompt], frames: int, easing: str = "linear") -> list[Blend]:
     """Return the mixture of two prompts for each of `frames`."""
-    return [_plan_blend(keys, frame, easing) for frame in range(frames)]
+    return [_plan_frame(keys, frame, easing) for frame in range(frames)]
 
 
-def _plan_blend(keys: Sequence[KeyPrompt], frame: int, easing: str) -> Blend:
+def _plan_frame(keys: Sequence[KeyPrompt], frame: int, easing: str) -> Blend:
     number = next((number for number, key in enumerate(keys) if key.last >= frame), len(keys) - 1)
     after = keys[number]
     if number == 0 or after.first <= frame or after.last < frame:
@@ -140,7 +140,7 @@ def _format_percent(share: float) -> str:
     return f"{round(100 * share, 2):g}%"
 
 
-def _content_lines(text: str) -> Iterator[tuple[int, str]]:
+def _find_content_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that are neither empty nor comments, with numbers as in an editor."""
     for number, line in enumerate(re.split(r"\r\n?|\n", text), 1):
         if line.strip() and not line.lstrip().startswith(COMMENTS):

@@ -40,10 +40,10 @@ def require_frame_count(name: str, count: int, total_frames: int) -> None:
 
 def slice_conds(conds: list[dict] | None, part: FrameSlice, find_control: Callable) -> list[dict] | None:
     """Cut the host's conds to `part`; `find_control` returns the ControlNet of a window for that of the clip."""
-    return None if conds is None else [_slice_cond(cond, part, find_control) for cond in conds]
+    return None if conds is None else [_slice_inputs(cond, part, find_control) for cond in conds]
 
 
-def _slice_cond(cond: Mapping, part: FrameSlice, find_control: Callable) -> dict:
+def _slice_inputs(cond: Mapping, part: FrameSlice, find_control: Callable) -> dict:
     sliced = dict(cond)
     for key, value in cond.items():
         if key == CONTROL:

@@ -72,7 +72,7 @@ def _acts(control, t) -> bool:
 
 def _encode_hint(control, x_noisy, t, cond, transformer_options) -> EncodedHint:
     """Encode the hint of the clip in blocks, by copies of `control` that do not run its network."""
-    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in _hint_blocks(control)]
+    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in _cut_hint(control)]
     storage = comfy.model_management.unet_offload_device()
     features = None
     outputs = getattr(blocks[0], "control_input", None)
@@ -81,7 +81,7 @@ def _encode_hint(control, x_noisy, t, cond, transformer_options) -> EncodedHint:
     return EncodedHint(torch.cat([block.cond_hint.to(storage) for block in blocks]), features)
 
 
-def _hint_blocks(control) -> Iterator:
+def _cut_hint(control) -> Iterator:
     """Yield copies of `control` that hold a few frames of the hint each, not yet encoded."""
     length = len(control.cond_hint_original)
     for start in range(0, length, BLOCK):

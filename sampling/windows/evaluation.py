@@ -99,9 +99,9 @@ class WindowEvaluation:
     def _predict_groups(self, groups: list[Group]) -> list[list[torch.Tensor]]:
         """Predict one group per device at the same time; without MultiGPU nodes, one after another."""
         if not self.devices:
-            return [self._predict_group(group) for group in groups]
+            return [self._predict_windows(group) for group in groups]
         tasks = {
-            device: partial(self._restrict_to_device(device)._predict_group, group)
+            device: partial(self._restrict_to_device(device)._predict_windows, group)
             for device, group in zip(self.devices, groups, strict=False)
         }
         return run_on_devices(self.model_options, tasks)
@@ -109,7 +109,7 @@ class WindowEvaluation:
     def _restrict_to_device(self, device: torch.device) -> "WindowEvaluation":
         return replace(self, model_options=restrict_to_device(self.model_options, device))
 
-    def _predict_group(self, group: Group) -> list[torch.Tensor]:
+    def _predict_windows(self, group: Group) -> list[torch.Tensor]:
         """Predict the windows of `group` in one call of the model."""
         part = FrameSlice(tuple(chain.from_iterable(window.frames for window in group)), len(self.x))
         controls = WindowControls(part, self.run)

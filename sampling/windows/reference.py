@@ -36,10 +36,11 @@ class WindowReference:
         Predictions are `[windows * frames, channels, height, width]`.
         """
         if not self._means:
-            self._means = [_channel_means(prediction) for prediction in predictions]
+            self._means = [_measure_means(prediction) for prediction in predictions]
             return predictions
         return [
-            _with_means(prediction, means, windows) for prediction, means in zip(predictions, self._means, strict=True)
+            _shift_to_means(prediction, means, windows)
+            for prediction, means in zip(predictions, self._means, strict=True)
         ]
 
     def patch_options(self, options: dict, frames: int, conds: Mapping[UUID, UUID]) -> dict:
@@ -53,7 +54,7 @@ class WindowReference:
 
     def _store_patch(self, frame: int, conds: Mapping[UUID, UUID]) -> Callable:
         def store(tokens, context, value, extra_options):
-            keys = _token_keys(extra_options, conds)
+            keys = _list_token_keys(extra_options, conds)
             frames = frames_per_chunk(len(tokens), len(keys))
             for key, chunk in zip(keys, rearrange(tokens, "(cond f) n c -> cond f n c", f=frames), strict=True):
                 self._tokens[key] = chunk[frame].clone()  # a view would keep the tokens of all frames in memory
@@ -63,7 +64,7 @@ class WindowReference:
 
     def _attend_patch(self, conds: Mapping[UUID, UUID]) -> Callable:
         def attend(tokens, context, value, extra_options):
-            keys = _token_keys(extra_options, conds)
+            keys = _list_token_keys(extra_options, conds)
             stored = [self._tokens[key] for key in keys if key in self._tokens]
             if len(stored) < len(keys) or any(frame.shape != tokens.shape[1:] for frame in stored):
                 return tokens, context, value
@@ -74,15 +75,15 @@ class WindowReference:
         return attend
 
 
-def _channel_means(clip: torch.Tensor) -> torch.Tensor:
+def _measure_means(clip: torch.Tensor) -> torch.Tensor:
     return reduce(clip, "f c h w -> 1 c 1 1", "mean")
 
 
-def _with_means(prediction: torch.Tensor, means: torch.Tensor, windows: int) -> torch.Tensor:
-    return torch.cat([window + (means - _channel_means(window)) for window in prediction.chunk(windows)])
+def _shift_to_means(prediction: torch.Tensor, means: torch.Tensor, windows: int) -> torch.Tensor:
+    return torch.cat([window + (means - _measure_means(window)) for window in prediction.chunk(windows)])
 
 
-def _token_keys(extra_options: dict, conds: Mapping[UUID, UUID]) -> list[TokenKey]:
+def _list_token_keys(extra_options: dict, conds: Mapping[UUID, UUID]) -> list[TokenKey]:
     """Return one key for each cond chunk of a call."""
     return [(extra_options["block"], extra_options["block_index"], conds[uuid]) for uuid in extra_options["uuids"]]
 

@@ -47,7 +47,7 @@ class ContextRun:
         if key not in self._windows:
             weights = normalise_weights(windows, settings, frames)
             pairs = zip(windows, weights, strict=True)
-            self._windows[key] = tuple(_weighted(*pair, x.device) for pair in pairs)
+            self._windows[key] = tuple(_weigh(*pair, x.device) for pair in pairs)
         return self._windows[key]
 
     def weigh_views(self, settings: ContextSettings, x: torch.Tensor, step: int) -> Views:
@@ -57,6 +57,6 @@ class ContextRun:
         return Views(tuple(window.indices for window in windows), tuple(weights))
 
 
-def _weighted(frames: Window, weights: list[float], device: torch.device) -> WeightedWindow:
+def _weigh(frames: Window, weights: list[float], device: torch.device) -> WeightedWindow:
     per_frame = rearrange(torch.tensor(weights, device=device), "frame -> frame 1 1 1")
     return WeightedWindow(frames, torch.tensor(frames, device=device), per_frame)

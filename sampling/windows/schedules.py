@@ -111,7 +111,7 @@ def _dilations(frames: int, layout: WindowLayout) -> list[int]:
 def _circle_windows(frames: int, layout: WindowLayout, step: int, dilation: int) -> Iterator[Window]:
     """Yield the windows of one dilation, once around the circle."""
     rotation, advance = _rotation(frames, step), layout.length * dilation - layout.overlap
-    start = int(_bit_reversed(step) * dilation) + rotation
+    start = int(_reverse_bits(step) * dilation) + rotation
     end = frames + rotation - (0 if layout.closed_loop else layout.overlap)
     for first in range(start, end, advance):
         yield _wrap(first, dilation, layout.length, frames)
@@ -137,9 +137,9 @@ def _wrap(start: int, dilation: int, length: int, frames: int) -> Window:
 
 
 def _rotation(frames: int, step: int) -> int:
-    return round(frames * _bit_reversed(step))
+    return round(frames * _reverse_bits(step))
 
 
-def _bit_reversed(step: int) -> float:
+def _reverse_bits(step: int) -> float:
     """Return 0, 1/2, 1/4, 3/4, 1/8 ...: the bits of `step`, reversed, after the binary point (van der Corput)."""
     return int(f"{step:0{STEP_BITS}b}"[::-1], 2) / 2**STEP_BITS
