@@ -8,9 +8,9 @@ from .motion_model_info import MotionModelInfo
 from .new_motion_model import NewMotionModel
 from .prompt_schedule import PromptSchedule
 from .replace_motion_modules import ReplaceMotionModules
-from .sampling_report import ShowReport, WatchSampling
+from .sampling_report import AddSamplingReport, ShowSamplingReport
 from .save_motion_model import SaveMotionModel
-from .video_metrics import MeasureVideo
+from .video_metrics import VideoMetricsNode
 from .video_noise import VideoNoise
 
 NODES = [
@@ -21,9 +21,9 @@ NODES = [
     ContextWindows,
     PreviewContextWindows,
     VideoNoise,
-    WatchSampling,
-    ShowReport,
-    MeasureVideo,
+    AddSamplingReport,
+    ShowSamplingReport,
+    VideoMetricsNode,
     NewMotionModel,
     ReplaceMotionModules,
     SaveMotionModel,

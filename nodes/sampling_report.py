@@ -8,7 +8,7 @@ from ..inspection.report.text import describe, to_json
 from .inputs import CATEGORY, ReportSocket
 
 
-class WatchSampling(io.ComfyNode):
+class AddSamplingReport(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,7 +57,7 @@ class WatchSampling(io.ComfyNode):
         return io.NodeOutput(*add_sampling_report(model, settings))
 
 
-class ShowReport(io.ComfyNode):
+class ShowSamplingReport(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -7,7 +7,7 @@ from ..inspection.metrics.picture import describe, draw
 from .inputs import CATEGORY, context_length, context_overlap
 
 
-class MeasureVideo(io.ComfyNode):
+class VideoMetricsNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -16,8 +16,8 @@ from ...motion_modules.watching.observer import (
 
 
 @dataclass
-class Sums:
-    """Sums of one site in one step, over frames, prompts, windows and evaluations; squares are of single values."""
+class StepTotals:
+    """Totals of one site in one step, over frames, prompts, windows and evaluations; squares are of single values."""
 
     rows: int = 0
     mean_in: float = 0.0
@@ -46,10 +46,10 @@ class Sums:
         if reading.seconds is not None:
             self.seconds = (self.seconds or 0.0) + reading.seconds
 
-    def __add__(self, other: "Sums") -> "Sums":
+    def __add__(self, other: "StepTotals") -> "StepTotals":
         """Merge the sums of two steps of a site."""
         added = {name: getattr(self, name) + getattr(other, name) for name in _ADDED}
-        return Sums(
+        return StepTotals(
             **added,
             seconds=None if self.seconds is None or other.seconds is None else self.seconds + other.seconds,
             largest_in=_max_or_nan(self.largest_in, other.largest_in),
@@ -89,16 +89,16 @@ class SiteRecord:
 
     motion: str
     site: str
-    steps: dict[int, Sums] = field(default_factory=dict)
+    steps: dict[int, StepTotals] = field(default_factory=dict)
     peak_bytes: int | None = None
 
     def add(self, reading: Reading, step: int) -> None:
-        self.steps.setdefault(step, Sums()).add(reading)
+        self.steps.setdefault(step, StepTotals()).add(reading)
         if reading.peak_bytes is not None:
             self.peak_bytes = max(self.peak_bytes or 0, reading.peak_bytes)
 
-    def total(self) -> Sums:
-        return sum(self.steps.values(), Sums(seconds=0.0))
+    def total(self) -> StepTotals:
+        return sum(self.steps.values(), StepTotals(seconds=0.0))
 
 
 def _max_or_nan(one: float, other: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from ...motion_modules.unet.site_patterns import short_name
 from ...motion_modules.watching.attention_maps import AttentionMap
 from .run import ReportRun
-from .statistics import SiteRecord, Sums
+from .statistics import SiteRecord, StepTotals
 
 FORMAT = 1
 NOTHING_RAN = "No motion module ran: this model has none, or none is active."
@@ -65,7 +65,7 @@ def _describe_site(record: SiteRecord) -> str:
     )
 
 
-def _describe_cost(record: SiteRecord, total: Sums) -> str:
+def _describe_cost(record: SiteRecord, total: StepTotals) -> str:
     time = "-" if total.milliseconds is None else f"{total.milliseconds:.1f} ms per call"
     memory = "-" if record.peak_bytes is None else f"{record.peak_bytes / 2**20:.1f} MiB"
     return f"{time}; {memory}"

@@ -12,7 +12,7 @@ from animatediff_loom.inspection.metrics.measure import find_window_borders, mea
 from animatediff_loom.inspection.metrics.optical_flow import estimate_flow, warp
 from animatediff_loom.inspection.metrics.picture import describe, draw
 from animatediff_loom.inspection.metrics.video_metrics import VideoMetrics
-from animatediff_loom.nodes.video_metrics import MeasureVideo
+from animatediff_loom.nodes.video_metrics import VideoMetricsNode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,7 +188,7 @@ def test_the_picture_is_bounded(frames):
 
 def test_the_node_shows_text_and_plots(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
-    output = MeasureVideo.execute(panning(6, 2), 4, 1)
+    output = VideoMetricsNode.execute(panning(6, 2), 4, 1)
     text, plots, numbers = output.result
     assert text.startswith("clip: 6 frames, 96 x 96\nflicker: ")
     assert plots.shape[0] == 1 and json.loads(numbers)["numbers"]["motion"] == pytest.approx(2, rel=0.15)

@@ -10,14 +10,14 @@ from animatediff_loom.inspection.report.bad_values import BadValue
 from animatediff_loom.inspection.report.picture import draw, draw_attention
 from animatediff_loom.inspection.report.run import COMPLETE, INTERRUPTED, RunFacts
 from animatediff_loom.inspection.report.sampling_report import ReportSettings, SamplingReport, add_sampling_report
-from animatediff_loom.inspection.report.statistics import Sums
+from animatediff_loom.inspection.report.statistics import StepTotals
 from animatediff_loom.inspection.report.text import describe, to_json
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.run_state import OBSERVER
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
-from animatediff_loom.nodes.sampling_report import ShowReport, WatchSampling
+from animatediff_loom.nodes.sampling_report import AddSamplingReport, ShowSamplingReport
 from animatediff_loom.sampling.animate import animate
 from comfy.model_management import InterruptProcessingException, unload_all_models
 from comfy.patcher_extension import WrappersMP
@@ -346,8 +346,8 @@ def test_memory_and_time_of_every_site(moving):
 def test_sums_add_up_like_one():
     facts = RunFacts(4, 8, 8, torch.tensor([1.0, 0.0]), None, {})
     assert facts.steps == 1
-    one = Sums(rows=2, mean_in=1.0, square_in=3.0, square_change=1.0, largest_in=4.0, seconds=1.0, calls=1)
-    two = Sums(rows=2, mean_in=3.0, square_in=5.0, square_change=7.0, largest_in=2.0, seconds=None, calls=1)
+    one = StepTotals(rows=2, mean_in=1.0, square_in=3.0, square_change=1.0, largest_in=4.0, seconds=1.0, calls=1)
+    two = StepTotals(rows=2, mean_in=3.0, square_in=5.0, square_change=7.0, largest_in=2.0, seconds=None, calls=1)
     both = one + two
     assert both.numbers()["mean_in"] == 1.0 and both.numbers()["change"] == 1.0
     assert both.numbers()["deviation_in"] == 1.0
@@ -383,9 +383,9 @@ def test_pictures_have_a_page_for_everything(moving):
 
 def test_the_nodes(moving, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
-    clone, report = WatchSampling.execute(moving, attention_maps=True, attention_sites="up_blocks.0, up.1.0").result
+    clone, report = AddSamplingReport.execute(moving, attention_maps=True, attention_sites="up_blocks.0, up.1.0").result
     latent = {"samples": ksampler(clone)}
-    output = ShowReport.execute(report, latent)
+    output = ShowSamplingReport.execute(report, latent)
     text, plots, attention, numbers = output.result
     assert text.startswith("Run 1, complete: 4 frames") and output.ui["text"] == (text,)
     assert plots.shape[0] == 1 and attention.shape[0] == 4
