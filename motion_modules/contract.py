@@ -209,7 +209,7 @@ def frames_per_chunk(batch: int, chunks: int) -> int:
     if batch % chunks:
         raise LoomError(
             f"The UNet received a batch of {batch} for {chunks} conds, expected a multiple of {chunks}. "
-            "Remove the node that changes the batch inside the model, or give every cond the same frames."
+            "Remove the node that changes the batch inside the model, or give all conds the same number of frames."
         )
     return batch // chunks
 

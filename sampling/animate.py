@@ -40,7 +40,7 @@ def animate(
     if beta_schedule not in BETA_SCHEDULES:
         raise LoomError(
             f"`beta_schedule` is '{beta_schedule}', which this version does not know. Choose one of "
-            f"{', '.join(BETA_SCHEDULES)} on Apply Motion Model."
+            f"{', '.join(BETA_SCHEDULE_CHOICES)} on Apply Motion Model."
         )
     return set_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
 

@@ -37,10 +37,11 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
 
 def _check_before_sampling(guider, motions: tuple[AppliedMotion, ...], noise, sigmas) -> None:
     frames, (height, width) = noise.shape[0], noise.shape[-2:]
-    attended = _attended_frames(frames, guider.model_options.get("context_handler"))
+    handler = guider.model_options.get("context_handler")
+    attended, in_windows = _attended_frames(frames, handler), isinstance(handler, LoomContextHandler)
     _check_layers(guider.model_options, motions)
     for motion in motions:
-        _check_frames(motion, frames, attended)
+        _check_frames(motion, frames, attended, in_windows)
         _check_sites(motion, attended, height, width)
     _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
     require_matching_conds(guider.conds, list_prompt_frame_counts, frames)
@@ -68,17 +69,19 @@ def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> No
         )
 
 
-def _check_frames(motion: AppliedMotion, frames: int, attended: int) -> None:
+def _check_frames(motion: AppliedMotion, frames: int, attended: int, in_windows: bool) -> None:
     if frames < 2:
         raise LoomError(
             f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2. "
             "Raise `batch_size` of Empty Latent Image."
         )
     if attended > motion.positions:
+        node = "Context Windows (AnimateDiff)"
+        change = f"Set {node} to" if in_windows else f"Add a {node} node to the model with"
         raise LoomError(
             f"The model would see {attended} frames at once, but motion model '{motion.name}' has positions for "
-            f"{motion.positions}. Add a Context Windows (AnimateDiff) node to the model with a `context_length` of up "
-            f"to {motion.positions} and `start_percent` 0, or lower `batch_size` of the latent."
+            f"{motion.positions}. {change} a `context_length` of up to {motion.positions} and "
+            f"`start_percent` 0, or lower `batch_size` of the latent."
         )
 
 

@@ -34,7 +34,7 @@ class BadValue:
         if self.made_here:
             return (
                 f"The {module} produced the {value}, {place}. "
-                "Lower its strength, run ComfyUI in fp32 or bf16, or use another motion model file."
+                "Lower `strength` of Apply Motion Model, run ComfyUI in fp32 or bf16, or use another motion model file."
             )
         return f"The {module} received the {value}, {place}, from earlier layers of the model. {ADVICE}"
 

@@ -82,7 +82,10 @@ class SamplingReport:
 
     def _explain_empty(self) -> str:
         if self.unfinished is not None:
-            return f"`report` is empty, since its only run is {self.unfinished.state}. Run the sampler again."
+            return (
+                f"`report` is empty, since its last run did not finish ({self.unfinished.state}). "
+                "Run the workflow again, and let the sampler finish."
+            )
         return (
             "`report` is empty, since no sampler has run with the model of its Sampling Report node. "
             "Connect that model to the sampler, and the sampler's latent to `after`."

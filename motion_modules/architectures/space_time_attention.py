@@ -54,7 +54,7 @@ def find_size_objection(config: SpaceTimeAttentionConfig, clip: ClipShape) -> st
         return ""
     return (
         f"{clip.tokens} tokens ({clip.frames} frames of {clip.height} x {clip.width}) would all attend to each other, "
-        f"and at most {MOST_TOKENS} are affordable"
+        f"and the maximum is {MOST_TOKENS}"
     )
 
 

@@ -52,7 +52,7 @@ def _is_code(error: Exception) -> bool:
 
 
 def _make_unsafe_fault() -> FileFault:
-    return FileFault("contains Python code besides tensors, which is never run. Get a .safetensors version of it.")
+    return FileFault("contains Python code besides tensors, which is never run. Download a .safetensors version.")
 
 
 def _make_unreadable_fault(error: Exception) -> FileFault:

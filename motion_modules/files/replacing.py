@@ -138,5 +138,5 @@ def _refuse_lora(motion_model: MotionModel) -> None:
     if motion_model.patcher.patches:
         raise MotionModelError(
             f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost. "
-            "Replace modules before the LoRA."
+            "Apply the LoRA after Replace Motion Modules."
         )

@@ -24,7 +24,7 @@ def save_motion_model(motion_model: MotionModel, path: Path) -> None:
     if motion_model.patcher.patches:
         raise MotionModelError(
             f"Motion model '{motion_model.name}' has a LoRA on it, which would not be saved. "
-            "Save the motion model from before the LoRA."
+            "Save the motion model before the LoRA is applied."
         )
     weights = read_unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
     save_motion_tensors(weights, motion_model.family, motion_model.specs, path)

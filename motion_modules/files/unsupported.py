@@ -26,7 +26,7 @@ class OtherFile:
 
 
 OTHER_FILES = (
-    OtherFile("motion LoRA", "a motion model to change", (("_lora.",), (".lora_A.",), (".lora_down.",))),
+    OtherFile("motion LoRA", "a motion model to be applied to", (("_lora.",), (".lora_A.",), (".lora_down.",))),
     OtherFile("SparseCtrl", "a condition image", (("controlnet_cond_embedding",), ("controlnet_down_blocks",))),
     OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
@@ -53,8 +53,8 @@ def require_architectures(keys: Iterable[str], packs: Mapping[str, str], known: 
         if key in known.refused:
             raise known.refused[key]
         if key not in known.usable:
-            pack = f"the pack '{packs[key]}' that provides it" if packs.get(key) else "the pack that provides it"
+            pack = f"the pack '{packs[key]}'" if packs.get(key) else "the custom-node pack"
             raise FileFault(
-                f"is made of motion modules of the architecture '{key}', and {pack} is missing. "
-                "Install that custom-node pack, or choose another motion model."
+                f"needs the motion module architecture '{key}', but {pack} that provides it is not installed. "
+                "Install that pack, or choose another motion model."
             )

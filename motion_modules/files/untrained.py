@@ -129,5 +129,5 @@ def _refuse_large(architecture: Architecture, objections: Mapping[str, str], all
         name, objection = next(iter(refused.items()))
         raise MotionModelError(
             f"A {architecture.key} cannot be created at '{name}', since {objection}. "
-            "Choose sites of lower resolution, or make the clip smaller."
+            "Choose `sites` of lower resolution, or lower `frames`, `width` or `height`."
         )

@@ -79,7 +79,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     sites = unet_sites(unet)
     for name, spec in motion_model.specs.items():
         if name not in sites:
-            raise _make_misfit_error(motion_model, f"a UNet without a place for '{name}'")
+            raise _make_misfit_error(motion_model, f"a UNet without the site '{name}'")
         if spec.channels != sites[name].channels:
             raise _make_misfit_error(
                 motion_model, f"a UNet with {sites[name].channels} channels at '{name}', not {spec.channels}"
@@ -87,7 +87,8 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
         time = sites[name].time_channels
         if spec.time_channels not in (None, time):
             raise _make_misfit_error(
-                motion_model, f"a UNet with {time} channels of time at '{name}', not {spec.time_channels}"
+                motion_model,
+                f"a UNet with {time} timestep channels at '{name}', not {spec.time_channels}",
             )
     return {name: sites[name] for name in motion_model.specs}
 
@@ -109,8 +110,8 @@ def base_model(model: ModelPatcher) -> str | None:
 
 def _make_misfit_error(motion_model: MotionModel, description: str) -> MotionModelError:
     base = motion_model.family.base or "another model"
-    checkpoint = f"a checkpoint of {base}" if motion_model.family.base else "the checkpoint that it was made for"
+    checkpoint = f"a checkpoint for {base}" if motion_model.family.base else "the checkpoint that it was made for"
     return MotionModelError(
         f"Motion model '{motion_model.name}' ({motion_model.family.name}) is made for {base}, but `model` is "
-        f"{description}. Load {checkpoint}, or a motion model that was made for this one."
+        f"{description}. Load {checkpoint}, or choose a motion model for this one."
     )

@@ -55,8 +55,8 @@ def equalise_lengths(contexts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     tokens = math.lcm(*lengths)
     if len(lengths) > 1 and tokens > MAX_TOKENS:
         raise LoomError(
-            f"The prompts in `text` have {', '.join(map(str, lengths))} tokens, which only meet at {tokens}, more than "
-            f"{MAX_TOKENS}. Shorten the long prompts, or give all prompts a similar length."
+            f"The prompts in `text` have {', '.join(map(str, lengths))} tokens, whose common multiple {tokens} is "
+            f"above {MAX_TOKENS}. Shorten the long prompts, or give all prompts a similar length."
         )
     return [repeat(context, "b t w -> b (copy t) w", copy=tokens // context.shape[1]) for context in contexts]
 

@@ -187,7 +187,7 @@ def _locate(match: re.Match, number: int, frames: int) -> _Position:
     if not percent and not value.is_integer():
         raise _mistake(number, column, text, "a whole frame number")
     if not percent and value >= frames:
-        raise _mistake(number, column, text, f"a frame below {frames}, the length of the clip")
+        raise _mistake(number, column, text, f"a frame below {frames}, or raise `frames`")
     frame = math.floor(value / 100 * (frames - 1) + 0.5) if percent else int(value)
     return _Position(frame, f"{text} (frame {frame})" if percent else text, column, match.end())
 

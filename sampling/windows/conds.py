@@ -34,7 +34,7 @@ def require_frame_count(name: str, count: int, total_frames: int) -> None:
     if count not in (1, total_frames):
         raise LoomError(
             f"{name} has {count} frames, but the clip has {total_frames}. "
-            f"Give it {total_frames} frames, or one for all of them."
+            f"Provide {total_frames} frames, or one for all (with Prompt Schedule, set `frames` to {total_frames})."
         )
 
 

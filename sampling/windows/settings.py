@@ -41,8 +41,8 @@ class ContextSettings:
         """Raise LoomError when a clip of `frames` cannot be sampled with these settings."""
         if self.loops and frames < MIN_LOOP_FRAMES:
             raise LoomError(
-                f"The latent has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES}. "
-                "Raise `batch_size` of Empty Latent Image, or choose another schedule."
+                f"The clip has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES}. "
+                "Raise `batch_size` of the latent (`frames` in Preview Context Windows), or choose another schedule."
             )
 
     @property

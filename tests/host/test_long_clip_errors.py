@@ -105,7 +105,7 @@ def with_mask(prompt: Prompt) -> Prompt:
     return prompt
 
 
-BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"Give it {FRAMES} frames, or one")
+BOTH_NUMBERS = (f"has {OTHER} frames", f"the clip has {FRAMES}", f"Provide {FRAMES} frames, or one")
 
 
 @pytest.mark.parametrize(("change", "name"), [(with_prompt_schedule, "cross_attn"), (with_mask, "mask")])

@@ -78,5 +78,5 @@ def test_it_moves_a_clip(with_both: Server):
 
 def test_without_the_pack_its_files_are_refused_by_name(make_server: Callable[..., Server], wobbling: Path):
     for server in running(make_server, wobbling):
-        with pytest.raises(PromptError, match="'wobble', and the pack 'wobble_pack' that provides it is missing"):
+        with pytest.raises(PromptError, match="'wobble', but the pack 'wobble_pack' that provides it is not installed"):
             server.run(info())

@@ -77,7 +77,7 @@ def test_wrong_widths(plain, animated):
 def test_no_place_for_a_module(animated, motion_model):
     short = tiny_model()
     short.model.diffusion_model.output_blocks = short.model.diffusion_model.output_blocks[:-1]
-    with expect_error(f"'{NAME}'", "without a place for 'up_blocks.3.motion_modules.2'"):
+    with expect_error(f"'{NAME}'", "without the site 'up_blocks.3.motion_modules.2'"):
         animate(short, motion_model, MotionSettings())
 
 
@@ -152,7 +152,7 @@ def repeated(count: int) -> list:
 @pytest.mark.parametrize("count", [2, 4, 6])
 def test_a_prompt_for_another_number_of_frames(animated, side, count):
     """The host itself repeats what is too short and cuts what is too long."""
-    parts = ("'cross_attn'", f"has {count} frames", "the clip has 5", "Give it 5 frames, or one")
+    parts = ("'cross_attn'", f"has {count} frames", "the clip has 5", "Provide 5 frames, or one")
     refused_before_sampling(animated, *parts, frames=5, **{side: repeated(count)})
 
 

@@ -55,7 +55,7 @@ def expect_error(*parts: str):
 REMEDIES = (
     "add apply ask call change check choose clone combine connect convert copy correct delete disconnect download "
     "encode enter export fetch free get give go increase install keep leave let list load look lower make merge "
-    "move name pass point put raise reduce register remove rename replace report require restart return run "
+    "move name pass point provide put raise reduce register remove rename replace report require restart return run "
     "sample save scale set shorten start swap switch take try turn unpack update use wire work write "
 )
 REMEDY = re.compile(rf"(?:[.:;,] |\band |\bor )(?:then )?(?:{'|'.join(REMEDIES.split())})\b", re.IGNORECASE)

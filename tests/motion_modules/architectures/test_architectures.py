@@ -277,7 +277,7 @@ def test_space_time_attention_has_no_fine_sites():
     motion_model = create_motion_model(model, "space_time_attention")
     assert not any(re.match(r"(down_blocks\.0|up_blocks\.3)\.", name) for name in motion_model.specs)
     assert "down_blocks.1.motion_modules.0" in motion_model.specs
-    with expect_error("down_blocks.0.motion_modules.1", "65536 tokens (16 frames of 64 x 64)", "at most 16384"):
+    with expect_error("down_blocks.0.motion_modules.1", "65536 tokens (16 frames of 64 x 64)", "the maximum is 16384"):
         create_motion_model(model, "space_time_attention", sites=["down_blocks.0.motion_modules.1"])
     with expect_error("tokens (16 frames of "):
         create_motion_model(model, "space_time_attention", TargetClip(height=8192, width=8192))
@@ -309,7 +309,7 @@ def test_a_model_of_another_base_is_refused():
     with expect_error("made for SD1.5", "SDXL"):
         placed(tiny_model("SDXL"), motion_model)
     bare = motion_model_from_tensors(motion_model.patcher.model.state_dict(), "bare.safetensors")
-    with expect_error("bare.safetensors", "made for another model", "without a place for 'down_blocks.3"):
+    with expect_error("bare.safetensors", "made for another model", "without the site 'down_blocks.3"):
         placed(tiny_model("SDXL"), bare)
 
 
@@ -317,7 +317,7 @@ def test_a_model_with_another_timestep_embedding_is_refused():
     """Both are 64 channels wide at the first level, where one begins with 32 channels."""
     one, other = tiny_model(channel_mult=[2, 2, 4, 4]), tiny_model(model_channels=64)
     motion_model = untrained_motion(one, "scale_shift", sites=["down_blocks.0.motion_modules.0"])
-    with expect_error("256 channels of time at 'down_blocks.0.motion_modules.0', not 128"):
+    with expect_error("256 timestep channels at 'down_blocks.0.motion_modules.0', not 128"):
         placed(other, motion_model)
 
 
@@ -338,9 +338,9 @@ def test_a_file_whose_pack_is_missing(key, tmp_path: Path, monkeypatch):
     motion_model = untrained_motion(tiny_model(), key)
     save_motion_model(motion_model, file)
     monkeypatch.delitem(ARCHITECTURES, key)
-    with expect_error("theirs.safetensors", f"'{key}'", "the pack 'AnimateDiff Loom' that provides it is missing"):
+    with expect_error("theirs.safetensors", f"'{key}'", "'AnimateDiff Loom' that provides it is not installed"):
         load_motion_model(str(file))
-    with expect_error("bare.safetensors", f"'{key}'", "the pack that provides it is missing"):
+    with expect_error("bare.safetensors", f"'{key}'", "the custom-node pack that provides it is not installed"):
         motion_model_from_tensors(motion_model.patcher.model.state_dict(), "bare.safetensors")
 
 

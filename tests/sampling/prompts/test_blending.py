@@ -66,7 +66,7 @@ def test_prompts_of_different_length_are_repeated_to_one():
 
 
 def test_lengths_that_hardly_meet_are_refused_and_one_length_never():
-    with expect_error("77, 616, 693 tokens", "only meet at 5544, more than 4620", "Shorten the long prompts"):
+    with expect_error("77, 616, 693 tokens", "whose common multiple 5544 is above 4620", "Shorten the long prompts"):
         equalise_lengths([context(0, tokens) for tokens in (77, 616, 693)])
     assert [each.shape[1] for each in equalise_lengths([context(0, 77 * part) for part in range(1, 7)])] == [4620] * 6
     assert [each.shape[1] for each in equalise_lengths([context(0, 5000), context(1, 5000)])] == [5000] * 2
