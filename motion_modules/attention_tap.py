@@ -1,8 +1,9 @@
 """The tap through which a method sees or edits attention along frames.
 
-A tap is called before each temporal attention, and returns the queries, keys and values to use instead, or None to
-leave them alone. Several taps run in order, each on what the one before it returned. `unet.placement.add_attention_tap`
-puts one on a MODEL; for a module alone, `MotionInputs(frames, taps=ModuleTaps((tap,), module))` does.
+A tap is called before each temporal attention, and returns the queries, keys and values to use
+instead, or None to leave them alone. Several taps run in order, each on what the one before it
+returned. `unet.placement.add_attention_tap` puts one on a MODEL; for a module alone,
+`MotionInputs(frames, taps=ModuleTaps((tap,), module))` does.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ QKV = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class BatchContents:
     """Contents of a batch of the UNet: one clip after another, each with its frame numbers and kind of cond.
 
-    `chunk_kinds` are the host's `cond_or_uncond`, repeated for every clip of a chunk. `sigmas` is the noise level.
+    `chunk_kinds` are the host's `cond_or_uncond`, repeated for every clip of a chunk. `sigmas` is
+    the noise level.
     """
 
     windows: tuple[tuple[int, ...], ...] = ()
@@ -32,11 +34,12 @@ class BatchContents:
 class AttentionCall:
     """Where and when an attention runs.
 
-    `owner` is the key of the applied motion model, `site` the place of its module. `index` counts the attentions of the
-    module in the order in which they run, and `name` is that of the layer. `frames` is the number of frames in a
-    sequence: tokens are `[clips * positions, frames, channels]`, for attention over space as well
-    `[clips, frames * places, channels]`. `positions` says which of the flattened height and width they are, None for
-    all. With attention in views, `view` holds the frames of the clip that attend to each other here.
+    `owner` is the key of the applied motion model, `site` the place of its module. `index` counts
+    the attentions of the module in the order in which they run, and `name` is that of the layer.
+    `frames` is the number of frames in a sequence: tokens are `[clips * positions, frames,
+    channels]`, for attention over space as well `[clips, frames * places, channels]`. `positions`
+    says which of the flattened height and width they are, None for all. With attention in views,
+    `view` holds the frames of the clip that attend to each other here.
     """
 
     owner: str

@@ -14,7 +14,8 @@ TIMESTEPS = 1000
 class BetaSchedule:
     """beta_1 to beta_T, evenly spaced (or evenly in the square root when `scaled`); Ho et al. 2020, section 4.
 
-    `lcm_timesteps`: when set, the model is a latent consistency model distilled on that many of the timesteps.
+    `lcm_timesteps`: when set, the model is a latent consistency model distilled on that many of the
+    timesteps.
     """
 
     scaled: bool

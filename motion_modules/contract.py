@@ -1,10 +1,11 @@
 """The contract between a motion module and this pack: how a module is built, and what it is called with.
 
-A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x, inputs)`. `x` and the
-result are `[chunks * frames, channels, height, width]`, with the frames of a chunk in a row. `factory` holds a device
-and a dtype. With `torch.nn` as `ops`, the constructor creates fresh weights. In ComfyUI `ops` are its own layers, which
-may have no weights until a file is loaded, so a constructor that sets weights goes through `layer.parameters()`, as
-`zero` does. `registry.motion_module` registers a module.
+A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x,
+inputs)`. `x` and the result are `[chunks * frames, channels, height, width]`, with the frames of a
+chunk in a row. `factory` holds a device and a dtype. With `torch.nn` as `ops`, the constructor
+creates fresh weights. In ComfyUI `ops` are its own layers, which may have no weights until a file
+is loaded, so a constructor that sets weights goes through `layer.parameters()`, as `zero` does.
+`registry.motion_module` registers a module.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -59,8 +60,8 @@ class Training(Protocol):
 class MotionConfig(Protocol):
     """The shape of one module: a frozen dataclass.
 
-    `positions` is the maximum number of frames at once, or UNLIMITED. The config of a module that reads the timestep
-    embedding also has `time_channels`, the width of that embedding.
+    `positions` is the maximum number of frames at once, or UNLIMITED. The config of a module that
+    reads the timestep embedding also has `time_channels`, the width of that embedding.
     """
 
     @property
@@ -72,8 +73,8 @@ class MotionConfig(Protocol):
 class ConfigBuilder(Protocol):
     """Builder of a MotionConfig from a file or for a site of a UNet: usually its class, with two class methods.
 
-    `from_shapes` gets the shapes of a module's tensors by name, and raises ValueError, KeyError or IndexError when they
-    are not those of such a module.
+    `from_shapes` gets the shapes of a module's tensors by name, and raises ValueError, KeyError or
+    IndexError when they are not those of such a module.
     """
 
     def from_shapes(self, shapes: Shapes, training: Training) -> Any: ...
@@ -84,7 +85,8 @@ class ConfigBuilder(Protocol):
 class Views:
     """Windows of frames that attend to each other, as frame numbers, and the weights that fuse their results.
 
-    The weights are `[1, frames, 1]`. For each frame, the weights of all windows that contain it add up to 1.
+    The weights are `[1, frames, 1]`. For each frame, the weights of all windows that contain it add
+    up to 1.
     """
 
     windows: tuple[torch.Tensor, ...]
@@ -111,10 +113,11 @@ WHOLE = Windowing()
 class MotionInputs:
     """Settings of one evaluation: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
 
-    `host_options` are the host's `transformer_options` when they override attention, else empty. With `views`, frames
-    attend to each other only within those windows. `time_embedding` is what the host's residual blocks get,
-    `[chunks * frames, time_channels]`: the embedded timestep, in SDXL plus the embedded picture size and pooled prompt.
-    `taps` see and may edit attention, None where there are none.
+    `host_options` are the host's `transformer_options` when they override attention, else empty.
+    With `views`, frames attend to each other only within those windows. `time_embedding` is what
+    the host's residual blocks get, `[chunks * frames, time_channels]`: the embedded timestep, in
+    SDXL plus the embedded picture size and pooled prompt. `taps` see and may edit attention, None
+    where there are none.
     """
 
     frames: int
@@ -156,9 +159,9 @@ class MotionInputs:
     ) -> torch.Tensor:
         """Return x + strength * change(hidden), for a `change` that mixes frames and channels, but not positions.
 
-        `x` and `hidden` are `[chunks * frames, channels, height, width]`. `change` maps `[chunks * positions, frames,
-        channels]` to the same shape. It is called with some positions at a time, so that intermediates stay in cache
-        and memory stays flat.
+        `x` and `hidden` are `[chunks * frames, channels, height, width]`. `change` maps `[chunks *
+        positions, frames, channels]` to the same shape. It is called with some positions at a time,
+        so that intermediates stay in cache and memory stays flat.
         """
         hidden, source = (
             rearrange(features, "(chunk frame) c h w -> chunk frame c (h w)", frame=self.frames)
@@ -180,7 +183,8 @@ class MotionInputs:
     def in_views(self, tokens: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Return `mix(tokens)`, with frames in dimension 1; with views, fuse the results of all windows.
 
-        Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3. `mix` sees each window as a clip.
+        Window-based attention fusion: Qiu et al. 2024, "FreeNoise", section 3.3. `mix` sees each
+        window as a clip.
         """
         if self.views is None:
             return mix(tokens)

@@ -1,6 +1,7 @@
 """The families of motion models, recognised by the keys and shapes of their files, never by name.
 
-Facts are from each family's reference implementation; where those differ, the family's own training code decides.
+Facts are from each family's reference implementation; where those differ, the family's own training
+code decides.
 """
 
 from collections.abc import Mapping
@@ -52,8 +53,8 @@ class Family:
     Where files of one name were trained in different ways, each way is a record of its own.
     `signs`: any one of them is enough; a family without signs can only be chosen by the user.
     `own_sites`: where a file has its modules, when that is not the layout of the published ones.
-    `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames of a clip.
-    `joint_module_norm`: those of the motion modules do.
+    `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames
+    of a clip. `joint_module_norm`: those of the motion modules do.
     """
 
     name: str

@@ -22,8 +22,8 @@ During one evaluation of the UNet:
 - CONTEXT_WINDOW: the same in the host's own form
 
 The host's `patches` get the layer patches of `unet.placement`, and for reference windows those of
-`sampling.windows.reference`. The host shares `transformer_options` between clones of a MODEL only by copy, so a value
-that is put on a clone never reaches the original.
+`sampling.windows.reference`. The host shares `transformer_options` between clones of a MODEL only
+by copy, so a value that is put on a clone never reaches the original.
 """
 
 from collections.abc import Callable, Iterator

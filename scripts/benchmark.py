@@ -1,7 +1,8 @@
 """Measure the speed and memory of the pack, as ratios of two contestants that alternate in one run.
 
-The models are the host's own classes with random weights, on a GPU where there is one. A limit that is missed is only
-reported, since it depends on the machine. Results that differ where they must agree end the run with status 1.
+The models are the host's own classes with random weights, on a GPU where there is one. A limit that
+is missed is only reported, since it depends on the machine. Results that differ where they must
+agree end the run with status 1.
 """
 
 import argparse
@@ -47,7 +48,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _measure(name: str, run, report: list[dict[str, Any]]) -> None:
-    """Print the figures of a benchmark and add them to `report`. Exits when results differ that must agree."""
+    """Print the figures of a benchmark and add them to `report`.
+
+    Exits when results differ that must agree.
+    """
     from benchmarks.measuring import ResultsDiffer
 
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[name]}")

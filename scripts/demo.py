@@ -1,8 +1,8 @@
 """Make a video from a prompt in a real ComfyUI whose only custom node is this checkout.
 
-Needs Python 3.10 and a package index.
-Without --checkpoint, --motion-model and --workflow, the video is made with Loom Mini, the tiny model in
-demo/loom_mini. Any other workflow gets random weights for the models that are not given; its video is noise.
+Needs Python 3.10 and a package index. Without --checkpoint, --motion-model and --workflow, the
+video is made with Loom Mini, the tiny model in demo/loom_mini. Any other workflow gets random
+weights for the models that are not given; its video is noise.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Draw the pictures of docs/how-it-works.md from the code itself. For the Python that test.py sets up."""
+"""Draw the pictures of docs/how-it-works.md from the code itself.
+
+For the Python that test.py sets up.
+"""
 
 import argparse
 import json

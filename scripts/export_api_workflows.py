@@ -1,7 +1,7 @@
 """Write the API twin of every example workflow, as the host's own frontend exports it.
 
-Run it with the checkout's environment after a workflow was changed. `--check` writes nothing and fails when a twin is
-missing or out of date.
+Run it with the checkout's environment after a workflow was changed. `--check` writes nothing and
+fails when a twin is missing or out of date.
 """
 
 import argparse

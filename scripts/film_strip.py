@@ -1,4 +1,7 @@
-"""Put the frames of a video side by side in one picture. Needs PyAV and Pillow, which every host brings."""
+"""Put the frames of a video side by side in one picture.
+
+Needs PyAV and Pillow, which every host brings.
+"""
 
 from pathlib import Path
 

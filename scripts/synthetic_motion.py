@@ -29,8 +29,9 @@ def motion_model_state_dict(
 ) -> dict[str, torch.Tensor]:
     """Random weights for a UNet with these widths per level; four levels are SD1.5's layout, three SDXL's.
 
-    `max_frames` is the length of the positional tables, None leaves them out as AnimateLCM does. `output_gain` scales
-    the output projections, which are zero before training: 0 makes every module the identity.
+    `max_frames` is the length of the positional tables, None leaves them out as AnimateLCM does.
+    `output_gain` scales the output projections, which are zero before training: 0 makes every
+    module the identity.
     """
     weights: dict[str, torch.Tensor] = {}
     for name, shape in file_shapes(widths, mid, max_frames).items():

@@ -1,7 +1,8 @@
 """Write checkpoints of random weights that load like real ones, with the shapes of the host's own classes.
 
-Their videos are noise. They let the demo and the tests run without a download. The narrow kinds have 320 channels at
-every level and a tiny autoencoder, so that a whole sampling run takes seconds on a CPU.
+Their videos are noise. They let the demo and the tests run without a download. The narrow kinds
+have 320 channels at every level and a tiny autoencoder, so that a whole sampling run takes seconds
+on a CPU.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Run everything that must hold: lint, formatting, types and all tests. Needs Python 3.10 and a package index.
 
-Other arguments go to pytest: `python scripts/test.py tests/sampling -k windows` runs these tests at once, without
-lint, formatting and types.
+Other arguments go to pytest: `python scripts/test.py tests/sampling -k windows` runs these tests at
+once, without lint, formatting and types.
 """
 
 import argparse

@@ -15,8 +15,8 @@ def bare_options(
 ) -> dict:
     """Return the `transformer_options` with which a bare UNet of the host runs `modules`.
 
-    `modules` have the names of their `sites`. Gradients flow through them and through the UNet. `checkpointing` saves
-    memory: the backward pass runs every module a second time.
+    `modules` have the names of their `sites`. Gradients flow through them and through the UNet.
+    `checkpointing` saves memory: the backward pass runs every module a second time.
     """
     if checkpointing:
         modules = {name: GradientCheckpointing(module) for name, module in modules.items()}

@@ -12,7 +12,8 @@ from ..motion_modules.contract import MotionInputs
 class GradientCheckpointing(nn.Module):
     """Runs `module` with the same result and gradients, but keeps only the input of each forward pass.
 
-    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3. Without gradients it costs nothing.
+    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3. Without gradients
+    it costs nothing.
     """
 
     def __init__(self, module: nn.Module):

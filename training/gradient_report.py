@@ -52,8 +52,8 @@ DEFAULT_LIMITS = GradientLimits()
 class GradientGroup:
     """The trained parameters of one layer: its `name` in the model, its `site`, and the name of the `layer` there.
 
-    `count` is the number of weights, `norm` the Euclidean norm of their gradient and `largest` its largest absolute
-    value. Both are None where no gradient arrived.
+    `count` is the number of weights, `norm` the Euclidean norm of their gradient and `largest` its
+    largest absolute value. Both are None where no gradient arrived.
     """
 
     name: str
@@ -128,11 +128,11 @@ class GradientReport:
 def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) -> GradientReport:
     """Report the gradients of the trained parameters of `module`.
 
-    Call it after the backward pass, before clipping and the optimiser step; with a GradScaler, after its `unscale_`.
-    `module` may be one motion module, those of a motion model, or anything that contains them. Parameters are grouped
-    by layer. A gradient of zero counts as "waiting" where a layer of the same motion module has only zero weights and
-    receives a gradient, else as vanishing.
-    Raises LoomError when no parameter needs a gradient.
+    Call it after the backward pass, before clipping and the optimiser step; with a GradScaler,
+    after its `unscale_`. `module` may be one motion module, those of a motion model, or anything
+    that contains them. Parameters are grouped by layer. A gradient of zero counts as "waiting"
+    where a layer of the same motion module has only zero weights and receives a gradient, else as
+    vanishing. Raises LoomError when no parameter needs a gradient.
     """
     layers = _group_by_layer(module)
     if not layers:
@@ -155,7 +155,8 @@ def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) 
 def _group_by_layer(module: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Group trained parameters by the layer that owns them.
 
-    A parameter is its own group where its owner contains other layers, or has gradients for only some parameters.
+    A parameter is its own group where its owner contains other layers, or has gradients for only
+    some parameters.
     """
     trained = {name: value for name, value in module.named_parameters() if value.requires_grad and value.numel()}
     reached: dict[str, set[bool]] = {}

@@ -1,4 +1,7 @@
-"""Loader node of Loom Mini for ComfyUI. Load its motion model with Load Motion Model, like any other."""
+"""Loader node of Loom Mini for ComfyUI.
+
+Load its motion model with Load Motion Model, like any other.
+"""
 
 
 async def comfy_entrypoint():

@@ -1,7 +1,7 @@
 """Networks of Loom Mini: a narrow SD1.5 UNet, text encoder and autoencoder, built from the host's classes.
 
-The host must be importable. Networks are built on PyTorch's default device. The host leaves their weights as unset
-memory: load or initialise them.
+The host must be importable. Networks are built on PyTorch's default device. The host leaves their
+weights as unset memory: load or initialise them.
 """
 
 from collections.abc import Mapping

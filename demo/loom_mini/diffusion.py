@@ -30,8 +30,8 @@ class Schedule:
     def error(self, predicted: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Return the squared error of the predicted noise (ibid., equation 14), weighted by 1 / signal^2 up to a limit.
 
-        The weight measures an error by its effect on the picture. Without it, the error is smallest at high noise,
-        where layout, shape and direction are decided, so these are learned last.
+        The weight measures an error by its effect on the picture. Without it, the error is smallest
+        at high noise, where layout, shape and direction are decided, so these are learned last.
         """
         weight = self.signal[t].pow(-2).clamp(max=LARGEST_WEIGHT)
         return (weight * (predicted - noise).square().flatten(1).mean(1)).mean()

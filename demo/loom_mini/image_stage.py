@@ -1,4 +1,7 @@
-"""Stage 3: train UNet and text encoder on single frames. They learn what a word looks like, but no motion."""
+"""Stage 3: train UNet and text encoder on single frames.
+
+They learn what a word looks like, but no motion.
+"""
 
 import random
 from pathlib import Path
@@ -76,7 +79,8 @@ def frame_noise_error(
 def naming_error(answers: torch.Tensor, shown: list[Scene]) -> torch.Tensor:
     """Return the cross entropy of the probe, which teaches the encoder what CLIP's encoder already knows.
 
-    Without it, colours are learned at once, but shapes and cues, which change few pixels, take over a thousand steps.
+    Without it, colours are learned at once, but shapes and cues, which change few pixels, take over
+    a thousand steps.
     """
     groups = answers.split([len(SHAPES), len(COLOURS), len(MOTIONS)], dim=1)
     names = (("shape", SHAPES), ("colour", tuple(COLOURS)), ("motion", MOTIONS))

@@ -71,8 +71,8 @@ def load_trained_autoencoder(folder: Path) -> AutoencoderKL:
 def whiten(vae: Any, latents: torch.Tensor) -> None:
     """Fold a change of basis into the last layer of the encoder, and its inverse into the first of the decoder.
 
-    Latents like `latents` `[4, n]` then have uncorrelated channels of mean 0 and deviation 1. Without this, all four
-    channels would show brightness and little of the shape.
+    Latents like `latents` `[4, n]` then have uncorrelated channels of mean 0 and deviation 1.
+    Without this, all four channels would show brightness and little of the shape.
     """
     mean, (variance, basis) = latents.mean(1) / LATENT_SCALE, torch.linalg.eigh(torch.cov(latents))
     quant, post_quant = vae.quant_conv, vae.post_quant_conv

@@ -1,6 +1,7 @@
 """Measurements of a picture or clip from its pixels: colour, shape, place and motion of the object.
 
-Pictures are `[3, size, size]` and clips `[frames, 3, size, size]`, in 0 to 1; lengths are pixels of a 64 px picture.
+Pictures are `[3, size, size]` and clips `[frames, 3, size, size]`, in 0 to 1; lengths are pixels of
+a 64 px picture.
 """
 
 import colorsys

@@ -1,7 +1,8 @@
 """Trains Loom Mini in the order of the AnimateDiff paper: autoencoder, image model on single frames, motion module.
 
 Every stage resumes from its own checkpoint; `export` writes the two files that are shipped. With
-`--architecture`, the stages motion, evaluate and export use motion modules of another architecture, in other files.
+`--architecture`, the stages motion, evaluate and export use motion modules of another architecture,
+in other files.
 """
 
 import argparse

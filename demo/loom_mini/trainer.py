@@ -26,8 +26,9 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.fl
 class Plan:
     """Length and learning rate of a stage, on pictures of `size` pixels; `architecture` is that of the motion modules.
 
-    `average` is the decay of the averaged (EMA) weights, which are exported. `precision` sets autocast to one of
-    PRECISIONS; weights are float32. `checkpointing` saves memory in motion modules.
+    `average` is the decay of the averaged (EMA) weights, which are exported. `precision` sets
+    autocast to one of PRECISIONS; weights are float32. `checkpointing` saves memory in motion
+    modules.
     """
 
     steps: int

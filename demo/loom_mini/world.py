@@ -1,7 +1,8 @@
 """The world of Loom Mini: a coloured shape on a grey ground that moves, grows, shrinks or stands still.
 
-Lengths are pixels of a 64 px picture; other sizes show the same scene scaled. Every frame shows where its object is
-going, because a motion module sees no text: faint ghosts mark where the object was in previous frames.
+Lengths are pixels of a 64 px picture; other sizes show the same scene scaled. Every frame shows
+where its object is going, because a motion module sees no text: faint ghosts mark where the object
+was in previous frames.
 """
 
 import math

@@ -21,8 +21,9 @@ LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 def measure_video(images: torch.Tensor, context_length: int = 0, context_overlap: int = 0) -> VideoMetrics:
     """Measure `images` `[frames, height, width, 3 or more]`, RGB from 0 to 1.
 
-    Seams are measured at the borders of static windows of `context_length` frames with `context_overlap` frames in
-    common, unless `context_length` is 0. Raises LoomError for a single frame, NaN, and impossible windows.
+    Seams are measured at the borders of static windows of `context_length` frames with
+    `context_overlap` frames in common, unless `context_length` is 0. Raises LoomError for a single
+    frame, NaN, and impossible windows.
     """
     _check(images, context_length, context_overlap)
     steps = [step for frames in _split_frames(images) for step in _measure_steps(frames)]

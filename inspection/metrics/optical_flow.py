@@ -1,7 +1,8 @@
 """Dense optical flow: the motion of every pixel from one picture to the next.
 
-Lucas & Kanade 1981, "An iterative image registration technique with an application to stereo vision", on a pyramid of
-pictures as in Bouguet 2000, "Pyramidal implementation of the Lucas Kanade feature tracker".
+Lucas & Kanade 1981, "An iterative image registration technique with an application to stereo
+vision", on a pyramid of pictures as in Bouguet 2000, "Pyramidal implementation of the Lucas Kanade
+feature tracker".
 """
 
 import torch

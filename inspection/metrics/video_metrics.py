@@ -12,10 +12,10 @@ DRIFT_PART = 8  # first and last eighth of the clip
 class VideoMetrics:
     """Measurements of a clip of F frames.
 
-    `changes`, `flickers`, `motions` and `fastest` have F - 1 values, one for each step from a frame to the next;
-    `colours` has F, each L*, a*, b* and chroma C*. Changes and flicker are parts of the full range of brightness,
-    motion is in pixels per frame. A step is numbered by its first frame; `borders` are steps where a context window
-    begins or ends.
+    `changes`, `flickers`, `motions` and `fastest` have F - 1 values, one for each step from a frame
+    to the next; `colours` has F, each L*, a*, b* and chroma C*. Changes and flicker are parts of
+    the full range of brightness, motion is in pixels per frame. A step is numbered by its first
+    frame; `borders` are steps where a context window begins or ends.
     """
 
     width: int
@@ -41,7 +41,8 @@ class VideoMetrics:
     def flicker(self) -> float:
         """Mean absolute difference that remains when the second frame is warped back along the optical flow.
 
-        The warping error of Lai et al. 2018, with absolute differences and without their mask of occlusions.
+        The warping error of Lai et al. 2018, with absolute differences and without their mask of
+        occlusions.
         """
         return fmean(self.flickers)
 

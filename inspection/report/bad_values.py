@@ -14,8 +14,8 @@ ADVICE = "Check the checkpoint, its LoRAs, the conditioning and the precision (f
 class BadValue:
     """First NaN or Inf of a run.
 
-    `made_here` is True if the motion module at `site` produced it, and False if it came with its input. Without a
-    `site` it is in the prediction of the model, after the last motion module.
+    `made_here` is True if the motion module at `site` produced it, and False if it came with its
+    input. Without a `site` it is in the prediction of the model, after the last motion module.
     """
 
     kind: str

@@ -26,8 +26,9 @@ TOLERANCE = 1e-2
 class ReportSettings:
     """Settings of Sampling Report.
 
-    `stop_at_nan` ends a run at its first NaN. `attention_maps` draws attention between frames at the sites that match
-    the patterns `attention_sites` (site_patterns.py), or at all sites where there are none.
+    `stop_at_nan` ends a run at its first NaN. `attention_maps` draws attention between frames at
+    the sites that match the patterns `attention_sites` (site_patterns.py), or at all sites where
+    there are none.
     """
 
     stop_at_nan: bool = False
@@ -37,7 +38,8 @@ class ReportSettings:
     def choose_sites(self, sites: Collection[str]) -> Collection[str]:
         """Return the sites of motion modules, of all `sites` of a model, where attention is drawn.
 
-        Raises MotionModelError for a pattern that matches none of them. Without sites there is nothing to choose.
+        Raises MotionModelError for a pattern that matches none of them. Without sites there is
+        nothing to choose.
         """
         if not (sites and self.attention_maps):
             return ()
@@ -49,7 +51,8 @@ class ReportSettings:
 class SamplingReport:
     """Content of SAMPLING_REPORT sockets: the last complete runs of the samplers after one node, newest last.
 
-    A run that failed or was interrupted is not among them: it is `unfinished` until another one completes.
+    A run that failed or was interrupted is not among them: it is `unfinished` until another one
+    completes.
     """
 
     def __init__(self, settings: ReportSettings):

@@ -111,7 +111,10 @@ class Preview:
 
 
 def plan_preview(settings: ContextSettings, frames: int, steps: int, max_rows: int) -> Preview:
-    """Plan a picture of up to `max_rows` lanes, gaps included. Raises LoomError for impossible settings."""
+    """Plan a picture of up to `max_rows` lanes, gaps included.
+
+    Raises LoomError for impossible settings.
+    """
     settings.check()
     settings.check_frames(frames)
     bands: list[Band] = []

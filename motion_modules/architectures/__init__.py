@@ -1,7 +1,7 @@
 """Architectures of motion modules: one file each, beside what all of them share.
 
-A file works in another pack as it stands: there, the decorator becomes an entry of the list that `registry.py`
-describes. `scripts/new_module.py` adds a file.
+A file works in another pack as it stands: there, the decorator becomes an entry of the list that
+`registry.py` describes. `scripts/new_module.py` adds a file.
 """
 
 from importlib import import_module

@@ -27,15 +27,14 @@ def accept_any_clip(config: Any, clip: ClipShape) -> str:
 class Architecture:
     """A kind of motion module: its class, its config, and what it promises.
 
-    `key`: a word of lower-case letters, digits and underscores. A checkpoint names the tensors of a module
-    `<site>.<key>.<parameter>`, which is how the architecture is recognised.
-    `module`, `config`: see contract.py, `MotionConfig` and `ConfigBuilder` above all.
-    `identity_at_start`: a fresh module returns its input bit for bit.
-    `attends`: the module attends along frames, and obeys `inputs.attention_scale`.
-    `joint_unet_norm`, `joint_module_norm`: group norms of the UNet, or of the module, see all frames of a clip.
-    `complete(tensors, config)` adds the buffers that a file may leave out.
-    `objection(config, clip)` returns why a site of this size cannot have the module, as half a sentence, or "".
-    `origin`: the name of the pack that brings it.
+    `key`: a word of lower-case letters, digits and underscores. A checkpoint names the tensors of a
+    module `<site>.<key>.<parameter>`, which is how the architecture is recognised. `module`,
+    `config`: see contract.py, `MotionConfig` and `ConfigBuilder` above all. `identity_at_start`: a
+    fresh module returns its input bit for bit. `attends`: the module attends along frames, and
+    obeys `inputs.attention_scale`. `joint_unet_norm`, `joint_module_norm`: group norms of the UNet,
+    or of the module, see all frames of a clip. `complete(tensors, config)` adds the buffers that a
+    file may leave out. `objection(config, clip)` returns why a site of this size cannot have the
+    module, as half a sentence, or "". `origin`: the name of the pack that brings it.
     """
 
     key: str

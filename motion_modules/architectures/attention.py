@@ -16,10 +16,11 @@ def temporal_attention(
 ) -> torch.Tensor:
     """softmax(s q k^T / sqrt(d)) v along frames, without a mask (AnimateDiff paper, section 4.2).
 
-    `query`, `key`, `value` and the result are `[positions, frames, channels]`, or for attention over space as well
-    `[chunks, frames * places, channels]`, the first frame's places first. s is `inputs.attention_scale`. Taps in
-    `inputs` may edit all three first, and an `optimized_attention_override` that another node put into
-    `transformer_options` replaces the kernel. `source` is the layer that calls, by which taps tell attentions apart.
+    `query`, `key`, `value` and the result are `[positions, frames, channels]`, or for attention
+    over space as well `[chunks, frames * places, channels]`, the first frame's places first. s is
+    `inputs.attention_scale`. Taps in `inputs` may edit all three first, and an
+    `optimized_attention_override` that another node put into `transformer_options` replaces the
+    kernel. `source` is the layer that calls, by which taps tell attentions apart.
     """
     scale = inputs.attention_scale
     if inputs.taps is not None:

@@ -5,10 +5,11 @@ With Z the normalised tokens of one position, `[frames, channels]`, P learned po
     Q, K, V, S = (Z + P) W_Q, (Z + P) W_K, (Z + P) W_V, (Z + P) W_S         all W in R^(channels x r)
     out        = x + (softmax(Q K^T / sqrt(d)) V * (1 + S)) W_O             W_O in R^(r x channels), zero at the start
 
-The change has rank r: Hu et al. 2022, "LoRA", section 4.1, with attention between its two factors. Where a thing is
-depends on the product of which way it goes and which frame it is; values only add the two, so the scale S multiplies
-them, a gate without a nonlinearity: Shazeer 2020, "GLU variants", section 2. Heads have d = 8 dimensions each. The rank
-is read from the shapes of a file, so that files of any rank load.
+The change has rank r: Hu et al. 2022, "LoRA", section 4.1, with attention between its two factors.
+Where a thing is depends on the product of which way it goes and which frame it is; values only add
+the two, so the scale S multiplies them, a gate without a nonlinearity: Shazeer 2020, "GLU
+variants", section 2. Heads have d = 8 dimensions each. The rank is read from the shapes of a file,
+so that files of any rank load.
 """
 
 from dataclasses import dataclass

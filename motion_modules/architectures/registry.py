@@ -1,12 +1,13 @@
 """The registered architectures of motion modules: those of this pack, and those that other packs bring.
 
-Those of this pack are registered by the decorator `motion_module`. Another custom-node pack, which cannot import this
-one under a name that it knows, lists the same arguments in its `__init__.py`, whichever of the two loads first:
+Those of this pack are registered by the decorator `motion_module`. Another custom-node pack, which
+cannot import this one under a name that it knows, lists the same arguments in its `__init__.py`,
+whichever of the two loads first:
 
     LOOM_MOTION_MODULES = [{"key": "wobble", "module": Wobble, "config": WobbleConfig}]
 
-Nothing is called at import. The lists of all imported modules are read when a node offers architectures, and when a
-motion model is loaded or made.
+Nothing is called at import. The lists of all imported modules are read when a node offers
+architectures, and when a motion model is loaded or made.
 """
 
 import logging
@@ -32,8 +33,8 @@ ARCHITECTURES: dict[str, Architecture] = {}
 def motion_module(key: str, **fields: Any) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Register the decorated class; `fields` are the other fields of Architecture, of which `config` is required.
 
-    Raises MotionModelError when a required field is missing or the key is taken. The tests of this pack try the class
-    out (trial.py).
+    Raises MotionModelError when a required field is missing or the key is taken. The tests of this
+    pack try the class out (trial.py).
     """
 
     def register(module: type[nn.Module]) -> type[nn.Module]:
@@ -65,8 +66,8 @@ class KnownArchitectures:
 def architectures() -> KnownArchitectures:
     """Return the architectures of this pack, and those in the lists of all packs that are imported by now.
 
-    Those of other packs are tried out first (trial.py), once in a process. Those of this pack are tried out in its
-    tests, so that no torch operation runs while the host starts.
+    Those of other packs are tried out first (trial.py), once in a process. Those of this pack are
+    tried out in its tests, so that no torch operation runs while the host starts.
     """
     others: list[Architecture] = []
     refused: dict[str, MotionModelError] = {}

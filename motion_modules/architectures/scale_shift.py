@@ -1,14 +1,16 @@
 """Scale and shift by the timestep, and a fixed mixing of frames: no attention, and hardly any arithmetic.
 
-With z_f the normalised features of frame f at one position, e the timestep embedding and p_f the sinusoid of f:
+With z_f the normalised features of frame f at one position, e the timestep embedding and p_f the
+sinusoid of f:
 
     (s_f, b_f) = MLP(e + p_f)                      a scale and a shift for each channel
     v_f        = W_in ((1 + s_f) z_f + b_f)
     out_f      = x_f + W_out gelu(v_f + sum_g softmax(A)_fg v_g)
 
-Scale and shift: Perez et al. 2018, "FiLM", section 2; from the timestep: Dhariwal and Nichol 2021, section 3.1.
-Mixing by learned weights that no content changes: Tay et al. 2021, "Synthesizer", the random one; each of the
-heads has a matrix A of its own, whose softmax runs over the frames that are there. W_out is zero at the start.
+Scale and shift: Perez et al. 2018, "FiLM", section 2; from the timestep: Dhariwal and Nichol 2021,
+section 3.1. Mixing by learned weights that no content changes: Tay et al. 2021, "Synthesizer", the
+random one; each of the heads has a matrix A of its own, whose softmax runs over the frames that are
+there. W_out is zero at the start.
 """
 
 from dataclasses import dataclass

@@ -1,19 +1,22 @@
 """Joint attention over space and time: every position of every frame of a clip attends to every other.
 
-With Z all normalised tokens of a clip, `[frames * height * width, channels]`, and beside them P, their places: sines
-and cosines of the numbers of frame, row and column times 1, 1/2, 1/4 and 1/8, which repeat after 50:
+With Z all normalised tokens of a clip, `[frames * height * width, channels]`, and beside them P,
+their places: sines and cosines of the numbers of frame, row and column times 1, 1/2, 1/4 and 1/8,
+which repeat after 50:
 
     Q, K, V, S = [Z P] W_Q, [Z P] W_K, [Z P] W_V, [Z P] W_S
     out        = x + (softmax(Q K^T / sqrt(d)) V * (1 + S)) W_O,              W_O zero at the start
 
-Arnab et al. 2021, "ViViT", section 3.3, model 1 (spatio-temporal attention); Bertasius et al. 2021, "TimeSformer",
-section 3 (joint space-time attention). A moving thing is followed from where it was, which attention along frames at
-one position cannot do. Where a thing is depends on the product of which way it goes and which frame it is; values only
-add the two, so the scale S multiplies them, a gate without a nonlinearity: Shazeer 2020, "GLU variants", section 2.
+Arnab et al. 2021, "ViViT", section 3.3, model 1 (spatio-temporal attention); Bertasius et al. 2021,
+"TimeSformer", section 3 (joint space-time attention). A moving thing is followed from where it was,
+which attention along frames at one position cannot do. Where a thing is depends on the product of
+which way it goes and which frame it is; values only add the two, so the scale S multiplies them, a
+gate without a nonlinearity: Shazeer 2020, "GLU variants", section 2.
 
-At the start the parts of W_Q and W_K that read a token's row and column are equal, so that a fresh module looks at the
-same place in all frames, and learns from there. The arithmetic grows with the square of the number of tokens, so that
-only coarse sites can have it: at 512 pixels and 16 frames a first-level site has 65536 tokens, a fourth-level one 1024.
+At the start the parts of W_Q and W_K that read a token's row and column are equal, so that a fresh
+module looks at the same place in all frames, and learns from there. The arithmetic grows with the
+square of the number of tokens, so that only coarse sites can have it: at 512 pixels and 16 frames a
+first-level site has 65536 tokens, a fourth-level one 1024.
 """
 
 from dataclasses import dataclass

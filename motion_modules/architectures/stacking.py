@@ -1,6 +1,7 @@
 """Several motion modules at one site, which run one after another as a single module.
 
-In a file its tensors are `<site>.<key>+<key>.<number>.<parameter>`, with keys and numbers in the order of running.
+In a file its tensors are `<site>.<key>+<key>.<number>.<parameter>`, with keys and numbers in the
+order of running.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,9 +4,10 @@ With z_f the normalised features of frame f at one position, and k the kernel, a
 
     out = x + W_2 * gelu(W_1 * z),      (W * z)_f = sum_(|j| <= k/2) W_j z_(f+j)
 
-Beyond its ends a clip counts as zero, which is how frames can tell that an end is near. W_2 is zero at the start.
-Sources: Singer et al. 2022, "Make-A-Video", section 3.2.1 (a 1D convolution over time after the layers of a 2D model,
-the identity at initialisation); Blattmann et al. 2023, "Align your Latents", section 3.1.
+Beyond its ends a clip counts as zero, which is how frames can tell that an end is near. W_2 is zero
+at the start. Sources: Singer et al. 2022, "Make-A-Video", section 3.2.1 (a 1D convolution over time
+after the layers of a 2D model, the identity at initialisation); Blattmann et al. 2023, "Align your
+Latents", section 3.1.
 
 One module sees k - 1 frames to each side; after 20 layers of a UNet that is every frame of a clip.
 """

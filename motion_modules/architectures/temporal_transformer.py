@@ -1,7 +1,7 @@
 """AnimateDiff's temporal transformer: attention along frames at every position of a feature map.
 
-Guo et al. 2023, "AnimateDiff: Animate Your Personalized Text-to-Image Diffusion Models without Specific Tuning",
-section 4.2. With z the tokens of one position, one for each of the f frames:
+Guo et al. 2023, "AnimateDiff: Animate Your Personalized Text-to-Image Diffusion Models without
+Specific Tuning", section 4.2. With z the tokens of one position, one for each of the f frames:
 
     z_in = W_in norm(z)
     z   <- z + Attention(Q, K, V) = z + softmax(Q K^T / sqrt(d)) V,  Q, K, V = W_Q z', W_K z', W_V z',  z' = LN(z) + p

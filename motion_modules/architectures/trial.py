@@ -1,7 +1,8 @@
 """Run an architecture on a tiny feature map and check what it promises.
 
-Modules of other packs are tried out before they are first offered or used, those of this pack in its tests. A trial
-takes a few milliseconds on the CPU and leaves the random numbers of the process alone.
+Modules of other packs are tried out before they are first offered or used, those of this pack in
+its tests. A trial takes a few milliseconds on the CPU and leaves the random numbers of the process
+alone.
 """
 
 from dataclasses import dataclass

@@ -27,7 +27,8 @@ def build_patcher(
 ) -> ModelPatcher:
     """Build the modules of `specs` with these `weights`, which have been checked to fit.
 
-    The host chooses the precision, unless `dtype` is set. It may ask for the same again, for another device.
+    The host chooses the precision, unless `dtype` is set. It may ask for the same again, for
+    another device.
     """
     device = comfy.model_management.get_torch_device()
     dtype = dtype or comfy.model_management.unet_dtype(

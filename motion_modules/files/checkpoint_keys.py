@@ -1,8 +1,9 @@
 """Keys of motion model files, in the spellings in which they are published.
 
-The original spelling is that of the published AnimateDiff checkpoints: `<site>.<architecture>.<parameter>`, with sites
-`down_blocks.i.motion_modules.j`, `mid_block.motion_modules.0` and `up_blocks.i.motion_modules.j`. diffusers and
-Hotshot-XL leave out the architecture, and have names of their own for some parameters.
+The original spelling is that of the published AnimateDiff checkpoints:
+`<site>.<architecture>.<parameter>`, with sites `down_blocks.i.motion_modules.j`,
+`mid_block.motion_modules.0` and `up_blocks.i.motion_modules.j`. diffusers and Hotshot-XL leave out
+the architecture, and have names of their own for some parameters.
 """
 
 import re
@@ -34,7 +35,8 @@ _shared_table = "pos_embed.pe"
 class FileKey(NamedTuple):
     """Key of a motion module's tensor, as a file spells it.
 
-    `word` is what follows the site: an architecture, or where the file leaves that out a part of the transformer.
+    `word` is what follows the site: an architecture, or where the file leaves that out a part of
+    the transformer.
     """
 
     site: str
@@ -73,7 +75,8 @@ def recognise_spelling(keys: Collection[FileKey], architectures: Container[str])
 def find_foreign_architecture(keys: Iterable[FileKey], architectures: Iterable[str]) -> str | None:
     """Return the first word that is neither one of `architectures` nor a part of the transformer, or None.
 
-    Beside known words, only a member of a stack counts: another word is a damaged key of the transformer.
+    Beside known words, only a member of a stack counts: another word is a damaged key of the
+    transformer.
     """
     known = {*architectures, *PARTS_OF_DIFFUSERS}
     stacks = [split_stack_key(word) for word in dict.fromkeys(key.word for key in keys)]

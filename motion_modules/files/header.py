@@ -1,9 +1,9 @@
 """Header that this pack writes into motion model files.
 
-The metadata of the safetensors file has one more entry, `loom_motion_model`: as JSON how the motion model was trained,
-the sites of its modules, and the name of the pack that provides each architecture. A file without that entry is
-recognised by its tensors alone; unless they are AnimateDiff's, it is then taken for a motion model of any base model
-that has the same widths.
+The metadata of the safetensors file has one more entry, `loom_motion_model`: as JSON how the motion
+model was trained, the sites of its modules, and the name of the pack that provides each
+architecture. A file without that entry is recognised by its tensors alone; unless they are
+AnimateDiff's, it is then taken for a motion model of any base model that has the same widths.
 """
 
 import json

@@ -6,8 +6,8 @@
 4. `read_specs` (module_specs.py) compares all shapes with what the architectures expect.
 5. `build_patcher` (assembling.py) puts the tensors into modules in the host's patcher.
 
-Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_name_file_in_errors` adds the
-name of the file.
+Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_name_file_in_errors`
+adds the name of the file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,8 +54,8 @@ def motion_model_from_tensors(
 ) -> MotionModel:
     """Return the motion model in a `checkpoint` that was read from the file called `name`.
 
-    `source` is the path and the choice of `family` for loading it again. `metadata` is that of a safetensors file; in
-    files of this pack it tells how the motion model was trained.
+    `source` is the path and the choice of `family` for loading it again. `metadata` is that of a
+    safetensors file; in files of this pack it tells how the motion model was trained.
     """
     with _name_file_in_errors(name):
         file = parse_file(name, flatten_tensors(checkpoint), read_header(metadata), log_refused(architectures()))

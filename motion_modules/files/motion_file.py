@@ -37,7 +37,8 @@ class ModuleTensors:
 class MotionFile:
     """A motion model file: the motion modules in it by site, and how its keys are spelled.
 
-    `header` is what this pack wrote into it, if it did. `known` are the architectures at the time of loading.
+    `header` is what this pack wrote into it, if it did. `known` are the architectures at the time
+    of loading.
     """
 
     name: str

@@ -35,11 +35,11 @@ def replace_modules(
 ) -> MotionModel:
     """Return a motion model with the modules of `motion_model`, and at `sites` those of `modules`; weights are copied.
 
-    `sites` are patterns (site_patterns.py) for the sites of `modules`, also those where `motion_model` has no module.
-    With `mode` "stack" the modules of `motion_model` stay, and those of `modules` run after them. Training facts and
-    the precision of weights are those of `motion_model`.
-    Raises MotionModelError for an unknown mode, patterns that match nothing, other widths, another base model, norms
-    that cannot be mixed, and a LoRA on either motion model.
+    `sites` are patterns (site_patterns.py) for the sites of `modules`, also those where
+    `motion_model` has no module. With `mode` "stack" the modules of `motion_model` stay, and those
+    of `modules` run after them. Training facts and the precision of weights are those of
+    `motion_model`. Raises MotionModelError for an unknown mode, patterns that match nothing, other
+    widths, another base model, norms that cannot be mixed, and a LoRA on either motion model.
     """
     if mode not in MODES:
         raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}. Choose {REPLACE} or {STACK}.")

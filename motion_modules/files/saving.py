@@ -18,8 +18,8 @@ from .header import build_header
 def save_motion_model(motion_model: MotionModel, path: Path) -> None:
     """Write `motion_model` as safetensors, in the precision in which it is loaded; loading it gives the same clip.
 
-    Raises MotionModelError when the file cannot be written, and when a LoRA is on the motion model: the file would
-    not have it.
+    Raises MotionModelError when the file cannot be written, and when a LoRA is on the motion model:
+    the file would not have it.
     """
     if motion_model.patcher.patches:
         raise MotionModelError(

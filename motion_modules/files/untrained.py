@@ -44,10 +44,10 @@ def create_motion_model(
 ) -> MotionModel:
     """Create an untrained motion model for `model`: modules of the registered `architecture`, with weights by `seed`.
 
-    `sites` are names or patterns (site_patterns.py). By default, and for `*`, they are all sites of the UNet to which
-    the architecture has no objection. `clip` is by default 16 frames of the base model's usual size.
-    Raises MotionModelError for an unknown architecture, unknown sites, a model without a UNet, and a site that is too
-    large for the architecture.
+    `sites` are names or patterns (site_patterns.py). By default, and for `*`, they are all sites of
+    the UNet to which the architecture has no objection. `clip` is by default 16 frames of the base
+    model's usual size. Raises MotionModelError for an unknown architecture, unknown sites, a model
+    without a UNet, and a site that is too large for the architecture.
     """
     unet = model.get_model_object("diffusion_model")
     if not isinstance(unet, UNetModel):

@@ -12,9 +12,10 @@ from torch.overrides import TorchFunctionMode
 class JointFrameNorm(TorchFunctionMode):
     """Inside `with JointFrameNorm(frames):` every group norm of this thread takes its statistics over a clip.
 
-    A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`, while the host's
-    layers, weights and casts stay the same. Input with five dimensions is joined already, as in a graph that
-    torch.compile recorded here and runs here again. `pause()` is for layers that were trained frame by frame.
+    A group norm of `[chunks * frames, channels, h, w]` sees `[chunks, channels, frames, h, w]`,
+    while the host's layers, weights and casts stay the same. Input with five dimensions is joined
+    already, as in a graph that torch.compile recorded here and runs here again. `pause()` is for
+    layers that were trained frame by frame.
     """
 
     def __init__(self, frames: int):

@@ -1,7 +1,8 @@
 """Motion modules in the host's UNet, through its own extension points and without a change to the shared model.
 
-Settings travel in `transformer_options` (run_state.py), weights as additional models of the patcher. A wrapper around
-each evaluation picks the active modules, and handlers for two layer classes run them after the layers.
+Settings travel in `transformer_options` (run_state.py), weights as additional models of the
+patcher. A wrapper around each evaluation picks the active modules, and handlers for two layer
+classes run them after the layers.
 """
 
 from collections.abc import Mapping
@@ -138,9 +139,9 @@ def hand_over_motion(
 ):
     """Put the active motion into `transformer_options`, where layer patches read it. Wraps the UNet's `forward`.
 
-    The active motion arrives as a separate argument, since torch.compile in the host guards every argument except
-    `transformer_options`. For the same reason no code that reads these options is compiled here, while residual blocks
-    and motion modules are compiled one by one.
+    The active motion arrives as a separate argument, since torch.compile in the host guards every
+    argument except `transformer_options`. For the same reason no code that reads these options is
+    compiled here, while residual blocks and motion modules are compiled one by one.
     """
     active = kwargs.pop(ACTIVE, None)
     options = {**(transformer_options or {}), ACTIVE: active}
@@ -187,7 +188,10 @@ def _find_modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mappin
 
 @torch.compiler.disable(recursive=False)
 def after_transformer(layer, x, emb, context, transformer_options, *rest):
-    """Run the spatial transformer as the host does, then the motion modules of its block. A layer patch."""
+    """Run the spatial transformer as the host does, then the motion modules of its block.
+
+    A layer patch.
+    """
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None:
         return _run_host_layer(layer, x, emb, context, transformer_options, *rest)
@@ -198,7 +202,10 @@ def after_transformer(layer, x, emb, context, transformer_options, *rest):
 
 @torch.compiler.disable(recursive=False)
 def after_residual(layer, x, emb, context, transformer_options, *rest):
-    """Run the residual block as the host does, then the motion modules of blocks without attention. A layer patch."""
+    """Run the residual block as the host does, then the motion modules of blocks without attention.
+
+    A layer patch.
+    """
     x = _run_host_layer(layer, x, emb, context, transformer_options, *rest)
     active: ActiveMotion | None = transformer_options.get(ACTIVE)
     if active is None or layer.updown:

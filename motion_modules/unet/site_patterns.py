@@ -22,9 +22,10 @@ def short_name(site: str) -> str:
 def sites_like(patterns: str, names: Iterable[str], whose: str, input_name: str = "sites") -> list[str]:
     """Return those of `names`, sites in motion model files, that match one of the comma-separated `patterns`.
 
-    `down.2.1` is down_blocks.2.motion_modules.1, `down.2` is all of that level, `down` all on the way down; `*` matches
-    anything. Full names and parts of them, such as `up_blocks.1`, are patterns too. Raises MotionModelError, which
-    names `input_name` and the sites of `whose`, for a pattern that matches none of them.
+    `down.2.1` is down_blocks.2.motion_modules.1, `down.2` is all of that level, `down` all on the
+    way down; `*` matches anything. Full names and parts of them, such as `up_blocks.1`, are
+    patterns too. Raises MotionModelError, which names `input_name` and the sites of `whose`, for a
+    pattern that matches none of them.
     """
     normalised = {name: _normalise(name) for name in names}
     wanted = split_patterns(patterns)

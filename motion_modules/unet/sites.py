@@ -20,7 +20,8 @@ Block = tuple[str, int]  # as in the host's transformer_options["block"]
 class Site:
     """A place for a motion module: in `block`, after the spatial transformer, or after the residual block.
 
-    `time_channels`: width of the timestep embedding there. `shrinking`: the picture's latent is larger by this factor.
+    `time_channels`: width of the timestep embedding there. `shrinking`: the picture's latent is
+    larger by this factor.
     """
 
     block: Block

@@ -24,8 +24,8 @@ class _Sum:
 class AttentionMap:
     """Mean attention `weights` `[heads, frames, frames]`: row i is how frame i attends to every frame, with sum 1.
 
-    `owner` and `site` say which motion module, `attention` which of its attentions. Where attention is divided into
-    windows, frames are those of a window, counted from its first.
+    `owner` and `site` say which motion module, `attention` which of its attentions. Where attention
+    is divided into windows, frames are those of a window, counted from its first.
     """
 
     owner: str
@@ -78,8 +78,8 @@ def attention_weights(
 ) -> torch.Tensor:
     """Return softmax(s q k^T / sqrt(d)) `[sequences, heads, frames, frames]` in float32, for some of the sequences.
 
-    With several tokens for each of `frames`, it is the mean over the tokens of a frame, or over some of them from all
-    over the picture, of their attention to all tokens of another frame.
+    With several tokens for each of `frames`, it is the mean over the tokens of a frame, or over
+    some of them from all over the picture, of their attention to all tokens of another frame.
     """
     frames = frames or query.shape[1]
     places = query.shape[1] // frames

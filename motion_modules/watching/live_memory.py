@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class LiveMemory(TorchDispatchMode):
     """Context that follows every allocation of a tensor in its block.
 
-    `with LiveMemory() as memory: work()` leaves in `memory.peak` the largest number of bytes, allocated inside, that
-    existed at one time. Tensors from before do not count, nor does freeing them; views and in-place operations add
-    nothing. Works on every device, and leaves the device's own statistics as they are. Scratch space that a
-    kernel allocates for itself is not seen.
+    `with LiveMemory() as memory: work()` leaves in `memory.peak` the largest number of bytes,
+    allocated inside, that existed at one time. Tensors from before do not count, nor does freeing
+    them; views and in-place operations add nothing. Works on every device, and leaves the device's
+    own statistics as they are. Scratch space that a kernel allocates for itself is not seen.
     """
 
     def __init__(self):

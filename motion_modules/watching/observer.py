@@ -25,10 +25,10 @@ Elapsed = Callable[[], float | None]
 class Reading:
     """Measurement of a motion module on a batch of feature maps `[batch, channels, height, width]`.
 
-    `frames` are the frame numbers in the clip of the feature maps, `values` is the number of values of each. `numbers`
-    are `[7, batch]`: mean, Euclidean norm and largest absolute value of the input, the same of the output, and the
-    norm of their difference; a NaN in a frame makes its largest value NaN. `peak_bytes` is None where it was not
-    measured.
+    `frames` are the frame numbers in the clip of the feature maps, `values` is the number of values
+    of each. `numbers` are `[7, batch]`: mean, Euclidean norm and largest absolute value of the
+    input, the same of the output, and the norm of their difference; a NaN in a frame makes its
+    largest value NaN. `peak_bytes` is None where it was not measured.
     """
 
     owner: str
@@ -92,7 +92,8 @@ def _measure(x: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
 def _measure_values(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return mean, norm and largest absolute value.
 
-    The largest value comes from maximum and minimum, in a third of the time of an infinity norm on the CPU. NaN stays.
+    The largest value comes from maximum and minimum, in a third of the time of an infinity norm on
+    the CPU. NaN stays.
     """
     largest = torch.maximum(x.amax(IMAGE), -x.amin(IMAGE))
     return x.mean(IMAGE, dtype=_choose_precision(x)), _compute_norm(x), largest

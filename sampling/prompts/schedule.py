@@ -65,7 +65,10 @@ class _Position:
 
 
 def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
-    """Return the prompts of `text` in order, all inside a clip of `frames`. Raise PromptScheduleError."""
+    """Return the prompts of `text` in order, all inside a clip of `frames`.
+
+    Raise PromptScheduleError.
+    """
     if not 1 <= frames <= MAX_FRAMES:
         raise PromptScheduleError(
             f"`frames` is {frames}, but a clip has 1 to {MAX_FRAMES}. Set `frames` to the length of the clip."

@@ -50,7 +50,10 @@ class LoomContextHandler(ContextHandlerABC):
         return settings is not None and settings.divides(x_in.shape[0])
 
     def get_resized_cond(self, cond_in, x_in, window: Any, device=None) -> list | None:
-        """Cut conds to one window: the host's interface, for other packs. `execute` does not call it."""
+        """Cut conds to one window: the host's interface, for other packs.
+
+        `execute` does not call it.
+        """
         part = FrameSlice(tuple(window.index_list), x_in.shape[0])
         return slice_conds(cond_in, part, WindowControls(part, ContextRun()).find)
 

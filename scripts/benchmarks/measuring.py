@@ -65,7 +65,8 @@ def alternate(
 def compare(name: str, samples: Samples, device: torch.device, at_most: float | None = None, note: str = "") -> Figure:
     """Compare the first of two contestants with the second by the median ratio of their alternations.
 
-    CPU time judges, which other programs hardly change; on a GPU it is wall time, since the CPU only waits.
+    CPU time judges, which other programs hardly change; on a GPU it is wall time, since the CPU
+    only waits.
     """
     clock, other_clock = ("cpu", "wall") if device.type == "cpu" else ("wall", "cpu")
     ratios = {name: _median_ratio(samples, name) for name in (clock, other_clock)}
@@ -90,7 +91,10 @@ def peak_memory(work: Callable[[], object]) -> int:
 
 
 def require_agreement(name: str, results: Mapping[str, torch.Tensor], tolerance: float) -> str:
-    """Return a note with the relative difference of two results. Raises ResultsDiffer where it exceeds `tolerance`."""
+    """Return a note with the relative difference of two results.
+
+    Raises ResultsDiffer where it exceeds `tolerance`.
+    """
     (ours, our_result), (theirs, their_result) = results.items()
     difference = float((our_result - their_result).float().norm() / their_result.float().norm())
     if not difference <= tolerance:  # NaN differs too

@@ -81,7 +81,10 @@ def add_host_windows(model):
 
 
 def _memory() -> Figure:
-    """Measure a narrow model, since 2,000 frames of a full one take long. Only the latents are outside of windows."""
+    """Measure a narrow model, since 2,000 frames of a full one take long.
+
+    Only the latents are outside of windows.
+    """
     compute_in("fp32")
     model = add_windows(random_sd15("fp32", "sd15_narrow"))
     peaks = {frames: evaluate(model, frames, 64, peak_memory) for frames in MEMORY_FRAMES}

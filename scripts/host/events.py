@@ -13,7 +13,8 @@ Result = TypeVar("Result")
 class Events:
     """An open websocket for code that is not asynchronous.
 
-    Its event loop runs in a thread of its own, since the caller's thread may run another one, as Playwright's does.
+    Its event loop runs in a thread of its own, since the caller's thread may run another one, as
+    Playwright's does.
     """
 
     def __init__(self, url: str):

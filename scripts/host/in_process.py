@@ -14,8 +14,8 @@ from .checkout import PACK, ROOT
 def use_host(tree: Path, device: str | None = None, **host_options: bool) -> torch.device:
     """Make `comfy` importable from `tree` and this checkout as `animatediff_loom`.
 
-    `device` is "cpu" or "cuda", by default a GPU where there is one. `host_options` are command-line options of the
-    host, such as `use_pytorch_cross_attention`.
+    `device` is "cpu" or "cuda", by default a GPU where there is one. `host_options` are
+    command-line options of the host, such as `use_pytorch_cross_attention`.
     """
     put_host_on_path(tree)
     from comfy.cli_args import args

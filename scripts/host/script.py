@@ -11,8 +11,8 @@ from .processes import end_cleanly_on_signals
 def run_as_script(main: Callable[[], int], *expected: type[Exception]) -> NoReturn:
     """Exit with what `main` returns.
 
-    An error of the set-up, of the server or of an `expected` kind becomes its own text and status 1. Ctrl-C and its kin
-    unwind `main`, which stops what it has started.
+    An error of the set-up, of the server or of an `expected` kind becomes its own text and status
+    1. Ctrl-C and its kin unwind `main`, which stops what it has started.
     """
     end_cleanly_on_signals()
     try:

@@ -45,7 +45,8 @@ OnProgress = Callable[[Progress], None]
 class Server:
     """Use it as a context: the host serves inside it, and no process of it is left after it.
 
-    Besides this pack and Loom Mini, the host loads the custom nodes whose folders have the names `other_packs`.
+    Besides this pack and Loom Mini, the host loads the custom nodes whose folders have the names
+    `other_packs`.
     """
 
     def __init__(
@@ -106,7 +107,10 @@ class Server:
             return self._request("POST", path, body)
 
     def queue(self, prompt: Prompt, client: str = "") -> str:
-        """Queue a prompt in API format and return its id. Raises PromptError with what its validation found."""
+        """Queue a prompt in API format and return its id.
+
+        Raises PromptError with what its validation found.
+        """
         answer = self.post("/prompt", {"prompt": prompt, "client_id": client})
         if "prompt_id" not in answer:
             raise PromptError(_validation_message(answer), answer)
@@ -115,7 +119,8 @@ class Server:
     def run(self, prompt: Prompt, on_progress: OnProgress | None = None, timeout: float = 3600.0) -> dict[str, Any]:
         """Queue a prompt, follow it to its end and return its entry in the history.
 
-        `timeout` is in seconds and may be infinite. Raises PromptError, and ServerError when the host dies under it.
+        `timeout` is in seconds and may be infinite. Raises PromptError, and ServerError when the
+        host dies under it.
         """
         client = uuid.uuid4().hex
         with self._explain_death():

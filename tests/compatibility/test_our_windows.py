@@ -1,7 +1,7 @@
 """Our Context Windows node with the samplers, guiders, hooks and conditionings of the host.
 
-The measure is the same everywhere: with motion modules that are the identity, frames know nothing of each other, so
-that a clip in windows must be the clip of the plain model.
+The measure is the same everywhere: with motion modules that are the identity, frames know nothing
+of each other, so that a clip in windows must be the clip of the plain model.
 """
 
 import pytest

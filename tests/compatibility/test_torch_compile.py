@@ -1,7 +1,7 @@
 """The host's torch.compile node before and after Apply Motion Model.
 
-Its guards leave out `transformer_options`, in which a motion model's settings travel: what was compiled for one run
-must not be used in another.
+Its guards leave out `transformer_options`, in which a motion model's settings travel: what was
+compiled for one run must not be used in another.
 """
 
 from copy import deepcopy

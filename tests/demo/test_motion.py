@@ -1,6 +1,7 @@
 """Loom Mini in the real server, with the files that are shipped: it does what prompts say that it was never trained on.
 
-Thresholds are those of the task; what was measured, and how it spreads over seeds, is in demo/loom_mini/README.md.
+Thresholds are those of the task; what was measured, and how it spreads over seeds, is in
+demo/loom_mini/README.md.
 """
 
 from pathlib import Path

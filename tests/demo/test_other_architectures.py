@@ -1,6 +1,7 @@
 """Every registered architecture can be trained on Loom Mini's image model, and comes out as a motion model file.
 
-That of low-rank attention is shipped: a motion module of another kind, trained from fresh, moves objects as told.
+That of low-rank attention is shipped: a motion module of another kind, trained from fresh, moves
+objects as told.
 """
 
 import random

@@ -1,6 +1,7 @@
 """Context windows in the real server with the host's samplers, guiders, hooks and caches.
 
-Loom Mini has positions for 32 frames and these clips have 33: what comes of them has been sampled in windows.
+Loom Mini has positions for 32 frames and these clips have 33: what comes of them has been sampled
+in windows.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """A motion module that another custom-node pack brings, in the real host, whichever of the two is loaded first.
 
-The host loads the folders of custom nodes one after another, and one that the user calls the default comes first.
+The host loads the folders of custom nodes one after another, and one that the user calls the
+default comes first.
 """
 
 from collections.abc import Callable, Iterator

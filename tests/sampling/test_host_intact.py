@@ -31,8 +31,8 @@ def looks(options: dict) -> list:
 def untouched(request, host_before):
     """A plain MODEL that, like the host, must be after the test as it was before it.
 
-    torch.compile, which other tests of the process may have used, replaces methods of torch.nn.Module for good, so
-    that torch is compared with the start of the test.
+    torch.compile, which other tests of the process may have used, replaces methods of
+    torch.nn.Module for good, so that torch is compared with the start of the test.
     """
     torch_before = {name: value for name, value in take_snapshot().items() if name.startswith("torch.")}
     plain = tiny_model(request.param.base)

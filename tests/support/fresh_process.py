@@ -1,7 +1,8 @@
 """Run in a process of its own: samples with the pack, and prints what of the host and of torch was replaced.
 
-Arguments: the host's tree, what to do (`sample`, once to the end and once into a failure, or `patch` something on
-purpose), and the length of the positional tables, 24 for a motion model that joins the UNet's group norms.
+Arguments: the host's tree, what to do (`sample`, once to the end and once into a failure, or
+`patch` something on purpose), and the length of the positional tables, 24 for a motion model that
+joins the UNet's group norms.
 """
 
 import contextlib

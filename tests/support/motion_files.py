@@ -100,7 +100,10 @@ SPELLINGS = {
 
 @dataclass(frozen=True)
 class Expected:
-    """`file_positions` None: the file has no table. `choice`: what the person has to say, since no key tells it."""
+    """`file_positions` None: the file has no table.
+
+    `choice`: what the person has to say, since no key tells it.
+    """
 
     name: str
     base: str

@@ -1,6 +1,7 @@
 """diffusers' UNetMotionModel with the weights of a host UNet and of a motion model file.
 
-Its motion modules normalise over all frames for every checkpoint; `correct_norms` puts that right per family.
+Its motion modules normalise over all frames for every checkpoint; `correct_norms` puts that right
+per family.
 """
 
 import comfy.utils
