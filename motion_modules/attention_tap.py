@@ -36,10 +36,11 @@ class AttentionCall:
 
     `owner` is the key of the applied motion model, `site` the place of its module. `index` counts
     the attentions of the module in the order in which they run, and `name` is that of the layer.
-    `frames` is the number of frames in a sequence: tokens are `[clips * positions, frames,
-    channels]`, for attention over space as well `[clips, frames * places, channels]`. `positions`
-    says which of the flattened height and width they are, None for all. With attention in views,
-    `view` holds the frames of the clip that attend to each other here.
+    `frames` is the number of frames in a sequence: tokens are
+    `[clips * positions, frames, channels]`, for attention over space as well
+    `[clips, frames * places, channels]`. `positions` says which of the flattened height and width
+    they are, None for all. With attention in views, `view` holds the frames of the clip that attend
+    to each other here.
     """
 
     owner: str

@@ -1,11 +1,11 @@
 """The contract between a motion module and this pack: how a module is built, and what it is called with.
 
-A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and `forward(self, x,
-inputs)`. `x` and the result are `[chunks * frames, channels, height, width]`, with the frames of a
-chunk in a row. `factory` holds a device and a dtype. With `torch.nn` as `ops`, the constructor
-creates fresh weights. In ComfyUI `ops` are its own layers, which may have no weights until a file
-is loaded, so a constructor that sets weights goes through `layer.parameters()`, as `zero` does.
-`registry.motion_module` registers a module.
+A module is an `nn.Module` with `__init__(self, config, ops=nn, **factory)` and
+`forward(self, x, inputs)`. `x` and the result are `[chunks * frames, channels, height, width]`,
+with the frames of a chunk in a row. `factory` holds a device and a dtype. With `torch.nn` as `ops`,
+the constructor creates fresh weights. In ComfyUI `ops` are its own layers, which may have no
+weights until a file is loaded, so a constructor that sets weights goes through
+`layer.parameters()`, as `zero` does. `registry.motion_module` registers a module.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -159,9 +159,9 @@ class MotionInputs:
     ) -> torch.Tensor:
         """Return x + strength * change(hidden), for a `change` that mixes frames and channels, but not positions.
 
-        `x` and `hidden` are `[chunks * frames, channels, height, width]`. `change` maps `[chunks *
-        positions, frames, channels]` to the same shape. It is called with some positions at a time,
-        so that intermediates stay in cache and memory stays flat.
+        `x` and `hidden` are `[chunks * frames, channels, height, width]`. `change` maps
+        `[chunks * positions, frames, channels]` to the same shape. It is called with some positions
+        at a time, so that intermediates stay in cache and memory stays flat.
         """
         hidden, source = (
             rearrange(features, "(chunk frame) c h w -> chunk frame c (h w)", frame=self.frames)
