@@ -12,15 +12,17 @@ import pytest
 from animatediff_loom.nodes import NODES
 from host.checkout import ROOT
 
-from tests.support.texts import REMEDY
+from tests.support.texts import ends_with_remedy
 
 FOLDERS = ("nodes", "training", "inspection", "sampling", "motion_modules", "scripts", "demo", "tests")
 PACK = FOLDERS[:5]
 SOURCES = [ROOT / "__init__.py", *(file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")))]
-ERRORS = {"LoomError", "MotionModelError", "PromptScheduleError"}
+ERRORS = {"LoomError", "MotionModelError", "FileFault", "PromptScheduleError"}
+VAGUE_NAMES = {"own", "found", "given", "made", "apart", "alike", "together", "most", "behind"}
 OPENING = re.compile(r"(What|How|Whether|One|Those|Of)\b")
 PHRASES = {
-    r"\ba person\b": "the user",
+    r"\b(?:a|the) person\b": "the user",
+    r"\bpersons\b": "users",
     r"\bpeople\b": "users",
     r"\bso many\b": "up to N, or a number",
     r"\bbehind\b": "after",
@@ -68,9 +70,12 @@ def comments() -> Texts:
             )
 
 
-def raised() -> Iterator[tuple[Path, ast.Raise]]:
+def error_calls() -> Iterator[tuple[Path, ast.Call]]:
+    """Yield the calls that build an error of the pack, raised in place or returned by a helper."""
     for file in SOURCES:
-        yield from ((file, node) for node in ast.walk(parse(file)) if isinstance(node, ast.Raise))
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+                yield file, node
 
 
 def message(node: ast.AST) -> str:
@@ -83,7 +88,7 @@ def message(node: ast.AST) -> str:
 
 
 def errors() -> Texts:
-    yield from ((place(file, node.lineno), message(node)) for file, node in raised())
+    yield from ((place(file, node.lineno), " ".join(map(message, node.args))) for file, node in error_calls())
 
 
 def node_texts() -> Texts:
@@ -107,27 +112,33 @@ def pages() -> Texts:
         yield from ((place(file, number), line) for number, line in enumerate(lines, 1))
 
 
+def templates() -> Texts:
+    for file in sorted((ROOT / "scripts" / "templates").rglob("*.txt")):
+        if not file.name.endswith("zh.md.txt"):
+            yield place(file, 1), file.read_text(encoding="utf-8")
+
+
 def notes() -> Texts:
     for file in sorted((ROOT / "workflows").glob("*.json")):
         nodes = json.loads(file.read_text(encoding="utf-8"))["nodes"]
         yield from ((file.name, node["widgets_values"][0]) for node in nodes if "Note" in node["type"])
 
 
-@pytest.mark.parametrize("texts", [docstrings, comments, errors, node_texts, pages, notes])
+@pytest.mark.parametrize("texts", [docstrings, comments, errors, node_texts, pages, templates, notes])
 def test_words_are_plain(texts):
-    found = [
+    faults = [
         f"{where}: write '{better}' in: {text[max(0, match.start() - 40) : match.end() + 40]!r}"
         for where, text in texts()
         for phrase, better in PHRASES.items()
         for match in re.finditer(phrase, ALLOWED.sub("", " ".join(text.split())), re.IGNORECASE)
         if not where.startswith("tests/test_english.py")
     ]
-    assert not found, "\n".join(found)
+    assert not faults, "\n".join(faults)
 
 
 def test_docstrings_do_not_begin_with_a_question_word():
-    found = [f"{where}: {text.splitlines()[0]}" for where, text in docstrings() if OPENING.match(text)]
-    assert not found, "\n".join(found)
+    faults = [f"{where}: {text.splitlines()[0]}" for where, text in docstrings() if OPENING.match(text)]
+    assert not faults, "\n".join(faults)
 
 
 def test_node_descriptions_begin_with_a_verb():
@@ -137,12 +148,28 @@ def test_node_descriptions_begin_with_a_verb():
 
 def test_every_error_of_the_pack_says_what_to_do():
     """An error that ends with text from elsewhere is checked by the test that provokes it."""
-    found = []
-    for file, node in raised():
-        call = node.exc
-        known = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS
-        text = message(node) if known and file.relative_to(ROOT).parts[0] in PACK else "…"
-        built_elsewhere = text.endswith("…") or not re.search("[a-z]", text)
-        if not built_elsewhere and not REMEDY.search(f". {text}"):
-            found.append(f"{place(file, node.lineno)}: {text}")
-    assert not found, "\n".join(found)
+    faults = [
+        f"{place(file, node.lineno)}: {text}"
+        for file, node in error_calls()
+        if file.relative_to(ROOT).parts[0] in PACK and (text := " ".join(map(message, node.args)))
+        if re.search("[a-z]", text) and not re.search(r"….?$", text) and not ends_with_remedy(text)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def stored_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+
+
+def test_names_say_what_they_hold():
+    faults = [
+        f"{place(file, line)}: {name}"
+        for file in SOURCES
+        for name, line in stored_names(parse(file))
+        if name in VAGUE_NAMES
+    ]
+    assert not faults, "\n".join(faults)

@@ -44,7 +44,7 @@ def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> 
     if noise.ndim != 4:
         raise LoomError(
             f"The latent has the shape {list(noise.shape)}, but Context Windows (AnimateDiff) needs a batch of images "
-            "[frames, channels, height, width]. For a video model, use ComfyUI's own Context Windows node."
+            "[frames, channels, height, width]. Use ComfyUI's own Context Windows node for a video model."
         )
     frames = noise.shape[0]
     for settings in handler.settings:

@@ -20,7 +20,7 @@ def test_import_is_silent(host_server: Server):
     assert IMPORTED.search(line)
 
 
-def test_motion_models_in_folders_of_the_persons_own(make_server: Callable[..., Server], tmp_path: Path):
+def test_motion_models_in_custom_folders(make_server: Callable[..., Server], tmp_path: Path):
     """With `extra_model_paths.yaml`, in every format that the node says it accepts, and below subfolders."""
     files = ["a.safetensors", "b.ckpt", "c.pt", "kept/d.pth"]
     for name in (*files, "notes.txt"):

@@ -100,9 +100,9 @@ SPELLINGS = {
 
 @dataclass(frozen=True)
 class Expected:
-    """`file_positions` None: the file has no table.
+    """A family as its files show it.
 
-    `choice`: what the person has to say, since no key tells it.
+    `file_positions` is None where the file has no table. `choice` is what the user has to choose, since no key tells it.
     """
 
     name: str

@@ -58,20 +58,30 @@ REMEDIES = (
     "move name pass point provide put raise reduce register remove rename replace report require restart return run "
     "sample save scale set shorten start swap switch take try turn unpack update use wire work write "
 )
-REMEDY = re.compile(rf"(?:[.:;,] |\band |\bor )(?:then )?(?:{'|'.join(REMEDIES.split())})\b", re.IGNORECASE)
-VALUE = re.compile(r"\d|'[^']*'|`[^`]+`|\bNaN\b|\bempty\b|\bno\b", re.IGNORECASE)
+REMEDY = re.compile(rf"(?:then )?(?:{'|'.join(REMEDIES.split())})\b", re.IGNORECASE)
+SUBJECT = re.compile(r"""'[^']+'|`[^`]+`|"[^"]+"|\bNAME\b|\bstep \d+|\w/\w""")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\[])")
 
 
 def check_sentence(error: str, *parts: str) -> None:
-    """Check that `error` names its input and value (`parts`, and a number or a quoted word) and ends with a remedy."""
+    """Check that `error` has all `parts`, names its input or its subject, and ends with a remedy.
+
+    The subject is in quotes or backticks, a path, a step or the NAME of a command line; or one of the `parts` is
+    a node or a file, with a capital.
+    """
     assert "\n" not in error and error.endswith("."), error
-    sentences = SENTENCE_END.split(error)
-    assert len(sentences) <= 2, f"more than what is wrong and what to do: {error}"
-    assert VALUE.search(error), f"names no value: {error}"
-    assert REMEDY.search(f". {sentences[-1]}"), f"says not what to do: {error}"
+    assert len(SENTENCE_END.split(error)) <= 2, f"more than what is wrong and what to do: {error}"
+    assert SUBJECT.search(error) or any(part[:1].isupper() for part in parts), f"names nothing: {error}"
+    assert ends_with_remedy(error), f"says not what to do: {error}"
     missing = [part for part in parts if part not in error]
     assert not missing, f"{missing} not in: {error}"
+
+
+def ends_with_remedy(error: str) -> bool:
+    """Return whether a verb of `REMEDIES` begins the last sentence, or its clause after the last mark or "or"."""
+    last = SENTENCE_END.split(error)[-1]
+    clauses = (last, re.split(r"[:;] ", last)[-1], last.split(" or ")[-1])
+    return any(REMEDY.match(clause) for clause in clauses)
 
 
 def must_fail(server: Server, prompt: Prompt, node: str, *parts: str) -> None:
