@@ -169,7 +169,7 @@ def test_a_batch_that_is_no_multiple_of_the_conds(animated):
 
     model = animated.clone()
     model.set_model_unet_function_wrapper(drop_one_frame)
-    with expect_error("batch of 9 for 2 conds", "a multiple of 2"):
+    with expect_error("The UNet received a batch of 9 for 2 conds", "a multiple of 2"):
         sample(model, frames=5)
 
 
@@ -177,7 +177,7 @@ def test_a_batch_that_is_no_multiple_of_the_conds(animated):
 def test_frames_per_chunk(frames, chunks):
     assert frames_per_chunk(frames * chunks, chunks) == frames
     if chunks > 1:
-        with expect_error(f"batch of {frames * chunks + 1} for {chunks} conds"):
+        with expect_error(f"The UNet received a batch of {frames * chunks + 1} for {chunks} conds"):
             frames_per_chunk(frames * chunks + 1, chunks)
 
 

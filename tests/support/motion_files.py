@@ -102,7 +102,8 @@ SPELLINGS = {
 class Expected:
     """A family as its files show it.
 
-    `file_positions` is None where the file has no table. `choice` is what the user has to choose, since no key tells it.
+    `file_positions` is None where the file has no table. `choice` is what the user has to choose,
+    since no key tells it.
     """
 
     name: str
