@@ -26,7 +26,12 @@ def read(file) -> dict:
 
 
 def not_shipped() -> set[str]:
-    return set((ROOT / ".comfyignore").read_text(encoding="utf-8").split())
+    """Return the files and folders at the top that .comfyignore leaves out of the registry's archive."""
+    return {pattern.removeprefix("/") for pattern in read_ignore_patterns()}
+
+
+def read_ignore_patterns() -> list[str]:
+    return (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
 
 
 @forms
@@ -91,3 +96,8 @@ def test_coverage_counts_every_folder_of_python_that_ships():
 def test_what_is_for_contributors_is_not_shipped(name):
     assert (ROOT / name).exists()
     assert name in not_shipped()
+
+
+def test_only_the_top_folder_is_left_out():
+    """Without a leading slash, `docs/` would also leave out the help pages in `web/docs`."""
+    assert [pattern for pattern in read_ignore_patterns() if not pattern.startswith("/")] == []
