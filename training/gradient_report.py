@@ -40,8 +40,8 @@ class GradientLimits:
         limits = (self.vanishing, self.exploding)
         if not all(isinstance(limit, (int, float)) for limit in limits) or not 0 <= self.vanishing < self.exploding:
             raise LoomError(
-                f"The limits of a gradient report are {self.vanishing} for vanishing and {self.exploding} for "
-                "exploding. Pass two numbers, with 0 <= vanishing < exploding."
+                f"`vanishing` is {self.vanishing} and `exploding` is {self.exploding}. "
+                "Pass two numbers, with 0 <= vanishing < exploding."
             )
 
 

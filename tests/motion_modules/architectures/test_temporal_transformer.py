@@ -74,7 +74,7 @@ def test_the_two_norms_differ():
 
 
 def test_more_frames_than_positions():
-    with pytest.raises(LoomError, match=r"17 frames at once, but has positions for 16: .*context windows"):
+    with pytest.raises(LoomError, match=r"17 frames at once, but has positions for 16. .*context windows"):
         module()(clip(17, chunks=1), MotionInputs(17))
 
 
