@@ -365,7 +365,7 @@ def test_the_settings_of_a_clone_are_its_own(moving):
 
 def test_a_latent_of_a_video_model(plain):
     video = torch.randn(1, 4, 5, LATENT_SIZE, LATENT_SIZE)
-    with pytest.raises(LoomError, match="use ComfyUI's own Context Windows node"):
+    with pytest.raises(LoomError, match="Use ComfyUI's own Context Windows node"):
         sample(apply_windows(plain), noise=video)
 
 
