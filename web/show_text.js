@@ -26,7 +26,7 @@ function extend(nodeType, method, addition) {
 }
 
 app.registerExtension({
-  name: "AnimateDiffLoom.ShowText",
+  name: "animatediffloom.ShowText",
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!TEXT_NODES.includes(nodeData.name)) return;
     extend(nodeType, "onNodeCreated", addTextWidget);

@@ -12,7 +12,7 @@ from ..errors import MotionModelError
 
 OUR_NAME = "AnimateDiff Loom"
 PARTS_OF_DIFFUSERS = ("norm", "proj_in", "transformer_blocks", "proj_out")  # which take the place of a key there
-_key = re.compile(r"[a-z][a-z0-9_]*")
+_key = r"[a-z][a-z0-9_]*"
 
 
 def keep_tensors(tensors: Tensors, config: Any) -> Tensors:
@@ -75,7 +75,7 @@ def build_architecture(entry: Any, origin: str) -> Architecture:
 
 def _check_parts(subject: str, entry: Mapping) -> None:
     key, module, config = entry["key"], entry["module"], entry["config"]
-    if not (isinstance(key, str) and _key.fullmatch(key)) or key in PARTS_OF_DIFFUSERS:
+    if not (isinstance(key, str) and re.fullmatch(_key, key)) or key in PARTS_OF_DIFFUSERS:
         raise _make_incomplete_error(
             subject, "has a key that cannot stand in a file", "Use a word of lower-case letters such as my_mixer"
         )

@@ -70,7 +70,7 @@ def _find_fault(architecture: Architecture) -> str:
         return f"has a config without the {SITE.channels} channels of its site. Keep them in a field channels"
     if not isinstance(getattr(config, "positions", None), int):
         return "has a config without positions. Add the largest number of frames that it takes at once"
-    module = architecture.module(config, ops=nn, device="cpu", dtype=torch.float32).eval()
+    module = architecture.module(config, ops=nn, device="cpu", dtype=torch.float32).train(False)
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     config_read = architecture.config.from_shapes(shapes, _TrialTraining())
     if config_read != config:

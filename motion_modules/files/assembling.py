@@ -36,7 +36,7 @@ def build_patcher(
     )
     modules = {site: _build_module(spec, dtype) for site, spec in specs.items()}
     model = MotionModules({f"{site}.{specs[site].architecture.key}": module for site, module in modules.items()})
-    model.requires_grad_(False).eval()
+    model.requires_grad_(False).train(False)
     for site, module in modules.items():
         module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
     patcher_class = ModelPatcher if disable_dynamic else CoreModelPatcher

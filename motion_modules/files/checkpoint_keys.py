@@ -18,9 +18,7 @@ from ..contract import Tensors
 from ..families import DIFFUSERS, HOTSHOT, ORIGINAL
 
 TRANSFORMER = "temporal_transformer"
-_module_key = re.compile(
-    r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
-)
+_module_key = r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
 _diffusers_names = {
     ".attn1.": ".attention_blocks.0.",
     ".attn2.": ".attention_blocks.1.",
@@ -57,7 +55,7 @@ def parse_keys(keys: Iterable[str]) -> dict[str, FileKey]:
     """Parse the keys of motion modules among the `keys` of a file."""
     parsed: dict[str, FileKey] = {}
     for key in keys:
-        match = _module_key.search(key)
+        match = re.search(_module_key, key)
         if match:
             block, container, index, name = match.groups()
             word, _, rest = name.partition(".")

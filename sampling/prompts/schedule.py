@@ -27,8 +27,8 @@ COMMENTS = ("#", "//", "\uff03")
 COLONS = ":\uff1a"
 DASHES = "-~\u2013\u2014\uff0d\uff5e"
 
-_position_pattern = re.compile(r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*")
-_dots_pattern = re.compile(r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*")
+_position_pattern = r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*"
+_dots_pattern = r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*"
 
 
 class PromptScheduleError(LoomError):
@@ -76,7 +76,7 @@ def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
     keys: list[KeyPrompt] = []
     open_dots: tuple[int, int] | None = None
     for number, line in _find_content_lines(text):
-        dots = _dots_pattern.fullmatch(line)
+        dots = re.fullmatch(_dots_pattern, line)
         if dots and not keys:
             raise _mistake(number, dots.start(1) + 1, "dots", "a prompt before the dots")
         if dots:
@@ -168,23 +168,24 @@ def _parse_positions(line: str, number: int, frames: int) -> Iterator[_Position]
     """Yield the frame, or the first and last frame, before the colon."""
     start = 0
     for separators, expected in ((DASHES + COLONS, "a dash or a colon"), (COLONS, "a colon")):
-        match = _position_pattern.match(line, start)
+        match = re.match(_position_pattern, line[start:])
         if match is None:
             start += len(line[start:]) - len(line[start:].lstrip())
             expected = f"a frame number or a percentage, as in {EXAMPLE}"
             raise _mistake(number, start + 1, _quote(line, start), expected)
-        yield _locate(match, number, frames)
-        start = match.end() + 1
-        separator = line[match.end() : start]
+        position = _locate(match, start, number, frames)
+        yield position
+        start = position.end + 1
+        separator = line[position.end : start]
         if not separator or separator not in separators:
-            raise _mistake(number, start, _quote(line, match.end()), expected)
+            raise _mistake(number, start, _quote(line, position.end), expected)
         if separator in COLONS:
             return
 
 
-def _locate(match: re.Match, number: int, frames: int) -> _Position:
+def _locate(match: re.Match, start: int, number: int, frames: int) -> _Position:
     text, value, percent = match[1].strip(), float(match[2]), bool(match[3])
-    column = match.start(1) + 1
+    column = start + match.start(1) + 1
     if percent and value > 100:
         raise _mistake(number, column, text, "a percentage of up to 100%")
     if not percent and not value.is_integer():
@@ -192,7 +193,7 @@ def _locate(match: re.Match, number: int, frames: int) -> _Position:
     if not percent and value >= frames:
         raise _mistake(number, column, text, f"a frame below {frames}, or raise `frames`")
     frame = math.floor(value / 100 * (frames - 1) + 0.5) if percent else int(value)
-    return _Position(frame, f"{text} (frame {frame})" if percent else text, column, match.end())
+    return _Position(frame, f"{text} (frame {frame})" if percent else text, column, start + match.end())
 
 
 def _quote(line: str, start: int) -> str:
