@@ -20,7 +20,7 @@ def link_folder(target: Path, link: Path) -> None:
     """Let `link` stand for the folder `target`; where Windows allows no symbolic link, a junction does the same."""
     if link.exists() and link.samefile(target):
         return
-    _remove_link(link)
+    remove_link(link)
     if os.name == "nt":
         import _winapi
 
@@ -47,7 +47,7 @@ def _link_or_copy(file: Path, place: Path) -> None:
     shutil.copyfile(file, place)
 
 
-def _remove_link(link: Path) -> None:
+def remove_link(link: Path) -> None:
     if link.is_symlink():
         link.unlink()
     elif os.path.lexists(link):

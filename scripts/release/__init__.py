@@ -1,0 +1,1 @@
+"""Archive for the registry, and the checks before a release."""
