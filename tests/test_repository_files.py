@@ -1,12 +1,14 @@
 """Files for contributors: forms of issues, checks before a commit, and the folders that coverage counts."""
 
 import re
+from pathlib import Path
 
 import coverage
 import pytest
 import yaml
 from host.checkout import ROOT
 from host.environment import TEST_REQUIREMENTS, read_requirements
+from release.archive import list_shipped, list_tracked
 
 TEMPLATES = ROOT / ".github" / "ISSUE_TEMPLATE"
 FORMS = sorted(file for file in TEMPLATES.glob("*.yml") if file.name != "config.yml")
@@ -18,16 +20,12 @@ ATTRIBUTES = {
     "checkboxes": {"label", "description", "options"},
 }
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+in_a_checkout = pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
 forms = pytest.mark.parametrize("file", FORMS, ids=lambda file: file.stem)
 
 
 def read(file) -> dict:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
-def not_shipped() -> set[str]:
-    """Return the files and folders at the top that .comfyignore leaves out of the registry's archive."""
-    return {pattern.removeprefix("/") for pattern in read_ignore_patterns()}
 
 
 def read_ignore_patterns() -> list[str]:
@@ -86,18 +84,20 @@ def test_ruff_before_a_commit_is_that_of_the_tests():
     assert all("==" in pin for pin in pins)
 
 
+@in_a_checkout
 def test_coverage_counts_every_folder_of_python_that_ships():
-    shipped = {file.parent.name for file in ROOT.glob("[a-z]*/__init__.py")}
-    shipped -= {name.strip("/") for name in not_shipped()}
+    packages = [Path(name).parent for name in list_shipped() if name.endswith("/__init__.py")]
+    shipped = {folder.name for folder in packages if len(folder.parts) == 1}
     assert set(coverage.Coverage(config_file=str(ROOT / "pyproject.toml")).get_option("run:source_dirs")) == shipped
 
 
-@pytest.mark.parametrize("name", [".github/", ".pre-commit-config.yaml", "CONTRIBUTING.md", "CONTRIBUTING.zh.md"])
+@pytest.mark.parametrize("name", [".ci", ".github", ".pre-commit-config.yaml", "scripts", "tests"])
+@in_a_checkout
 def test_what_is_for_contributors_is_not_shipped(name):
     assert (ROOT / name).exists()
-    assert name in not_shipped()
+    assert [file for file in list_shipped() if Path(file).is_relative_to(name)] == []
 
 
 def test_only_the_top_folder_is_left_out():
     """Without a leading slash, `docs/` would also leave out the help pages in `web/docs`."""
-    assert [pattern for pattern in read_ignore_patterns() if not pattern.startswith("/")] == []
+    assert [pattern for pattern in read_ignore_patterns() if not pattern.removeprefix("!").startswith("/")] == []
