@@ -72,14 +72,18 @@ class Preview:
     def title(self) -> str:
         layout = self.settings.layout
         stride = f", stride {layout.stride}" if layout.stride > 1 else ""
+        loop = f", closed_loop {'on' if layout.closed_loop else 'off'}" if self.settings.schedule == LOOPED else ""
         return (
-            f"{self.settings.schedule}: {self.frames} frames, windows of {layout.length}, "
+            f"{self.settings.schedule}{loop}: {self.frames} frames, windows of {layout.length}, "
             f"overlap {layout.overlap}{stride}, fuse {self.settings.fusion}"
         )
 
     @cached_property
     def summary(self) -> str:
-        """Number of windows in a step, and their cost."""
+        """Number of windows in a step, their cost, and whether a looped schedule joins the ends of the clip."""
+        return f"{self._summarise_cost()} {self._summarise_loop()}".rstrip()
+
+    def _summarise_cost(self) -> str:
         divided = [band for band in self.bands if band.divided]
         if not divided:
             return f"Nothing is divided: no step begins at start_percent {self.settings.start_percent:g} or later."
@@ -93,6 +97,13 @@ class Preview:
         cost = _format_range([count / self.frames for count in evaluated])
         times = "as many as the clip has" if cost == "1" else f"{cost} times the clip's {self.frames}"
         return f"Each step evaluates {windows}, {_format_range(evaluated)} frames in total: {times}."
+
+    def _summarise_loop(self) -> str:
+        if self.settings.schedule != LOOPED:
+            return ""
+        if any(len(bar.spans) > 1 for band in self.bands for bar in band.bars):
+            return "The ends meet: windows lead from the last frame to the first."
+        return "The ends do not meet: no window leads from the last frame to the first."
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
@@ -116,7 +127,7 @@ def plan_preview(settings: ContextSettings, frames: int, steps: int, max_rows: i
     Raises LoomError for impossible settings.
     """
     settings.check()
-    settings.check_frames(frames)
+    settings.check_frames(frames, "Raise `frames`")
     bands: list[Band] = []
     free = max_rows
     for band in _plan_bands(settings, frames, steps, max_rows - 1 - 2 * GAP):

@@ -22,7 +22,7 @@ class WindowLayout:
     """Size and spacing of windows: `length` frames each, of which a window shares `overlap` with the next.
 
     A `stride` of n adds up to n - 1 passes, which take every second, fourth ... frame.
-    `closed_loop` adds the window that closes the circle of a looped schedule.
+    `closed_loop` joins the end of the clip to its start in a looped schedule.
     """
 
     length: int = 16
@@ -63,8 +63,11 @@ def looped_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Win
     """Return windows on the circle of all frames, with a new start in every step so that no seam stays in place.
 
     A clip that fits in one window is rotated as a whole, so that its last and first frames become
-    neighbours.
+    neighbours. Without `closed_loop`, return the uniform windows, none of which crosses the end. The
+    published looped schedule crosses it in both cases.
     """
+    if not layout.closed_loop:
+        return uniform_windows(frames, layout, step)
     if frames <= layout.length:
         return [_wrap(_rotation(frames, step), 1, frames, frames)]
     passes = (_circle_windows(frames, layout, step, dilation) for dilation in _dilations(frames, layout))

@@ -37,24 +37,28 @@ class ContextSettings:
         """Raise LoomError when no clip can be sampled with these settings."""
         self.layout.check()
 
-    def check_frames(self, frames: int) -> None:
-        """Raise LoomError when a clip of `frames` cannot be sampled with these settings."""
+    def check_frames(self, frames: int, remedy: str = "Make a longer clip") -> None:
+        """Raise LoomError when a clip of `frames` cannot be sampled with these settings.
+
+        `remedy` says how to make the clip longer.
+        """
         if self.loops and frames < MIN_LOOP_FRAMES:
             raise LoomError(
-                f"The clip has {frames} frames, but the looped schedule needs at least {MIN_LOOP_FRAMES}. "
-                "Raise `batch_size` of the latent (`frames` in Preview Context Windows), or choose another schedule."
+                f"The clip has {frames} frame{'s' * (frames > 1)}, but the looped schedule needs at least "
+                f"{MIN_LOOP_FRAMES} with `closed_loop`. {remedy}, or turn off `closed_loop`."
             )
 
     @property
     def loops(self) -> bool:
-        return self.schedule == LOOPED
+        """Whether windows cross the end of the clip, so that its last frame leads to its first."""
+        return self.schedule == LOOPED and self.layout.closed_loop
 
     def divides(self, frames: int) -> bool:
         return self.divides_clip(frames) or self.divides_attention(frames)
 
     def divides_clip(self, frames: int) -> bool:
         """Return whether the model sees one window after another instead of the whole clip."""
-        return self.schedule != VIEW and (frames > self.layout.length or self._rotates(frames))
+        return self.schedule != VIEW and frames > self.layout.length
 
     def divides_attention(self, frames: int) -> bool:
         """Return whether the model sees the whole clip, while temporal attention sees windows."""
@@ -79,10 +83,7 @@ class ContextSettings:
         return tuple(SCHEDULES[self.schedule](frames, self.layout, step))
 
     def _is_short_loop(self, frames: int) -> bool:
-        return self.loops and self.layout.closed_loop and frames <= self.layout.length
-
-    def _rotates(self, frames: int) -> bool:
-        return self.loops and not self._is_short_loop(frames)
+        return self.loops and frames <= self.layout.length
 
 
 def normalise_weights(windows: Sequence[Window], settings: ContextSettings, frames: int) -> list[list[float]]:

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from animatediff_loom.inspection.metrics.measure import measure_video
 from host.server import Server
 from loom_mini.captions import plain_caption
 from loom_mini.measures import ClipReading, read_clip
@@ -74,12 +75,24 @@ def differences(clip: torch.Tensor) -> list[float]:
 
 @pytest.mark.parametrize("asked", LOOPS, ids=" ".join)
 def test_a_loop_closes(host_server: Server, asked: Combination):
-    """Its last frame leads to its first one as frames lead to the next; without a loop it is far from it."""
+    """Its last frame leads to its first one as frames lead to the next; with closed_loop off it is far from it."""
     ground, frames = LOOPS[asked]
-    loop = {"schedule": "looped", "schedule.context_stride": 1, "schedule.closed_loop": True}
-    closed, ends = (filmed(host_server, asked, ground, frames, **more) for more in (loop, {}))
+    closed, ends = (filmed(host_server, asked, ground, frames, **looped(on)) for on in (True, False))
     assert gap(closed) <= max(differences(closed))
     assert gap(ends) > 2 * max(differences(ends))
+
+
+@pytest.mark.parametrize("frames", [20, 32])
+def test_closed_loop_decides_the_loop_gap(host_server: Server, frames: int):
+    on, off = (
+        measure_video(filmed(host_server, ("circle", "red", "right"), "black", frames, **looped(on)).movedim(1, -1))
+        for on in (True, False)
+    )
+    assert on.loop_gap < 1.5 and off.loop_gap > 3
+
+
+def looped(closed: bool) -> dict:
+    return {"schedule": "looped", "schedule.context_stride": 1, "schedule.closed_loop": closed}
 
 
 def gap(clip: torch.Tensor) -> float:

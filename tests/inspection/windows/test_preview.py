@@ -120,12 +120,25 @@ def test_a_window_over_the_end_goes_on_at_the_beginning():
     ("context", "frames", "words"),
     [
         (ContextSettings(layout=WindowLayout(8, 8)), 64, "Set `context_overlap` below `context_length`"),
-        (ContextSettings("looped"), 2, "at least 3"),
+        (
+            ContextSettings("looped", WindowLayout(closed_loop=True)),
+            2,
+            "at least 3 with `closed_loop`. Raise `frames`, or turn off `closed_loop`",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(context, frames, words):
     with pytest.raises(LoomError, match=words):
         plan_preview(context, frames, 4, MAX_ROWS)
+
+
+@pytest.mark.parametrize("frames", [8, 17, 32, 64, 200])
+def test_the_ends_of_a_looped_clip_meet_with_closed_loop_on_only(frames):
+    on, off = (shown("looped", frames, closed_loop=closed) for closed in (True, False))
+    assert on.title.startswith("looped, closed_loop on:") and "The ends meet: windows lead" in on.summary
+    assert off.title.startswith("looped, closed_loop off:") and "The ends do not meet: no window" in off.summary
+    assert not any(len(bar.spans) > 1 for band in off.bands for bar in band.bars)
+    assert "The ends" not in shown("uniform", frames).summary
 
 
 def test_the_node_shows_its_picture(tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def moving(plain):
     return apply_motion(plain)
 
 
-@pytest.mark.parametrize("schedule", ["static", "uniform", "batched", "view"])
+@pytest.mark.parametrize("schedule", ["static", "uniform", "looped", "batched", "view"])  # with closed_loop off
 @pytest.mark.parametrize("frames", [LENGTH, LENGTH - 1])
 def test_one_window_over_all_frames_is_no_window(moving, schedule, frames):
     assert torch.equal(sample(apply_windows(moving, schedule), frames), sample(moving, frames))
@@ -249,10 +249,11 @@ def test_an_overlap_that_is_too_long(moving, change, words):
 
 
 def test_a_loop_of_two_frames(moving):
-    loop, seen = record_unet(apply_windows(moving, "looped"))
+    loop, seen = record_unet(apply_windows(moving, "looped", closed_loop=True))
     with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
         sample(loop, 2)
     assert not seen.calls
+    assert torch.equal(sample(apply_windows(moving, "looped", closed_loop=False), 2), sample(moving, 2))
     assert sample(moving, 2).isfinite().all()
 
 

@@ -26,10 +26,6 @@ def starting(frames: int, *starts: int) -> list[tuple[int, ...]]:
         ("static", 32, 0, (0, 12, 16)),
         ("static", 40, 7, (0, 12, 24)),
         ("static", 33, 0, (0, 12, 17)),
-        ("looped", 32, 0, (0, 12, 24)),
-        ("looped", 32, 1, (16, 28, 8)),
-        ("looped", 32, 2, (8, 20, 0)),
-        ("looped", 32, 3, (24, 4, 16)),
         ("uniform", 32, 0, (0, 12, 16)),
         ("uniform", 32, 1, (16, 0, 8)),
         ("uniform", 32, 2, (8, 16, 0)),
@@ -38,6 +34,21 @@ def starting(frames: int, *starts: int) -> list[tuple[int, ...]]:
 )
 def test_vectors_of_the_reference(schedule, frames, step, starts):
     assert SCHEDULES[schedule](frames, SIXTEEN, step) == starting(frames, *starts)
+
+
+@pytest.mark.parametrize(("step", "starts"), enumerate([(0, 12, 24), (16, 28, 8), (8, 20, 0), (24, 4, 16)]))
+def test_vectors_of_a_closed_loop(step, starts):
+    assert looped_windows(32, WindowLayout(16, 4, closed_loop=True), step) == starting(32, *starts)
+
+
+@pytest.mark.parametrize(("overlap", "stride"), ((1, 1), (4, 1), (4, 2), (8, 3)))
+def test_closed_loop_decides_whether_the_ends_meet(overlap, stride):
+    """At every length, in all windows of 8 steps."""
+    on, off = (WindowLayout(16, overlap, stride, closed) for closed in (True, False))
+    for frames in range(2, 201):
+        steps = range(8)
+        assert any((frames - 1, 0) in pairwise(window) for step in steps for window in looped_windows(frames, on, step))
+        assert all(list(window) == sorted(window) for step in steps for window in looped_windows(frames, off, step))
 
 
 def test_vector_of_a_closed_loop_with_strides():
@@ -73,7 +84,7 @@ def test_every_frame_is_covered_by_windows_without_repetition(schedule, frames, 
 
 @given(st.integers(2, 32), st.integers(0, 1000))
 def test_a_short_loop_is_turned_as_a_whole(frames, step):
-    (window,) = looped_windows(frames, WindowLayout(32), step)
+    (window,) = looped_windows(frames, WindowLayout(32, closed_loop=True), step)
     assert sorted(window) == list(range(frames))
     assert all((b - a) % frames == 1 % frames for a, b in pairwise(window))
 

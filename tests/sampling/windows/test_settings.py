@@ -55,11 +55,23 @@ def test_an_overlap_as_long_as_the_window(overlap):
         ContextSettings(layout=WindowLayout(8, overlap)).check()
 
 
+@pytest.mark.parametrize("frames", [4, 16, 17, 32, 200])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_an_open_loop_has_the_windows_and_weights_of_uniform(frames, fusion):
+    looped, uniform = (ContextSettings(schedule, WindowLayout(16, 4, 2), fusion) for schedule in ("looped", "uniform"))
+    assert looped.divides(frames) == uniform.divides(frames) == (frames > 16)
+    for step in range(4):
+        windows = looped.plan_windows(frames, step)
+        assert windows == uniform.plan_windows(frames, step)
+        assert normalise_weights(windows, looped, frames) == normalise_weights(windows, uniform, frames)
+
+
 def test_a_loop_needs_frames():
-    loop = ContextSettings("looped", WindowLayout(8, 2))
-    with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3"):
+    loop = ContextSettings("looped", WindowLayout(8, 2, closed_loop=True))
+    with pytest.raises(LoomError, match="2 frames, but the looped schedule needs at least 3 with `closed_loop`"):
         loop.check_frames(2)
     loop.check_frames(3)
+    ContextSettings("looped", WindowLayout(8, 2)).check_frames(1)
     ContextSettings("static").check_frames(1)
 
 
