@@ -138,7 +138,7 @@ class MotionInputs:
         if self.attended_frames > positions:
             raise MotionModelError(
                 f"The motion model received {self.attended_frames} frames at once, but has positions for "
-                f"{positions}. Lower `batch_size` of the latent, or sample in context windows."
+                f"{positions}. Use fewer frames, or sample in context windows."
             )
 
     def time_per_chunk(self) -> torch.Tensor:

@@ -103,6 +103,6 @@ def _closed_loop() -> io.Boolean.Input:
     return io.Boolean.Input(
         "closed_loop",
         default=True,
-        tooltip="On joins the end of the clip to its start, so that the video loops seamlessly. Off makes an open clip: "
-        "no window leads from the last frame to the first.",
+        tooltip="On joins the end of the clip to its start, so that the video loops seamlessly. Off makes an open "
+        "clip: no window leads from the last frame to the first.",
     )

@@ -10,6 +10,9 @@ from ..motion_modules.errors import LoomError
 from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
 from ..motion_modules.unet.placement import find_blocking_patch
+from .frame_advice import advise_more_frames
+from .motion_range import list_acting, log_motion_off, record_run, require_motion_elsewhere
+from .running_prompt import RunningPrompt, find_running_prompt
 from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
 
@@ -21,29 +24,39 @@ def register_checks(model: ModelPatcher) -> None:
 
 def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
     """Wrapper of the host's guider: refuse what cannot become a clip, sample, and require that motion modules ran."""
-    guider = executor.class_obj
+    guider, prompt = executor.class_obj, find_running_prompt()
     motions = applied_motion(guider.model_options)
-    _check_before_sampling(guider, motions, noise, sigmas)
+    acting = list_acting(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
+    if not acting:
+        require_motion_elsewhere(motions, prompt)
+    _check_before_sampling(guider, acting, noise, latent_image, sigmas, prompt)
+    idle = tuple(motion for motion in motions if motion not in acting)
+    log_motion_off(idle, prompt)
     run = MotionRun(guider.model_patcher)
     with set_temporarily(guider.model_options, {MOTION_RUN: run}):
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-    if len(sigmas) > 1 and not run.executed:
+    if acting and len(sigmas) > 1 and not run.executed:
         raise LoomError(
-            f"Motion model '{motions[0].name}' never ran while sampling, so the clip would be still. "
+            f"Motion model '{acting[0].name}' never ran while sampling, so the clip would be still. "
             "Remove the nodes on this model that replace the UNet's forward pass."
         )
+    record_run(acting, prompt, run.executed)
+    record_run(idle, prompt, False)
     return samples
 
 
-def _check_before_sampling(guider, motions: tuple[AppliedMotion, ...], noise, sigmas) -> None:
+def _check_before_sampling(
+    guider, motions: tuple[AppliedMotion, ...], noise, latent, sigmas, prompt: RunningPrompt | None
+) -> None:
     frames, (height, width) = noise.shape[0], noise.shape[-2:]
     handler = guider.model_options.get("context_handler")
     attended, in_windows = _attended_frames(frames, handler), isinstance(handler, LoomContextHandler)
     _check_layers(guider.model_options, motions)
     for motion in motions:
+        _check_two_frames(motion, frames, latent, prompt)
         _check_frames(motion, frames, attended, in_windows)
         _check_sites(motion, attended, height, width)
-    _check_percents(motions, sigmas, guider.model_patcher.get_model_object("model_sampling"))
+        _check_smallest_windows(motion, frames, guider, sigmas)
     require_matching_conds(guider.conds, list_prompt_frame_counts, frames)
 
 
@@ -69,19 +82,41 @@ def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> No
         )
 
 
-def _check_frames(motion: AppliedMotion, frames: int, attended: int, in_windows: bool) -> None:
+def _check_two_frames(motion: AppliedMotion, frames: int, latent, prompt: RunningPrompt | None) -> None:
     if frames < 2:
         raise LoomError(
             f"The latent has {frames} frame, but motion model '{motion.name}' needs at least 2. "
-            "Raise `batch_size` of Empty Latent Image."
+            f"{advise_more_frames(prompt, latent)}"
         )
+
+
+def _check_smallest_windows(motion: AppliedMotion, frames: int, guider, sigmas) -> None:
+    """Refuse windows of one frame in steps in which `motion` acts: no frame would see another."""
+    handler = guider.model_options.get("context_handler")
+    if not isinstance(handler, LoomContextHandler):
+        return
+    model_sampling = guider.model_patcher.get_model_object("model_sampling")
+    for sigma in (float(sigma) for sigma in sigmas[:-1]):
+        settings = handler.active_settings(sigma, model_sampling)
+        if settings and motion.acts_at(sigma, model_sampling) and settings.fewest_attended_frames(frames) < 2:
+            raise _describe_window_of_one_frame(motion, frames, settings.layout.length)
+
+
+def _describe_window_of_one_frame(motion: AppliedMotion, frames: int, length: int) -> LoomError:
+    return LoomError(
+        f"With `context_length` {length}, a window of this clip of {frames} frames has 1 frame, but motion model "
+        f"'{motion.name}' needs at least 2. Raise `context_length` of Context Windows (AnimateDiff)."
+    )
+
+
+def _check_frames(motion: AppliedMotion, frames: int, attended: int, in_windows: bool) -> None:
     if attended > motion.positions:
         node = "Context Windows (AnimateDiff)"
         change = f"Set {node} to" if in_windows else f"Add a {node} node to the model with"
         raise LoomError(
             f"The model would see {attended} frames at once, but motion model '{motion.name}' has positions for "
             f"{motion.positions}. {change} a `context_length` of up to {motion.positions} and "
-            f"`start_percent` 0, or lower `batch_size` of the latent."
+            f"`start_percent` 0, or use fewer frames."
         )
 
 
@@ -93,13 +128,3 @@ def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) ->
                 f"Motion model '{motion.name}' cannot work at '{name}' in this latent, since {objection}. "
                 "Make the latent smaller, or use a motion model without a module there."
             )
-
-
-def _check_percents(motions: tuple[AppliedMotion, ...], sigmas, model_sampling) -> None:
-    step_sigmas = [float(sigma) for sigma in sigmas[:-1]]
-    if step_sigmas and not any(motion.acts_at(sigma, model_sampling) for motion in motions for sigma in step_sigmas):
-        settings = motions[0].settings
-        raise LoomError(
-            f"Motion model '{motions[0].name}' acts from {settings.start_percent:.0%} to {settings.end_percent:.0%} of "
-            "the schedule, where this sampler has no step. Widen `start_percent` and `end_percent`, or raise `denoise`."
-        )

@@ -1,7 +1,7 @@
 """The motion models that are applied to a MODEL, as its `transformer_options` hold them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from comfy.model_patcher import ModelPatcher
 
@@ -21,6 +21,28 @@ class MotionSettings:
     end_percent: float = 1.0
 
 
+class MotionHistory:
+    """The samplers that a motion model was part of, and whether it ran there.
+
+    It lives as long as the output of Apply Motion Model, which the host keeps between prompts for as
+    long as it keeps the results of samplers that depend on it.
+    """
+
+    def __init__(self):
+        self._ran: dict[int | None, bool] = {}
+
+    def record(self, sampler: int | None, ran: bool) -> None:
+        """Record that the motion model ran, or was off, in a sampler with this signature; None is unknown."""
+        self._ran[sampler] = ran or self._ran.get(sampler, False)
+
+    def ran_in(self, sampler: int | None) -> bool | None:
+        """Return whether the motion model ran in a sampler, None if that has not sampled yet."""
+        return self._ran.get(sampler)
+
+    def ran_anywhere(self) -> bool:
+        return any(self._ran.values())
+
+
 @dataclass(frozen=True)
 class AppliedMotion:
     """A motion model on a patcher, whose additional models hold its weights under `key`.
@@ -35,6 +57,7 @@ class AppliedMotion:
     settings: MotionSettings
     sites: Mapping[str, Site]
     specs: Mapping[str, ModuleSpec]
+    history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start, end = self.settings.start_percent, self.settings.end_percent

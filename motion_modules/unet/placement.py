@@ -128,6 +128,7 @@ def evaluate_with_motion(
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     windowing: Windowing = options.get(WINDOWING, WHOLE)
     frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
+    _require_two_frames(acting, frames)
     active = _activate(acting, _list_patchers(executor.class_obj, options.get(MOTION_RUN)), frames, windowing)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
@@ -150,6 +151,15 @@ def hand_over_motion(
 
 def _select_acting(applied: tuple[AppliedMotion, ...], t, model_sampling) -> list[AppliedMotion]:
     return [motion for motion in applied if motion.acts_always or motion.acts_at(float(t.max()), model_sampling)]
+
+
+def _require_two_frames(acting: list[AppliedMotion], frames: int) -> None:
+    """Refuse windows of one frame that another node's handler makes: checks before sampling do not see them."""
+    if frames < 2:
+        raise MotionModelError(
+            f"Motion model '{acting[0].name}' received {frames} frame at once, but needs at least 2. "
+            "Raise the length of the context windows, or choose windows of equal length."
+        )
 
 
 def _list_patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:

@@ -50,7 +50,7 @@ class ContextSettings:
 
     @property
     def loops(self) -> bool:
-        """Whether windows cross the end of the clip, so that its last frame leads to its first."""
+        """Return whether windows cross the end of the clip, so that its last frame leads to its first."""
         return self.schedule == LOOPED and self.layout.closed_loop
 
     def divides(self, frames: int) -> bool:
@@ -67,6 +67,10 @@ class ContextSettings:
     def attended_frames(self, frames: int) -> int:
         """Return the largest number of frames that attend to each other in a clip of `frames`."""
         return min(frames, self.layout.length)
+
+    def fewest_attended_frames(self, frames: int) -> int:
+        """Return the smallest number of frames that attend to each other in a clip of `frames`."""
+        return min(map(len, self.plan_windows(frames, 0))) if self.divides(frames) else frames
 
     def has_started(self, sigma: float, model_sampling) -> bool:
         return has_started(self.start_percent, sigma, model_sampling)

@@ -7,7 +7,7 @@ import torch
 from animatediff_loom.motion_modules.contract import frames_per_chunk
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.applied import MotionSettings, applied_motion
-from animatediff_loom.sampling.animate import animate
+from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
@@ -17,7 +17,8 @@ from synthetic_motion import file_shapes
 
 from tests.support.host import copy_weights, same_weights, tiny_dit, tiny_model
 from tests.support.motion_files import SDXL_BETA, V1, V2, V3, weightless
-from tests.support.sampling import prompt, record_unet, sample
+from tests.support.motion_models import DIVIDING, apply_windows
+from tests.support.sampling import distance, noise, prompt, record_unet, sample
 from tests.support.texts import expect_error
 
 NAME = "tiny.safetensors"
@@ -107,8 +108,13 @@ def test_the_smallest_of_several_motion_models_limits(plain, animated):
 HAS_ANCHORS = "causal_window_fix" in inspect.signature(ContextWindowsManualNode.execute).parameters
 
 
-def windows(model, length: int, anchors: bool = False):
-    settings = {"context_overlap": 4, "context_schedule": "standard_static", "context_stride": 1, "closed_loop": False}
+def windows(model, length: int, anchors: bool = False, context_schedule: str = "standard_static"):
+    settings = {
+        "context_overlap": min(4, length - 1),
+        "context_schedule": context_schedule,
+        "context_stride": 1,
+        "closed_loop": False,
+    }
     settings |= {"fuse_method": "pyramid", "dim": 0, "freenoise": False}
     settings |= {"causal_window_fix": anchors} if HAS_ANCHORS else {}
     return ContextWindowsManualNode.execute(model, length, **settings).args[0]
@@ -136,6 +142,43 @@ def test_the_longest_context_windows_with_the_hosts_own_defaults(animated, frame
 
 def test_one_frame_only(animated):
     refused_before_sampling(animated, "1 frame,", f"'{NAME}'", "at least 2", "Raise `batch_size`", frames=1)
+
+
+def test_one_encoded_picture(animated):
+    parts = ("1 frame,", f"'{NAME}'", "Add Repeat Latent Batch after the node that encodes the picture")
+    refused_before_sampling(animated, *parts, frames=1, latent_image=noise(1, seed=5))
+
+
+@pytest.mark.parametrize("schedule", [*DIVIDING, "view"])
+def test_windows_of_one_frame(plain, animated, schedule):
+    """No frame would see another; without a motion model that is how pictures are sampled."""
+    parts = ("`context_length` 1", "clip of 5 frames has 1 frame", f"'{NAME}'", "Raise `context_length`")
+    single = {"schedule": schedule, "length": 1, "overlap": 0}
+    refused_before_sampling(apply_windows(animated, **single), *parts, frames=5)
+    assert distance(sample(apply_windows(plain, **single), frames=5), sample(plain, frames=5)) < 2e-5
+
+
+def test_a_last_window_of_one_frame(animated):
+    batched = apply_windows(animated, "batched", length=4, overlap=0)
+    refused_before_sampling(
+        batched, "`context_length` 4", "of 9 frames has 1 frame", "Change `context_length`", frames=9
+    )
+    assert sample(batched, frames=10, steps=1).isfinite().all()
+
+
+def test_windows_of_one_frame_where_no_motion_acts(plain, motion_model):
+    early = animate(plain, motion_model, MotionSettings(end_percent=0.5))
+    late = {"schedule": "static", "length": 1, "overlap": 0, "start_percent": 0.5}
+    assert sample(apply_windows(early, **late), frames=5, steps=4).isfinite().all()
+    always = apply_windows(animate(plain, motion_model, MotionSettings()), **late)
+    refused_before_sampling(always, "`context_length` 1", frames=5, steps=4)
+
+
+@pytest.mark.parametrize("length", (1, 4))
+def test_windows_of_one_frame_of_the_host(animated, length):
+    """The last of the host's batched windows may be of one frame, which only sampling shows."""
+    with expect_error("received 1 frame at once", f"'{NAME}'", "at least 2", "Raise the length"):
+        sample(windows(animated, length, context_schedule="batched"), frames=5)
 
 
 def test_two_frames(animated):
@@ -234,6 +277,37 @@ def test_a_range_without_a_step(plain, motion_model, animated, start, end, optio
     model = animate(plain, motion_model, MotionSettings(start_percent=start, end_percent=end))
     parts = (f"'{NAME}'", f"from {start:.0%} to {end:.0%}", "no step", "Widen `start_percent` and `end_percent`")
     refused_before_sampling(model, *parts, steps=3, **options)
+
+
+def test_a_second_pass_after_the_range_runs_without_motion(plain, motion_model, caplog):
+    model = animate(plain, motion_model, MotionSettings(end_percent=0.6), AS_THE_MODEL)
+    first = sample(model, steps=4)
+    second, still = (sample(each, steps=4, denoise=0.35, latent_image=first) for each in (model, plain))
+    assert torch.equal(second, still)
+    (said,) = (record.message for record in caplog.records if NAME in record.message)
+    assert said.startswith(f"Motion model '{NAME}' acts from 0% to 60% of the schedule. This sampler has no step there")
+
+
+def test_a_second_half_after_the_range_runs_without_motion(plain, motion_model):
+    model = animate(plain, motion_model, MotionSettings(end_percent=0.5), AS_THE_MODEL)
+    first = sample(model, steps=8, last_step=4)
+    half = {"steps": 8, "start_step": 4, "noise": torch.zeros_like(first), "latent_image": first}
+    assert torch.equal(sample(model, **half), sample(plain, **half))
+    assert not torch.equal(first, sample(plain, steps=8, last_step=4))
+
+
+def test_a_sampler_without_motion_may_have_any_number_of_frames(plain, motion_model):
+    model = animate(plain, motion_model, MotionSettings(end_percent=0.6), AS_THE_MODEL)
+    sample(model, steps=2)
+    for frames in (1, 30):
+        second, still = (sample(each, frames, steps=4, denoise=0.35) for each in (model, plain))
+        assert torch.equal(second, still)
+
+
+def test_a_sampler_that_was_off_is_no_other_sampler(plain, motion_model):
+    model = animate(plain, motion_model, MotionSettings(end_percent=0.3))
+    for _ in range(2):
+        refused_before_sampling(model, "no step, and no other sampler", "change `denoise`", steps=3, denoise=0.4)
 
 
 def test_a_range_with_one_step(plain, motion_model):
