@@ -136,6 +136,11 @@ def test_every_decision_of_the_owner_stands_in_the_marked_place():
     assert "to-be-decided" not in project.replace(place, "")
 
 
+def test_nothing_but_tracked_files_is_packed():
+    """Folders in `includes` would be packed as well, whatever git and .comfyignore say."""
+    assert "\nincludes = []\n" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
 def test_the_script_states_the_size_and_every_fault():
     script = ROOT / "scripts" / "check_release.py"
