@@ -5,7 +5,16 @@ from comfy_api.latest import io
 from ..motion_modules.errors import LoomError
 from ..sampling.prompts.blending import INTERPOLATIONS
 from ..sampling.prompts.encoding import encode_prompts
-from ..sampling.prompts.schedule import EASINGS, format_table, join_affixes, parse_schedule, plan_blends
+from ..sampling.prompts.schedule import (
+    EASINGS,
+    MAX_FRAMES,
+    Blend,
+    check_schedule,
+    format_table,
+    join_prompts,
+    parse_schedule,
+    plan_blends,
+)
 from .inputs import CATEGORY, clip_frames
 
 EXAMPLE = "0: a red circle\n100%: a blue square"
@@ -41,8 +50,8 @@ class PromptSchedule(io.ComfyNode):
                     dynamic_prompts=True,
                     default=EXAMPLE,
                     tooltip="One prompt per line, as 'frame: prompt'. Frames count from 0. '12-20:' is a range that "
-                    "holds the prompt, '50%:' the middle of the clip. '...' between two prompts blends them even if "
-                    "easing is hold. '#' starts a comment.",
+                    "holds the prompt, '50%:' the middle of the clip. A negative prompt follows '--neg'. The notations "
+                    "of FizzNodes, AnimateDiff-Evolved and the web UI work too.",
                 ),
                 clip_frames(default=16),
                 io.Combo.Input(
@@ -62,20 +71,33 @@ class PromptSchedule(io.ComfyNode):
                 ),
                 _affix("prefix", "before"),
                 _affix("suffix", "after"),
+                io.Int.Input(
+                    "start_frame",
+                    default=0,
+                    min=0,
+                    max=MAX_FRAMES,
+                    optional=True,
+                    tooltip="Frame of the schedule at which the clip starts. Use it to make a long video in parts from "
+                    "one text.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="conditioning"),
                 io.String.Output(display_name="table"),
+                io.Conditioning.Output(display_name="negative"),
             ],
         )
 
     @classmethod
-    def validate_inputs(cls, text: str | None = None, frames: int | None = None) -> bool | str:
-        """Check the text when the workflow is queued. Linked and missing inputs are None here."""
-        if text is None or frames is None:
+    def validate_inputs(cls, text: str | None = None) -> bool | str:
+        """Check the text when the workflow is queued; a linked text is None here.
+
+        The host repeats the answer for every input that it passes, so that this takes one input only.
+        """
+        if text is None:
             return True
         try:
-            parse_schedule(text, frames)
+            check_schedule(text)
         except LoomError as error:
             return str(error)
         return True
@@ -90,8 +112,15 @@ class PromptSchedule(io.ComfyNode):
         easing: str = "linear",
         prefix: str = "",
         suffix: str = "",
+        start_frame: int = 0,
     ) -> io.NodeOutput:
-        keys = parse_schedule(text, frames)
-        prompts = [join_affixes(prefix, key.prompt, suffix) for key in keys]
-        conditioning = encode_prompts(clip, prompts, plan_blends(keys, frames, easing), interpolation)
-        return io.NodeOutput(conditioning, format_table(keys, frames, easing, prefix, suffix))
+        keys = parse_schedule(text, frames, start_frame)
+        prompts, negatives = join_prompts(keys, prefix, suffix)
+        blends = plan_blends(keys, frames, easing, start_frame)
+        conditioning = encode_prompts(clip, prompts, blends, interpolation)
+        if any(negatives):
+            negative = encode_prompts(clip, negatives, blends, interpolation)
+        else:
+            negative = encode_prompts(clip, [""], [Blend(0, 0, 0.0)], interpolation)
+        table = format_table(keys, frames, easing, prefix, suffix, start_frame)
+        return io.NodeOutput(conditioning, table, negative)

@@ -121,8 +121,8 @@ def _draw_bar(pen: Pen, grid: _Grid, bar: Bar, top: int, hue: Colour) -> None:
     if bar.dilation > 1:
         for first, last in bar.spans:
             pen.line((grid.columns(first, first)[0], middle, grid.columns(last, last)[1], middle), dim(hue, TRACK))
-    for frame, weight in sorted(zip(bar.frames, bar.weights, strict=True), key=lambda pair: pair[1]):
-        left, right = grid.columns(frame, frame)
+    frames = sorted(zip(bar.frames, bar.weights, strict=True), key=lambda pair: pair[1])
+    for (left, right), weight in {grid.columns(frame, frame): weight for frame, weight in frames}.items():
         pen.rectangle((left, top, right, bottom), dim(hue, weight))
     if len(bar.spans) > 1:
         size = max(4, min(9, grid.lane // 2 - 1))

@@ -1,9 +1,10 @@
 """Preview of context windows: bars in lanes, step by step, and their cost in words."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, groupby, pairwise
+from itertools import groupby, pairwise
 
 from ...sampling.windows.schedules import Window
 from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights
@@ -185,13 +186,22 @@ def _assign_lanes(bars: Sequence[Bar], max_lanes: int) -> Iterator[Bar]:
             lane = next((index for index, taken in enumerate(lanes) if _is_free(taken, spans)), len(lanes))
             if above + lane >= max_lanes:
                 continue
-            lanes[lane : lane + 1] = [[*chain.from_iterable(lanes[lane : lane + 1]), *spans]]
+            if lane == len(lanes):
+                lanes.append([])
+            for span in spans:
+                insort(lanes[lane], span)
             yield replace(bar, number=number, lane=above + lane)
         above += len(lanes)
 
 
 def _is_free(taken: Sequence[Span], spans: Sequence[Span]) -> bool:
-    return all(last < start or end < first for start, end in taken for first, last in spans)
+    """Return whether `spans` cover none of the `taken` ones, which are sorted."""
+    return all(_is_gap(taken, first, last) for first, last in spans)
+
+
+def _is_gap(taken: Sequence[Span], first: int, last: int) -> bool:
+    place = bisect_left(taken, (first, first))
+    return (place == 0 or taken[place - 1][1] < first) and (place == len(taken) or last < taken[place][0])
 
 
 def _count_windows(counts: Sequence[int]) -> str:

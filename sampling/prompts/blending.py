@@ -70,7 +70,22 @@ def blend_features(
     interpolated separately.
     """
     widths = list(widths) or [features[0].shape[-1]]
-    return torch.cat([_blend_frame(features, blend, INTERPOLATIONS[interpolation], widths) for blend in blends])
+    blended = features[0].new_empty(len(blends), *features[0].shape[1:])
+    for frame, blend in enumerate(blends):
+        blended[frame] = _blend_frame(features, blend, INTERPOLATIONS[interpolation], widths)[0]
+    return blended
+
+
+def check_memory(contexts: Sequence[torch.Tensor], frames: int, free_memory: int) -> None:
+    """Raise LoomError when the features of `frames` are larger than `free_memory` bytes."""
+    frame_memory = sum(context[0].nbytes for context in contexts)
+    if frames * frame_memory > free_memory:
+        needed, free = frames * frame_memory / 1e9, free_memory / 1e9
+        raise LoomError(
+            f"The text features of {frames} frames need {needed:.1f} GB, but only {free:.1f} GB of memory are free. "
+            f"Lower `frames` to {max(free_memory // frame_memory, 1)} or less, and make the rest of the video with a "
+            "higher `start_frame`."
+        )
 
 
 def _blend_frame(

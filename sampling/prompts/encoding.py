@@ -1,14 +1,15 @@
 """Prompts encoded by the host's text encoder, each one once, with features for every frame of a clip."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from comfy.conds import is_equal
+from comfy.model_management import get_free_memory
 from comfy.sd import CLIP
 
 from ...motion_modules.errors import LoomError
-from .blending import blend_features, equalise_lengths
+from .blending import blend_features, check_memory, equalise_lengths
 from .schedule import Blend
 
 POOLED = "pooled_output"
@@ -24,10 +25,21 @@ def encode_prompts(clip: CLIP, prompts: Sequence[str], blends: Sequence[Blend], 
     """
     if clip is None:
         raise LoomError("`clip` is empty. Connect a checkpoint with a text encoder, or a Load CLIP node.")
+    prompts, blends = select_prompts(prompts, blends)
     encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
     has_two_encoders = set(clip.tokenize("")) == SDXL_ENCODERS
-    ranges = zip(*(encoded[prompt] for prompt in prompts), strict=True)
+    ranges = list(zip(*(encoded[prompt] for prompt in prompts), strict=True))
+    longest = [max((text for text, _ in entries), key=lambda text: text.shape[1]) for entries in ranges]
+    check_memory(longest, len(blends), cast(int, get_free_memory(longest[0].device)))
     return [_blend_entry(entries, blends, interpolation, has_two_encoders) for entries in ranges]
+
+
+def select_prompts(prompts: Sequence[str], blends: Sequence[Blend]) -> tuple[list[str], list[Blend]]:
+    """Return the prompts that `blends` use, and the blends with their numbers."""
+    used = sorted({number for blend in blends for number in (blend.before, blend.after)})
+    numbers = {number: index for index, number in enumerate(used)}
+    blends = [Blend(numbers[blend.before], numbers[blend.after], blend.t) for blend in blends]
+    return [prompts[number] for number in used], blends
 
 
 def _blend_entry(entries: Sequence, blends: Sequence[Blend], interpolation: str, has_two_encoders: bool) -> list:

@@ -1,17 +1,22 @@
-"""Prompt schedules: a text that gives each frame of a clip its prompt, and blends one into the next.
+"""Prompt schedules: a text that gives each frame of a clip its prompt, and blends one into the next."""
 
-Every line is `frames: prompt`, where frames are a number, a range `12-20`, or percentages of the
-clip. A line of three dots between two prompts blends them even with the easing `hold`. Lines that
-start with `#` or `//` are comments. Full-width signs of Chinese keyboards, such as colon and percent
-sign, count as the ASCII ones.
-"""
-
-import math
-import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...motion_modules.errors import LoomError
+from .keyframes import (
+    FRAME,
+    Place,
+    Position,
+    PromptScheduleError,
+    WrittenSchedule,
+    join_affixes,
+    locate,
+    mistake,
+    split_negative,
+    strip_commas,
+)
+from .notations import read_schedule
 
 HOLD = "hold"
 EASINGS: dict[str, Callable[[float], float]] = {
@@ -21,18 +26,8 @@ EASINGS: dict[str, Callable[[float], float]] = {
     "ease_in_out": lambda t: t * t * (3 - 2 * t),
     HOLD: lambda t: 0.0,
 }
-MAX_FRAMES = 4096
-EXAMPLE = "'0: a red circle'"
-COMMENTS = ("#", "//", "\uff03")
-COLONS = ":\uff1a"
-DASHES = "-~\u2013\u2014\uff0d\uff5e"
-
-_position_pattern = r"\s*((\d+(?:\.\d+)?)\s*([%\uff05]?))\s*"
-_dots_pattern = r"\s*(\.{3,}|\u2026+|\u3002{3,})\s*"
-
-
-class PromptScheduleError(LoomError):
-    """A mistake in a prompt schedule: its line and column, and what to write there."""
+MAX_FRAMES = 100_000
+MAX_NAMES = 8  # keyframes outside a clip that a remark lists
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,7 @@ class KeyPrompt:
     last: int
     prompt: str
     followed_by_dots: bool = False
+    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,152 +50,124 @@ class Blend:
     t: float
 
 
-@dataclass(frozen=True)
-class _Position:
-    """A frame in a line, which starts at `column` (counted from 1) and ends before the index `end`."""
+def parse_schedule(text: str, frames: int, start_frame: int = 0) -> list[KeyPrompt]:
+    """Return the prompts of `text` in order, with frames of the schedule.
 
-    frame: int
-    name: str
-    column: int
-    end: int
-
-
-def parse_schedule(text: str, frames: int) -> list[KeyPrompt]:
-    """Return the prompts of `text` in order, all inside a clip of `frames`.
-
-    Raise PromptScheduleError.
+    The clip has `frames` of them from `start_frame` on; percentages refer to it. Raise
+    PromptScheduleError.
     """
     if not 1 <= frames <= MAX_FRAMES:
         raise PromptScheduleError(
             f"`frames` is {frames}, but a clip has 1 to {MAX_FRAMES}. Set `frames` to the length of the clip."
         )
+    if not 0 <= start_frame <= MAX_FRAMES:
+        raise PromptScheduleError(f"`start_frame` is {start_frame}. Set it to a number from 0 to {MAX_FRAMES}.")
+    return _place_keyframes(read_schedule(text), frames, start_frame)
+
+
+def check_schedule(text: str) -> None:
+    """Raise PromptScheduleError for a mistake that does not depend on the length of the clip."""
+    schedule = read_schedule(text)
+    units = {position.unit for keyframe in schedule.keyframes for position in (keyframe.first, keyframe.last)}
+    if len(units) == 1:
+        _place_keyframes(schedule, MAX_FRAMES, 0)
+
+
+def _place_keyframes(schedule: WrittenSchedule, frames: int, start_frame: int) -> list[KeyPrompt]:
     keys: list[KeyPrompt] = []
-    open_dots: tuple[int, int] | None = None
-    for number, line in _find_content_lines(text):
-        dots = re.fullmatch(_dots_pattern, line)
-        if dots and not keys:
-            raise _mistake(number, dots.start(1) + 1, "dots", "a prompt before the dots")
-        if dots:
-            keys[-1], open_dots = replace(keys[-1], followed_by_dots=True), (number, dots.start(1) + 1)
-        else:
-            keys.append(_parse_line(line, number, frames, keys[-1] if keys else None))
-            open_dots = None
-    if open_dots:
-        raise _mistake(*open_dots, "dots", "another prompt after the dots")
-    if not keys:
-        raise _mistake(1, 1, "nothing", f"a line such as {EXAMPLE}")
-    return keys
+    placed = [(locate(keyframe.first, frames, start_frame), keyframe) for keyframe in schedule.keyframes]
+    placed = placed if schedule.is_sorted else sorted(placed, key=lambda pair: pair[0])
+    for first, keyframe in placed:
+        if keys and first <= keys[-1].last:
+            expected = f"a frame after {keys[-1].last}, where the previous prompt ends"
+            raise mistake(keyframe.first.place, _name(keyframe.first, first), expected)
+        last = locate(keyframe.last, frames, start_frame)
+        if last < first:
+            expected = f"a range that ends at {first - keyframe.last.shift} or later"
+            raise mistake(keyframe.last.place, _name(keyframe.last, last), expected)
+        keys.append(KeyPrompt(first, last, keyframe.prompt, keyframe.followed_by_dots, keyframe.negative))
+    held = [keyframe.is_held for _, keyframe in placed]
+    return [
+        replace(key, last=keys[number + 1].first - 1) if is_held and number + 1 < len(keys) else key
+        for number, (key, is_held) in enumerate(zip(keys, held, strict=True))
+    ]
 
 
-def plan_blends(keys: Sequence[KeyPrompt], frames: int, easing: str = "linear") -> list[Blend]:
-    """Return the mixture of two prompts for each of `frames`."""
-    return [_plan_frame(keys, frame, easing) for frame in range(frames)]
+def _name(position: Position, frame: int) -> str:
+    return position.text if position.unit == FRAME else f"{position.text} (frame {frame})"
+
+
+def plan_blends(keys: Sequence[KeyPrompt], frames: int, easing: str = "linear", start_frame: int = 0) -> list[Blend]:
+    """Return the mixture of two prompts for each of `frames` from `start_frame` on."""
+    return [_plan_frame(keys, frame, easing) for frame in range(start_frame, start_frame + frames)]
 
 
 def _plan_frame(keys: Sequence[KeyPrompt], frame: int, easing: str) -> Blend:
-    number = next((number for number, key in enumerate(keys) if key.last >= frame), len(keys) - 1)
+    number = min(bisect_left(keys, frame, key=lambda key: key.last), len(keys) - 1)
     after = keys[number]
     if number == 0 or after.first <= frame or after.last < frame:
         return Blend(number, number, 0.0)
     before = keys[number - 1]
     ease = EASINGS["linear" if before.followed_by_dots and easing == HOLD else easing]
     t = ease((frame - before.last) / (after.first - before.last))
-    if t == 0 or before.prompt == after.prompt:
+    if t == 0 or (before.prompt, before.negative) == (after.prompt, after.negative):
         return Blend(number - 1, number - 1, 0.0)
     return Blend(number - 1, number, t)
 
 
-def join_affixes(prefix: str, prompt: str, suffix: str) -> str:
-    """Return the prompt with prefix and suffix, separated by one comma; those without content are left out."""
-    if not _strip_commas(prefix) and not _strip_commas(suffix):
-        return prompt
-    return ", ".join(filter(None, map(_strip_commas, (prefix, prompt, suffix))))
-
-
-def _strip_commas(part: str) -> str:
-    return part.strip(" \t\r\n,\u3000\uff0c")
+def join_prompts(keys: Sequence[KeyPrompt], prefix: str = "", suffix: str = "") -> tuple[list[str], list[str]]:
+    """Return the prompts and the negative prompts of `keys` with prefix and suffix, which may have `--neg` too."""
+    before, after = (split_negative(text, Place(1, 1, name)) for name, text in (("prefix", prefix), ("suffix", suffix)))
+    prompts = [join_affixes(before[0], key.prompt, after[0]) for key in keys]
+    return prompts, [join_affixes(before[1], key.negative, after[1]) for key in keys]
 
 
 def format_table(
-    keys: Sequence[KeyPrompt], frames: int, easing: str = "linear", prefix: str = "", suffix: str = ""
+    keys: Sequence[KeyPrompt],
+    frames: int,
+    easing: str = "linear",
+    prefix: str = "",
+    suffix: str = "",
+    start_frame: int = 0,
 ) -> str:
-    """Return prefix and suffix, then one line per frame with its prompt, or its two prompts and their shares."""
-    affixes = {"prefix": _strip_commas(prefix), "suffix": _strip_commas(suffix)}
+    """Return prefix and suffix, remarks, then one line per frame with its prompt, or its two prompts and their shares.
+
+    Frames have the numbers of the schedule.
+    """
+    affixes = {"prefix": strip_commas(prefix), "suffix": strip_commas(suffix)}
     lines = [f"{name}: {' '.join(text.split())}" for name, text in affixes.items() if text]
-    lines += [
-        f"{frame}: {_format_shares(keys, blend)}" for frame, blend in enumerate(plan_blends(keys, frames, easing))
-    ]
+    lines += _find_remarks(keys, frames, start_frame)
+    blends = plan_blends(keys, frames, easing, start_frame)
+    lines += [f"{frame}: {_format_shares(keys, blend)}" for frame, blend in enumerate(blends, start_frame)]
     return "\n".join(lines)
 
 
+def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int) -> Iterator[str]:
+    """Yield a remark on keyframes outside the clip."""
+    last = start_frame + frames - 1
+    outside = [_format_range(key) for key in keys if key.first < start_frame or key.last > last]
+    if outside:
+        names = ", ".join(outside[:MAX_NAMES]) + (
+            f" and {len(outside) - MAX_NAMES} more" if outside[MAX_NAMES:] else ""
+        )
+        yield f"remark: the clip has frames {start_frame} to {last} of the schedule; outside it: {names}"
+
+
+def _format_range(key: KeyPrompt) -> str:
+    return str(key.first) if key.first == key.last else f"{key.first}-{key.last}"
+
+
 def _format_shares(keys: Sequence[KeyPrompt], blend: Blend) -> str:
+    before, after = _format_prompt(keys[blend.before]), _format_prompt(keys[blend.after])
     if blend.t == 0:
-        return keys[blend.before].prompt
-    before, after = keys[blend.before].prompt, keys[blend.after].prompt
+        return before
     return f"{_format_percent(1 - blend.t)} {before} | {_format_percent(blend.t)} {after}"
+
+
+def _format_prompt(key: KeyPrompt) -> str:
+    prompt = f"{key.prompt} --neg {key.negative}".strip() if key.negative else key.prompt
+    return " ".join(prompt.splitlines()) if "\n" in prompt or "\r" in prompt else prompt
 
 
 def _format_percent(share: float) -> str:
     return f"{round(100 * share, 2):g}%"
-
-
-def _find_content_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are neither empty nor comments, with numbers as in an editor."""
-    for number, line in enumerate(re.split(r"\r\n?|\n", text), 1):
-        if line.strip() and not line.lstrip().startswith(COMMENTS):
-            yield number, line
-
-
-def _parse_line(line: str, number: int, frames: int, previous: KeyPrompt | None) -> KeyPrompt:
-    positions = list(_parse_positions(line, number, frames))
-    first, last = positions[0], positions[-1]
-    prompt = line[last.end + 1 :].strip()
-    if not prompt:
-        raise _mistake(number, last.end + 2, "nothing", "a prompt")
-    if previous and first.frame <= previous.last:
-        expected = f"a frame after {previous.last}, where the previous prompt ends"
-        raise _mistake(number, first.column, first.name, expected)
-    if last.frame < first.frame:
-        raise _mistake(number, last.column, last.name, f"a range that ends at {first.frame} or later")
-    return KeyPrompt(first.frame, last.frame, prompt)
-
-
-def _parse_positions(line: str, number: int, frames: int) -> Iterator[_Position]:
-    """Yield the frame, or the first and last frame, before the colon."""
-    start = 0
-    for separators, expected in ((DASHES + COLONS, "a dash or a colon"), (COLONS, "a colon")):
-        match = re.match(_position_pattern, line[start:])
-        if match is None:
-            start += len(line[start:]) - len(line[start:].lstrip())
-            expected = f"a frame number or a percentage, as in {EXAMPLE}"
-            raise _mistake(number, start + 1, _quote(line, start), expected)
-        position = _locate(match, start, number, frames)
-        yield position
-        start = position.end + 1
-        separator = line[position.end : start]
-        if not separator or separator not in separators:
-            raise _mistake(number, start, _quote(line, position.end), expected)
-        if separator in COLONS:
-            return
-
-
-def _locate(match: re.Match, start: int, number: int, frames: int) -> _Position:
-    text, value, percent = match[1].strip(), float(match[2]), bool(match[3])
-    column = start + match.start(1) + 1
-    if percent and value > 100:
-        raise _mistake(number, column, text, "a percentage of up to 100%")
-    if not percent and not value.is_integer():
-        raise _mistake(number, column, text, "a whole frame number")
-    if not percent and value >= frames:
-        raise _mistake(number, column, text, f"a frame below {frames}, or raise `frames`")
-    frame = math.floor(value / 100 * (frames - 1) + 0.5) if percent else int(value)
-    return _Position(frame, f"{text} (frame {frame})" if percent else text, column, start + match.end())
-
-
-def _quote(line: str, start: int) -> str:
-    return f"'{line[start : start + 12]}'" if line[start:] else "the end of the line"
-
-
-def _mistake(line: int, column: int, actual: str, expected: str) -> PromptScheduleError:
-    place = f"line {line}, column {column}"
-    return PromptScheduleError(f"The schedule in `text` has {actual} in {place}. Write {expected}.")

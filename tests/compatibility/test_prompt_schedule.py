@@ -143,17 +143,56 @@ def test_prompts_of_different_length_are_sampled_as_the_host_pads_them(model, cl
 
 def test_prefix_suffix_and_table(clip):
     result = PromptSchedule.execute(clip, "0: a cat\n2: a dog", 3, "linear", prefix="photo,", suffix="sharp")
-    ((text, _),), table = result.result
+    ((text, _),), table, _ = result.result
     assert torch.equal(text[0], encode_text(clip, "photo, a cat, sharp")[0][0][0])
     assert torch.equal(text[2], encode_text(clip, "photo, a dog, sharp")[0][0][0])
     assert table.splitlines() == ["prefix: photo", "suffix: sharp", "0: a cat", "1: 50% a cat | 50% a dog", "2: a dog"]
+
+
+def negative_of(clip, text: str, frames: int = FRAMES, **inputs) -> list:
+    return PromptSchedule.execute(clip, text, frames, "linear", **inputs).result[2]
+
+
+def test_without_a_negative_prompt_the_last_output_is_the_empty_prompt(clip):
+    ((text, extra),), ((expected, extra_expected),) = negative_of(clip, TRAVEL), encode_text(clip, "")
+    assert torch.equal(text, expected) and torch.equal(extra["pooled_output"], extra_expected["pooled_output"])
+
+
+def test_the_negative_prompts_follow_the_frames(clip):
+    ((text, extra),) = negative_of(clip, "0: a --neg b\n2: c --neg d", 3, prefix="photo --neg drawing")
+    ((start, start_extra),), ((end, _),) = encode_text(clip, "drawing, b"), encode_text(clip, "drawing, d")
+    assert torch.equal(text[0], start[0]) and torch.equal(text[2], end[0])
+    assert torch.equal(extra["pooled_output"][0], start_extra["pooled_output"][0])
+    torch.testing.assert_close(text[1], (start[0] + end[0]) / 2)
+    assert torch.equal(travel(clip, "0: a --neg b\n2: c", 3)[0][0], travel(clip, "0: a\n2: c", 3)[0][0])
+
+
+def test_a_negative_prompt_does_not_ask_for_its_content(model, clip):
+    """The clip of `a --neg b` is that of a positive and a negative CLIP Text Encode."""
+    positive, _, negative = PromptSchedule.execute(clip, "0: a --neg b", FRAMES, "linear").result
+    separate = ksampler(model, positive=encode_text(clip, "a"), negative=encode_text(clip, "b"))
+    assert distance(ksampler(model, positive=positive, negative=negative), separate) < EXACT
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "spherical"])
+def test_parts_of_a_long_video_are_those_of_the_whole(clip, interpolation):
+    text = "0: a cat --neg b\n5-7: a dog\n11: a bird --neg c"
+    whole = PromptSchedule.execute(clip, text, 12, interpolation).result
+    for start, frames in ((0, 4), (4, 4), (8, 4), (3, 1)):
+        part = PromptSchedule.execute(clip, text, frames, interpolation, start_frame=start).result
+        for output in (0, 2):
+            ((features, extra),), ((expected, extra_expected),) = part[output], whole[output]
+            assert torch.equal(features, expected[start : start + frames])
+            pooled = extra_expected["pooled_output"][start : start + frames]
+            assert torch.equal(extra["pooled_output"], pooled)
+        assert part[1].splitlines()[-frames:] == whole[1].splitlines()[start : start + frames]
 
 
 def test_nothing_is_encoded_when_the_text_has_a_mistake(base):
     clip = tiny_clip(base)
     asked = record_encodings(clip)
     with pytest.raises(PromptScheduleError, match="line 2, column 1"):
-        travel(clip, "0: a cat\nthen a dog")
+        travel(clip, "0: a cat\n8 a dog")
     assert asked == []
 
 
@@ -180,12 +219,16 @@ def queued(monkeypatch):
 
 def test_a_mistake_is_shown_when_the_workflow_is_queued(queued):
     assert queued() == []
-    assert "in line 1, column 1. Write a frame number" in queued(text="a cat")[0]
-    assert "`frames` is 0" in queued(frames=0)[0]
+    (report,) = queued(text="a cat")
+    assert "in line 1, column 1. Write a frame number" in report
+    assert queued(frames=0) == queued(frames=100_001) == ["frames"]
+    assert queued(start_frame=-1) == ["start_frame"]
     assert queued(interpolation="cubic")[0].startswith("interpolation")
-    assert queued(text="a cat", frames=None) == ["frames"]
+    assert queued(text="a cat", frames=None)[0] == "frames"
+    assert queued(text="0: a\n99999: b", frames=100_000) == []
 
 
-@pytest.mark.parametrize("link", [{"text": ["PrimitiveString", 0]}, {"frames": ["PrimitiveInt", 0]}])
-def test_linked_inputs_are_looked_at_when_they_are_known(queued, link):
-    assert queued(**({"text": "a cat", "frames": 0} | link)) == []
+def test_linked_inputs_are_looked_at_when_they_are_known(queued):
+    assert queued(text=["PrimitiveString", 0]) == queued(frames=["PrimitiveInt", 0]) == []
+    (report,) = queued(text="a cat", frames=["PrimitiveInt", 0])
+    assert "Write a frame number" in report

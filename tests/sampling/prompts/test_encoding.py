@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from animatediff_loom.sampling.prompts.blending import check_memory
 from animatediff_loom.sampling.prompts.encoding import encode_prompts
-from animatediff_loom.sampling.prompts.schedule import parse_schedule, plan_blends
+from animatediff_loom.sampling.prompts.schedule import Blend, parse_schedule, plan_blends
 from comfy.hooks import create_hook_lora
+from comfy.model_management import get_free_memory
 from safetensors.torch import save_file
 
 from tests.support.host import WIDTH_G, WIDTH_L, encode_text, record_encodings, tiny_clip
@@ -77,6 +79,35 @@ def test_every_distinct_prompt_is_encoded_once(clip):
     asked = record_encodings(clip)
     scheduled(clip, "0: one\n1: two\n2: one\n...\n3: three\n5: two\n6: one")
     assert len(asked) == 3 and asked == [clip.tokenize(prompt) for prompt in ("one", "two", "three")]
+
+
+def test_prompts_outside_the_clip_are_not_encoded():
+    clip = tiny_clip()
+    asked = record_encodings(clip)
+    keys = parse_schedule(f"0: {LONG}\n2: one\n6: two\n8: {LONG}", 3, 3)
+    blends = plan_blends(keys, 3, start_frame=3)
+    ((text, _),) = encode_prompts(clip, [key.prompt for key in keys], blends, "linear")
+    assert asked == [clip.tokenize(prompt) for prompt in ("one", "two")]
+    ((one, _),), ((two, _),) = encode_text(clip, "one"), encode_text(clip, "two")
+    torch.testing.assert_close(text, torch.cat([torch.lerp(one, two, t) for t in (0.25, 0.5, 0.75)]))
+
+
+def test_features_larger_than_the_free_memory_are_refused_with_a_figure():
+    clip, frames = tiny_clip(), 100_000
+    ((text, _),) = encode_text(clip, "a")
+    copies = int(get_free_memory(text.device)) // (frames * text.nbytes) + 2
+    blends = [Blend(0, 0, 0.0)] * frames
+    with expect_error(
+        "The text features of 100000 frames need", "GB of memory are free", "Lower `frames` to", "`start_frame`"
+    ):
+        encode_prompts(clip, ["road " * 75 * copies], blends, "linear")
+
+
+def test_the_limit_of_frames_is_that_of_the_memory():
+    features = [torch.zeros(1, 77, 32)]
+    check_memory(features, 100, 100 * 77 * 32 * 4)
+    with expect_error("100 frames need 0.0 GB", "Lower `frames` to 99 or less"):
+        check_memory(features, 100, 100 * 77 * 32 * 4 - 1)
 
 
 def test_prompts_of_different_length_are_repeated_to_one(clip):

@@ -1,6 +1,7 @@
 """The meaning of prompt schedules, and the errors for mistakes in them."""
 
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from animatediff_loom.sampling.prompts.schedule import (
     Blend,
     KeyPrompt,
     PromptScheduleError,
+    check_schedule,
     format_table,
     join_affixes,
     parse_schedule,
@@ -66,7 +68,7 @@ def test_only_line_ends_separate_lines():
     assert parse_schedule("0: one\x0b\x0c\x85\u2028two", 2) == [KeyPrompt(0, 0, "one\x0b\x0c\x85\u2028two")]
 
 
-@given(st.integers(1, 4096), st.integers(0, 10000))
+@given(st.integers(1, 100_000), st.integers(0, 10000))
 def test_percentages_count_from_the_first_frame_to_the_last(frames, hundredths):
     (key,) = parse_schedule(f"{hundredths / 100}%: one", frames)
     assert abs(key.first - hundredths / 10000 * (frames - 1)) <= 0.5 + 1e-6
@@ -144,7 +146,8 @@ def test_the_table_names_every_frame():
     (
         ("", "nothing", "line 1, column 1", "a line such as '0: a red circle'"),
         ("# only this", "nothing", "line 1, column 1", "a line such as"),
-        ("0: one\nthen: two", "'then: two'", "line 2, column 1", "a frame number or a percentage"),
+        ("then: two", "'then: two'", "line 1, column 1", "a frame number or a percentage"),
+        ("0: one\nthen 2: two", "'then 2: two'", "line 2, column 1", "a frame number or a percentage"),
         ("0 one", "'one'", "line 1, column 3", "a dash or a colon"),
         ("0-4-8: one", "'-8: one'", "line 1, column 4", "a colon"),
         ("0-: one", "': one'", "line 1, column 3", "a frame number or a percentage"),
@@ -155,13 +158,11 @@ def test_the_table_names_every_frame():
         ("4: one\n4: two", "4", "line 2, column 1", "a frame after 4"),
         ("4: one\n0: two", "0", "line 2, column 1", "a frame after 4"),
         ("0: one\n3.1%: two", "3.1% (frame 0)", "line 2, column 1", "a frame after 0"),
-        ("16: one", "16", "line 1, column 1", "a frame below 16"),
-        ("0-16: one", "16", "line 1, column 3", "a frame below 16"),
+        ("1000000001: one", "1000000001", "line 1, column 1", "a frame of up to 1000000000"),
         ("-4: one", "'-4: one'", "line 1, column 1", "a frame number or a percentage"),
         ("  a cat", "'a cat'", "line 1, column 3", "a frame number or a percentage, as in '0: a red circle'"),
-        ('"0": "one",', '\'"0": "one",\'', "line 1, column 1", "a frame number"),
         ("0: one\n 101%: two", "101%", "line 2, column 2", "a percentage of up to 100%"),
-        (f"{'9' * 400}%: one", f"{'9' * 400}%", "line 1, column 1", "a percentage of up to 100%"),
+        (f"{'9' * 400}%: one", f"{'9' * 20}\u2026", "line 1, column 1", "a percentage of up to 100%"),
         ("1.5: one", "1.5", "line 1, column 1", "a whole frame number"),
         ("...\n0: one", "dots", "line 1, column 1", "a prompt before the dots"),
         ("0: one\n ...\n# end", "dots", "line 2, column 2", "another prompt after the dots"),
@@ -173,10 +174,80 @@ def test_mistakes(text, actual, place, expected):
         parse_schedule(text, 16)
 
 
-@pytest.mark.parametrize("frames", (-1, 0, 4097))
+@pytest.mark.parametrize("frames", (-1, 0, 100_001))
 def test_impossible_lengths(frames):
-    with expect_error(f"`frames` is {frames}", "1 to 4096", "Set `frames`"):
+    with expect_error(f"`frames` is {frames}", "1 to 100000", "Set `frames`"):
         parse_schedule("0: one", frames)
+
+
+def test_a_schedule_longer_than_the_clip_is_a_remark():
+    keys = parse_schedule("0: spring\n8: summer\n16: fall\n32: winter", 16)
+    lines = format_table(keys, 16).splitlines()
+    assert lines[0] == "remark: the clip has frames 0 to 15 of the schedule; outside it: 16, 32"
+    assert lines[1] == "0: spring" and lines[-1] == "15: 12.5% summer | 87.5% fall"
+    assert len(lines) == 17
+
+
+def test_a_remark_names_eight_keyframes_and_counts_the_others():
+    text = "\n".join(f"{frame}-{frame + 1}: a" for frame in range(0, 40, 2))
+    remark = format_table(parse_schedule(text, 4), 4).splitlines()[0]
+    assert remark.endswith("outside it: 4-5, 6-7, 8-9, 10-11, 12-13, 14-15, 16-17, 18-19 and 10 more")
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.sampled_from(sorted(EASINGS)))
+def test_a_part_of_the_video_has_the_blends_of_the_whole(start_frame, frames, easing):
+    text = "4: one\n...\n12-20: two\n33: three\n70: four"
+    whole = plan_blends(parse_schedule(text, 80), 80, easing)
+    part = plan_blends(parse_schedule(text, frames, start_frame), frames, easing, start_frame)
+    assert part == whole[start_frame : start_frame + frames]
+
+
+def test_a_part_of_the_video_is_numbered_as_the_schedule():
+    lines = format_table(parse_schedule("0: one\n4: two", 2, 2), 2, start_frame=2).splitlines()
+    assert lines == [
+        "remark: the clip has frames 2 to 3 of the schedule; outside it: 0, 4",
+        "2: 50% one | 50% two",
+        "3: 25% one | 75% two",
+    ]
+
+
+@pytest.mark.parametrize("text", ("0: one\n50%: two", '"0": "one", "-1": "two"', '"0.5": "one"'))
+def test_a_part_of_a_video_of_unknown_length_has_no_percentages(text):
+    parse_schedule(text, 16)
+    with expect_error("Write a frame number, since `start_frame` is 8"):
+        parse_schedule(text, 16, 8)
+
+
+@pytest.mark.parametrize("start_frame", (-1, 100_001))
+def test_impossible_starts(start_frame):
+    with expect_error(f"`start_frame` is {start_frame}", "from 0 to 100000"):
+        parse_schedule("0: one", 16, start_frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    (
+        ("4: one\n0: two", "a frame after 4"),
+        ("50%: one\n40%: two", "a frame after 50000"),
+        ("0: one\n50%: two\nthen 8: three", "a frame number"),
+    ),
+)
+def test_what_the_length_does_not_change_is_checked_without_it(text, expected):
+    with expect_error(f"Write {expected}"):
+        check_schedule(text)
+
+
+@pytest.mark.parametrize("text", ("0: one\n3%: two", "8: one\n9%: two", "200: one\n10%: two", "0: one\n99999: two"))
+def test_what_depends_on_the_length_is_not_checked_without_it(text):
+    check_schedule(text)
+
+
+def test_a_hundred_thousand_frames_take_no_time():
+    text = "\n".join(f"{frame}: {frame}" for frame in range(0, 100_000, 10))
+    start = time.process_time()
+    keys = parse_schedule(text, 100_000)
+    assert len(format_table(keys, 100_000).splitlines()) == 100_000
+    assert time.process_time() - start < 10
 
 
 LINES = st.lists(
@@ -193,11 +264,12 @@ def test_any_text_is_understood_or_refused_at_its_place(lines, frames, easing):
         line, column = map(int, re.search(r"in line (\d+), column (\d+)\. Write ", str(error)).groups())
         assert 1 <= line <= max(len(lines), 1) and 1 <= column <= len([*lines, ""][line - 1]) + 1
         return
-    assert all(0 <= key.first <= key.last < frames and key.prompt for key in keys)
+    assert all(0 <= key.first <= key.last and key.prompt for key in keys)
     assert all(one.last < other.first for one, other in pairwise(keys))
     blends = plan_blends(keys, frames, easing)
     assert len(blends) == frames and all(0 <= blend.t < 1 for blend in blends)
     held = [(frame, number) for number, key in enumerate(keys) for frame in range(key.first, key.last + 1)]
+    held = [(frame, number) for frame, number in held if frame < frames]
     assert all(keys[blends[frame].before].prompt == keys[number].prompt for frame, number in held)
     assert all(blends[frame].t == 0 for frame, _ in held)
 
