@@ -22,7 +22,7 @@ CODE = {"builtins", "code", "codeop", "compileall", "marshal", "runpy", "shelve"
 CALLS = {"__import__", "compile", "eval", "exec", "open"}
 ATTRIBUTES = {"environ", "getenv", "popen", "routes", "spawn", "system"}
 SCANNED = {  # words that scanners for custom nodes take for an attack, wherever they stand
-    "ord": r"ord\(",
+    "ord": r"\bord\(",
     "import_module": r"\bimport_module\(",
     "pickle": r"^\s*(?:import|from) pickle|pickle\.(?:load|Unpickler)",
     "running code": r"(?:eval|exec|compile|execfile|__import__)\(|globals\(\)\[|locals\(\)\[",
