@@ -1,5 +1,7 @@
 """Errors that users read, and descriptions of errors of other code."""
 
+LONGEST_CAUSE = 300  # letters of a message of other code
+
 
 class LoomError(ValueError):
     """Bad input: names the input, its value and a remedy, in one or two sentences."""
@@ -27,4 +29,5 @@ def describe_error(error: Exception) -> str:
 
 
 def _first_sentence(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".:")
+    sentence = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:")
+    return sentence if len(sentence) <= LONGEST_CAUSE else f"{sentence[:LONGEST_CAUSE]}…"

@@ -95,7 +95,12 @@ def _complete_tensors(tensors: Tensors, spec: ModuleSpec, module: nn.Module, dty
 
 
 def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Cast to `dtype`, but keep vectors (norms, biases) out of fp8, where they would lose too much precision."""
+    """Cast to `dtype`, but keep vectors (norms, biases) out of fp8, where they would lose too much precision.
+
+    Weights of other packs that are no floats stay as they are.
+    """
+    if not tensor.is_floating_point():
+        return tensor
     if tensor.ndim < 2 and dtype.itemsize == 1:
         return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float16)
     return tensor.to(dtype)

@@ -1,6 +1,8 @@
 """From a motion model file to a MotionModel.
 
-1. `read_checkpoint` (reading.py) has the host read the file, and runs no code in it.
+1. `read_checkpoint` (reading.py) checks that a file is what its name says (formats.py) and that reading it
+   takes time and memory in proportion to its size (containers.py, pickle_survey.py). Then the host reads it,
+   and runs no code in it.
 2. `parse_file` (motion_file.py) parses every key once, and refuses files of another kind (unsupported.py).
 3. `_choose_family` finds out how the motion model was trained.
 4. `read_specs` (module_specs.py) compares all shapes with what the architectures expect.
@@ -10,6 +12,7 @@ Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_na
 adds the name of the file.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +31,8 @@ from .header import read_header
 from .module_specs import read_specs
 from .motion_file import MotionFile, parse_file
 from .reading import flatten_tensors, read_checkpoint
+
+_long_quotation = re.compile(r"('[^']{200})[^']+'")
 
 
 def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = False) -> MotionModel:
@@ -69,11 +74,12 @@ def motion_model_from_tensors(
 
 @contextmanager
 def _name_file_in_errors(name: str) -> Iterator[None]:
-    """Put the name of the file before what is wrong with it."""
+    """Put the name of the file before what is wrong with it, and shorten long names of its tensors."""
     try:
         yield
     except FileFault as fault:
-        raise MotionModelError(f"Motion model '{name}' {fault}") from fault
+        sentence = _long_quotation.sub(r"\1…'", str(fault))
+        raise MotionModelError(f"Motion model '{name}' {sentence}") from fault
 
 
 def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:

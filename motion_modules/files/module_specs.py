@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
+import torch
 from torch import nn
 
 from ..architectures.registry import KnownArchitectures
 from ..architectures.stacking import find_architecture
-from ..contract import Shapes
-from ..errors import FileFault
+from ..contract import Shapes, Tensors
+from ..errors import FileFault, describe_cause
 from ..families import Family
 from ..motion_model import ModuleSpec
 from .motion_file import ModuleTensors, MotionFile
 
 LARGEST_SIZE = 2**17  # of one dimension of a tensor
 REMEDY = "Choose another motion model, or get an unmodified copy of this one."
+FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+FLOATS |= {getattr(torch, f"float8_{kind}") for kind in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")}
 
 
 def read_specs(file: MotionFile, family: Family) -> dict[str, ModuleSpec]:
@@ -27,22 +30,30 @@ def read_specs(file: MotionFile, family: Family) -> dict[str, ModuleSpec]:
 def _read_module_spec(site: str, module: ModuleTensors, family: Family, known: KnownArchitectures) -> ModuleSpec:
     architecture = find_architecture(module.architecture, known)
     path, shapes = f"{site}.{module.architecture}", module.shapes
-    largest = max((size for shape in shapes.values() for size in shape), default=0)
-    if largest > LARGEST_SIZE:
-        raise FileFault(f"has a tensor of size {largest} in '{path}', expected up to {LARGEST_SIZE}. {REMEDY}")
+    _check_sizes(shapes, path)
     try:
         config = architecture.config.from_shapes(shapes, family)
-        expected = _compute_shapes(architecture, config)
-    except (KeyError, ValueError, IndexError, AssertionError, TypeError, RuntimeError) as error:
-        raise FileFault(f"has tensors in '{path}' that do not form a {architecture.key} ({error}). {REMEDY}") from error
-    _compare_shapes(shapes, expected, path)
+        expected = _compute_tensors(architecture, config)
+    except Exception as error:  # code of other packs may raise anything
+        cause = describe_cause(error)
+        raise FileFault(f"has tensors in '{path}' that do not form a {architecture.key} ({cause}). {REMEDY}") from error
+    _compare_shapes(shapes, {key: tuple(tensor.shape) for key, tensor in expected.items()}, path)
+    _compare_dtypes(module.tensors, expected, path)
     return ModuleSpec(architecture, config)
 
 
+def _check_sizes(shapes: Shapes, path: str) -> None:
+    for name, shape in shapes.items():
+        if 0 in shape:
+            raise FileFault(f"has a tensor without numbers, of shape {list(shape)}, as '{path}.{name}'. {REMEDY}")
+        if max(shape, default=0) > LARGEST_SIZE:
+            raise FileFault(f"has a tensor of size {max(shape)} in '{path}', expected up to {LARGEST_SIZE}. {REMEDY}")
+
+
 @lru_cache(maxsize=16)
-def _compute_shapes(architecture, config) -> dict[str, tuple[int, ...]]:
-    module = architecture.module(config, ops=nn, device="meta")
-    return {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+def _compute_tensors(architecture, config) -> Tensors:
+    """Return tensors without data, with the shapes and dtypes of the module's own."""
+    return architecture.module(config, ops=nn, device="meta").state_dict()
 
 
 def _compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:
@@ -53,6 +64,19 @@ def _compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:
                 f"has {_format_shape(shapes.get(key))} as '{path}.{key}', expected "
                 f"{_format_shape(expected.get(key))}. {REMEDY}"
             )
+
+
+def _compare_dtypes(tensors: Tensors, expected: Tensors, path: str) -> None:
+    """Raise FileFault for numbers that a cast would change: weights that are no floats, or buffers of another kind."""
+    for key, tensor in tensors.items():
+        dtype = expected[key].dtype
+        if tensor.dtype != dtype and not (dtype.is_floating_point and tensor.dtype in FLOATS):
+            wanted = "floating-point numbers" if dtype.is_floating_point else _format_dtype(dtype)
+            raise FileFault(f"has {_format_dtype(tensor.dtype)} as '{path}.{key}', expected {wanted}. {REMEDY}")
+
+
+def _format_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _format_shape(shape: tuple[int, ...] | None) -> str:

@@ -9,50 +9,69 @@ import torch
 
 from ..contract import Tensors
 from ..errors import FileFault, describe_cause
+from .containers import LARGEST_COUNT, check_container
+from .formats import refuse_other_formats
+from .pickle_survey import make_limit_fault, make_unsafe_fault
+
+LARGEST_DEPTH = 16  # of dictionaries around the tensors
 
 
 def read_checkpoint(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | None]:
-    """Return what the file at `path` holds, and the metadata of a safetensors file."""
+    """Return what the file at `path` holds, and the metadata of a safetensors file.
+
+    Time and memory stay in proportion to the size of the file, whatever it holds: what would take
+    more is refused before the host reads it.
+    """
     try:
+        refuse_other_formats(path)
+        check_container(path)
         content, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
         if not isinstance(content, Mapping):
             raise TypeError(f"it holds a {type(content).__name__}")
         return content, metadata
-    except MemoryError:
+    except (MemoryError, FileFault):
         raise
     except OSError as error:
         raise FileFault(
             f"could not be opened ({error.strerror or error}). Check that the file exists and that it can be read."
         ) from error
     except Exception as error:  # a damaged file makes the readers raise anything, AssertionError and struct.error too
-        raise _make_unsafe_fault() if _is_code(error) else _make_unreadable_fault(error) from error
+        raise make_unsafe_fault() if _is_code(error) else _make_unreadable_fault(error) from error
 
 
 def flatten_tensors(checkpoint: Mapping[str, Any]) -> Tensors:
-    """Return the tensors of a file by dotted key, out of the dictionaries that trainers put around them."""
-    try:
-        return _flatten(checkpoint, "")
-    except RecursionError as error:  # a dictionary that holds itself
-        raise _make_unreadable_fault(error) from error
+    """Return the tensors of a file by dotted key, out of the dictionaries that trainers put around them.
 
-
-def _flatten(checkpoint: Mapping[str, Any], prefix: str) -> Tensors:
+    A dictionary that is met twice is read once. Raises FileFault for more than `LARGEST_DEPTH`
+    dictionaries in each other, and for two tensors of one dotted key.
+    """
     tensors: Tensors = {}
-    for key, value in checkpoint.items():
-        if isinstance(value, Mapping):
-            tensors |= _flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, torch.Tensor):
-            tensors[f"{prefix}{key}"] = value
+    _flatten(checkpoint, "", tensors, {id(checkpoint)})
     return tensors
+
+
+def _flatten(checkpoint: Mapping[str, Any], prefix: str, tensors: Tensors, visited: set[int], depth: int = 1) -> None:
+    for key, value in checkpoint.items():
+        if isinstance(value, torch.Tensor):
+            _add_tensor(f"{prefix}{key}", value, tensors)
+        elif isinstance(value, Mapping) and id(value) not in visited:
+            visited.add(id(value))
+            if depth == LARGEST_DEPTH:
+                raise make_limit_fault(f"it holds more than {LARGEST_DEPTH} dictionaries in each other")
+            _flatten(value, f"{prefix}{key}.", tensors, visited, depth + 1)
+
+
+def _add_tensor(key: str, tensor: torch.Tensor, tensors: Tensors) -> None:
+    if key in tensors:
+        raise FileFault(f"has two tensors named '{key}'. Keep one of them in the file.")
+    if len(tensors) == LARGEST_COUNT:
+        raise make_limit_fault(f"it has more than {LARGEST_COUNT} tensors")
+    tensors[key] = tensor
 
 
 def _is_code(error: Exception) -> bool:
     """Return whether the safe unpickler stopped at a name or a call; its other complaints are about damage."""
     return isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or "call reduce" in str(error))
-
-
-def _make_unsafe_fault() -> FileFault:
-    return FileFault("contains Python code besides tensors, which is never run. Download a .safetensors version.")
 
 
 def _make_unreadable_fault(error: Exception) -> FileFault:

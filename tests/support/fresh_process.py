@@ -14,7 +14,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 
 
-def _conftest():
+def load_conftest():
     spec = importlib.util.spec_from_file_location("tests_conftest", TESTS / "conftest.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -24,7 +24,7 @@ def _conftest():
 def main(tree: str, action: str, positions: int) -> None:
     sys.path.insert(0, tree)
     sys.argv = sys.argv[:1]
-    conftest = _conftest()
+    conftest = load_conftest()
     conftest._use_cpu()
     import comfy_extras.nodes_custom_sampler
 
