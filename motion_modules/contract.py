@@ -100,9 +100,9 @@ class Views:
 
 @dataclass(frozen=True)
 class Windowing:
-    """Division of each cond chunk of the host: into `clips`, one after another, or into `views` of a single clip."""
+    """Division of each cond chunk of the host: into clips of `frames` (None: unknown), or of a clip into `views`."""
 
-    clips: int = 1
+    frames: int | None = None
     views: Views | None = None
 
 
@@ -111,7 +111,7 @@ WHOLE = Windowing()
 
 @dataclass(frozen=True)
 class MotionInputs:
-    """Settings of one evaluation: `frames` per cond chunk, `strength` of the change, factor on the attention logits.
+    """Settings of one evaluation: `frames` per clip, `strength` of the change, factor on the attention logits.
 
     `host_options` are the host's `transformer_options` when they override attention, else empty.
     With `views`, frames attend to each other only within those windows. `time_embedding` is what
@@ -209,7 +209,7 @@ def zero(layer: nn.Module) -> nn.Module:
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:
-    """Return the number of frames in each of the `chunks`, the host's conds, which follow one another in a batch."""
+    """Return the number of frames in each of the `chunks`, the host's conds, when each of them is one clip."""
     if batch % chunks:
         raise LoomError(
             f"The UNet received a batch of {batch} for {chunks} conds, expected a multiple of {chunks}. "

@@ -17,6 +17,7 @@ During one run of a sampler:
 During one evaluation of the UNet:
 
 - WINDOWING: how frames are divided among motion modules, `contract.Windowing`
+- CALL_FRAMES: the number of frames that the host evaluates at once, before other nodes divide them
 - ACTIVE: the modules to run in each block, `unet.placement.ActiveMotion`
 - AD_PARAMS: the frames of the windows, under the name and in the form that packs for AnimateDiff read
 - CONTEXT_WINDOW: the same in the host's own form
@@ -26,7 +27,7 @@ The host's `patches` get the layer patches of `unet.placement`, and for referenc
 by copy, so a value that is put on a clone never reaches the original.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +44,7 @@ OBSERVER = "loom_observer"
 REPORT_RUN = "loom_report_run"
 
 WINDOWING = "loom_windowing"
+CALL_FRAMES = "loom_call_frames"
 ACTIVE = "loom_active_motion"
 AD_PARAMS = "ad_params"
 CONTEXT_WINDOW = "context_window"
@@ -73,13 +75,26 @@ def add_wrapper_once(model: ModelPatcher, kind: str, key: str, wrapper: Callable
         model.add_wrapper_with_key(kind, key, wrapper)
 
 
-def frame_numbers(options: dict, batch: int) -> list[int]:
-    """Return the frame of the clip at each place in a batch of the UNet, in windows of this pack or of the host.
+def count_conds(options: Mapping[str, Any]) -> int:
+    """Return the number of conds in a batch of the UNet; `options` are the host's `transformer_options`."""
+    return max(1, len(options.get("cond_or_uncond", (0,))))
 
-    `options` are the host's `transformer_options`.
+
+def list_call_frames(options: Mapping[str, Any], frames: int) -> list[int]:
+    """Return the frames of the whole clip that a cond shows in this evaluation, in windows of any node that lists them.
+
+    `options` are the host's `transformer_options`, and `frames` is the number of frames in each
+    window, of which there may be several in a row.
     """
-    period = batch // max(1, len(options.get("cond_or_uncond", (0,))))
-    window = getattr(options.get(CONTEXT_WINDOW), "index_list", None) or range(period)
-    anchor = [max(0, window[0] - 1)] * (period - len(window))  # the host may put a frame before a window
-    frames = [*anchor, *window][:period]
-    return [frames[place % period] for place in range(batch)]
+    window = options.get(CONTEXT_WINDOW)
+    listed = getattr(window, "index_list", None) if getattr(window, "dim", 0) == 0 else None
+    numbers = listed or (options.get(AD_PARAMS) or {}).get("sub_idxs") or range(frames)
+    anchor = [max(0, numbers[0] - 1)] * (frames - len(numbers))  # the host may put a frame before a window
+    numbers = [*anchor, *numbers]
+    return numbers if len(numbers) % frames == 0 else list(range(frames))
+
+
+def frame_numbers(options: Mapping[str, Any], batch: int, frames: int) -> list[int]:
+    """Return the frame of the whole clip at each place in a batch of the UNet, which has `frames` in each window."""
+    period = list_call_frames(options, frames)
+    return [period[place % len(period)] for place in range(batch)]

@@ -9,9 +9,11 @@ from comfy.patcher_extension import WrappersMP
 from ..motion_modules.errors import LoomError
 from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
+from ..motion_modules.unet.clip_frames import WRAPPERS, list_recording_wrappers
 from ..motion_modules.unet.placement import find_blocking_patch
 from .frame_advice import advise_more_frames
 from .motion_range import list_acting, log_motion_off, record_run, require_motion_elsewhere
+from .other_nodes import may_divide_clip
 from .running_prompt import RunningPrompt, find_running_prompt
 from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
@@ -32,8 +34,9 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     _check_before_sampling(guider, acting, noise, latent_image, sigmas, prompt)
     idle = tuple(motion for motion in motions if motion not in acting)
     log_motion_off(idle, prompt)
-    run = MotionRun(guider.model_patcher)
-    with set_temporarily(guider.model_options, {MOTION_RUN: run}):
+    run = MotionRun(guider.model_patcher, noise.shape[0])
+    values = {MOTION_RUN: run, WRAPPERS: list_recording_wrappers(guider.model_options)}
+    with set_temporarily(guider.model_options, values):
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     if acting and len(sigmas) > 1 and not run.executed:
         raise LoomError(
@@ -49,24 +52,28 @@ def _check_before_sampling(
     guider, motions: tuple[AppliedMotion, ...], noise, latent, sigmas, prompt: RunningPrompt | None
 ) -> None:
     frames, (height, width) = noise.shape[0], noise.shape[-2:]
-    handler = guider.model_options.get("context_handler")
-    attended, in_windows = _attended_frames(frames, handler), isinstance(handler, LoomContextHandler)
+    attended = _attended_frames(frames, guider.model_options)
     _check_layers(guider.model_options, motions)
     for motion in motions:
         _check_two_frames(motion, frames, latent, prompt)
-        _check_frames(motion, frames, attended, in_windows)
-        _check_sites(motion, attended, height, width)
+        if attended is not None:
+            _check_positions(motion, attended, guider.model_options)
+            motion.check_size(attended, height, width)
         _check_smallest_windows(motion, frames, guider, sigmas)
     require_matching_conds(guider.conds, list_prompt_frame_counts, frames)
 
 
-def _attended_frames(frames: int, context_handler) -> int:
-    """Return the number of frames that the model sees at once.
+def _attended_frames(frames: int, model_options: dict) -> int | None:
+    """Return the number of frames that the model sees at once, None where another pack may divide the clip.
 
-    The host's own handler divides `dim`, and may put a frame before a window.
+    Then motion modules check each evaluation. The host's own handler divides `dim`, and may put a
+    frame before a window.
     """
+    context_handler = model_options.get("context_handler")
     if isinstance(context_handler, LoomContextHandler):
         return context_handler.attended_frames(frames)
+    if may_divide_clip(model_options):
+        return None
     length = getattr(context_handler, "context_length", frames)
     if frames <= length or getattr(context_handler, "dim", 0) != 0:
         return frames
@@ -109,8 +116,9 @@ def _describe_window_of_one_frame(motion: AppliedMotion, frames: int, length: in
     )
 
 
-def _check_frames(motion: AppliedMotion, frames: int, attended: int, in_windows: bool) -> None:
+def _check_positions(motion: AppliedMotion, attended: int, model_options: dict) -> None:
     if attended > motion.positions:
+        in_windows = isinstance(model_options.get("context_handler"), LoomContextHandler)
         node = "Context Windows (AnimateDiff)"
         change = f"Set {node} to" if in_windows else f"Add a {node} node to the model with"
         raise LoomError(
@@ -120,11 +128,3 @@ def _check_frames(motion: AppliedMotion, frames: int, attended: int, in_windows:
         )
 
 
-def _check_sites(motion: AppliedMotion, frames: int, height: int, width: int) -> None:
-    for name, site in motion.sites.items():
-        objection = motion.specs[name].objection(site.clip(frames, height, width))
-        if objection:
-            raise LoomError(
-                f"Motion model '{motion.name}' cannot work at '{name}' in this latent, since {objection}. "
-                "Make the latent smaller, or use a motion model without a module there."
-            )

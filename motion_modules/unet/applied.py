@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from comfy.model_patcher import ModelPatcher
 
+from ..errors import LoomError
 from ..motion_model import ModuleSpec
 from ..noise_schedule import has_started
 from ..run_state import APPLIED
@@ -63,17 +64,34 @@ class AppliedMotion:
         start, end = self.settings.start_percent, self.settings.end_percent
         return has_started(start, sigma, model_sampling) and not has_started(end, sigma, model_sampling)
 
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise LoomError when a module cannot process `frames` latents of this size at once."""
+        for name, site in self.sites.items():
+            objection = self.specs[name].objection(site.clip(frames, height, width))
+            if objection:
+                raise LoomError(
+                    f"Motion model '{self.name}' cannot work at '{name}' in this latent, since {objection}. "
+                    "Make the latent smaller, or use a motion model without a module there."
+                )
+
     @property
     def acts_always(self) -> bool:
         return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
 
 
 class MotionRun:
-    """A run of a guider: the patcher that it samples with, and whether any motion module has run."""
+    """A run of a guider: its patcher, the frames of its latent, and whether any motion module has run."""
 
-    def __init__(self, patcher: ModelPatcher):
-        self.patcher = patcher
+    def __init__(self, patcher: ModelPatcher, frames: int):
+        self.patcher, self.frames = patcher, frames
         self.executed = False
+        self._checked: set[tuple] = set()
+
+    def check_size(self, motion: AppliedMotion, *size: int) -> None:
+        """Check each size `[frames, height, width]` once, which other nodes may make of the latent."""
+        if (motion.key, size) not in self._checked:
+            motion.check_size(*size)
+            self._checked.add((motion.key, size))
 
 
 def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:

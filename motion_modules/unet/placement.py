@@ -19,7 +19,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from ..attention_tap import AttentionTap, BatchContents, ModuleTaps
-from ..contract import ATTENTION_OVERRIDE, WHOLE, MotionInputs, Windowing, frames_per_chunk
+from ..contract import ATTENTION_OVERRIDE, WHOLE, MotionInputs, Windowing
 from ..errors import MotionModelError
 from ..motion_model import MotionModel
 from ..run_state import (
@@ -31,10 +31,12 @@ from ..run_state import (
     WINDOWING,
     add_wrapper_once,
     frame_numbers,
+    list_call_frames,
     put_on_model,
 )
 from ..watching.observer import Observer
 from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
+from .clip_frames import find_clip_frames
 from .frame_norm import JointFrameNorm
 from .sites import Block, Site, require_fit
 
@@ -126,10 +128,13 @@ def evaluate_with_motion(
     acting = _select_acting(options.get(APPLIED, ()), t, executor.class_obj.model_sampling)
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-    windowing: Windowing = options.get(WINDOWING, WHOLE)
-    frames = frames_per_chunk(x.shape[0], len(options.get("cond_or_uncond", (0,))) * windowing.clips)
+    run: MotionRun | None = options.get(MOTION_RUN)
+    frames, windowing = find_clip_frames(x.shape[0], options), options.get(WINDOWING, WHOLE)
     _require_two_frames(acting, frames)
-    active = _activate(acting, _list_patchers(executor.class_obj, options.get(MOTION_RUN)), frames, windowing)
+    if run is not None:
+        for motion in acting:
+            run.check_size(motion, frames, *x.shape[-2:])
+    active = _activate(acting, _list_patchers(executor.class_obj, run), frames, windowing)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
@@ -245,10 +250,12 @@ def _run_modules(x, emb, modules, transformer_options):
 
 
 def _batch_contents(transformer_options: dict, batch: int, frames: int) -> BatchContents:
-    numbers, kinds = frame_numbers(transformer_options, batch), transformer_options.get("cond_or_uncond", (0,))
+    numbers = frame_numbers(transformer_options, batch, frames)
     windows = tuple(tuple(numbers[start : start + frames]) for start in range(0, batch, frames))
-    clips = len(windows) // len(kinds)  # in each chunk
-    chunk_kinds = tuple(kind for kind in kinds for _ in range(clips))
+    clips = len(list_call_frames(transformer_options, frames)) // frames  # of each cond
+    kinds = [kind for kind in transformer_options.get("cond_or_uncond", (0,)) for _ in range(clips)]
+    # Nodes that evaluate tiles at once repeat the whole batch for each tile.
+    chunk_kinds = tuple(kinds[place % len(kinds)] for place in range(len(windows)))
     return BatchContents(windows, chunk_kinds, transformer_options.get("sigmas"))
 
 

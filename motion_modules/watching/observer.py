@@ -65,7 +65,7 @@ class Observer:
         with memory or nullcontext():
             moved = module(x, inputs)
         elapsed = stop()
-        frames, numbers = frame_numbers(options, len(x)), _measure(x, moved)
+        frames, numbers = frame_numbers(options, len(x), inputs.frames), _measure(x, moved)
         peak = memory.peak if memory else None
         self._pending.append(Reading(owner, site, frames, x[0].numel(), numbers, elapsed, peak))
         return moved

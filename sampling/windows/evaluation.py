@@ -69,7 +69,8 @@ class WindowEvaluation:
 
     def _predict_in_views(self, views: Views) -> list[torch.Tensor]:
         """Predict the whole clip at once, with temporal attention in windows."""
-        return self._call_model(self.conds, self.x, self.timestep, {**self.options, WINDOWING: Windowing(views=views)})
+        options = {**self.options, WINDOWING: Windowing(len(self.x), views)}
+        return self._call_model(self.conds, self.x, self.timestep, options)
 
     def _merge_windows(self, windows: Group) -> list[torch.Tensor]:
         """Return the weighted mean of the windows' predictions, for each cond."""
@@ -137,7 +138,7 @@ def _describe_windows(part: FrameSlice, group: Group) -> dict:
     """Return options for this pack's motion modules, for other packs (`ad_params`), and for the host's own readers."""
     frames, total_frames = list(part.frames), part.total_frames
     return {
-        WINDOWING: Windowing(clips=len(group)),
+        WINDOWING: Windowing(len(group[0].frames)),
         AD_PARAMS: {"sub_idxs": frames, "full_length": total_frames, "context_length": len(group[0].frames)},
         CONTEXT_WINDOW: IndexListContextWindow(frames, dim=0, total_frames=total_frames),
     }

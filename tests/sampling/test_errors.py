@@ -212,7 +212,7 @@ def test_a_batch_that_is_no_multiple_of_the_conds(animated):
 
     model = animated.clone()
     model.set_model_unet_function_wrapper(drop_one_frame)
-    with expect_error("The UNet received a batch of 9 for 2 conds", "a multiple of 2"):
+    with expect_error("The UNet received a batch of 9 for 2 conds of 5 frames", "a multiple of 10"):
         sample(model, frames=5)
 
 

@@ -77,6 +77,8 @@ def test_frames_of_a_batch():
     class Window:
         index_list = [5, 6, 7]
 
-    assert frame_numbers({"cond_or_uncond": [0, 1]}, 6) == [0, 1, 2, 0, 1, 2]
-    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 6) == [5, 6, 7] * 2
-    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 8) == [4, 5, 6, 7] * 2
+    assert frame_numbers({"cond_or_uncond": [0, 1]}, 6, 3) == [0, 1, 2, 0, 1, 2]
+    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 6, 3) == [5, 6, 7] * 2
+    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 8, 4) == [4, 5, 6, 7] * 2
+    assert frame_numbers({"cond_or_uncond": [0, 1], "context_window": Window}, 12, 3) == [5, 6, 7] * 4  # two tiles
+    assert frame_numbers({"ad_params": {"sub_idxs": [8, 9, 8, 9]}}, 8, 2) == [8, 9] * 4
