@@ -17,6 +17,7 @@ from .other_nodes import may_divide_clip
 from .running_prompt import RunningPrompt, find_running_prompt
 from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
+from .windows.on_model import refuse_attention_guidance
 
 
 def register_checks(model: ModelPatcher) -> None:
@@ -54,6 +55,8 @@ def _check_before_sampling(
     frames, (height, width) = noise.shape[0], noise.shape[-2:]
     attended = _attended_frames(frames, guider.model_options)
     _check_layers(guider.model_options, motions)
+    if _is_in_host_windows(frames, guider.model_options):
+        refuse_attention_guidance(guider.model_options)
     for motion in motions:
         _check_two_frames(motion, frames, latent, prompt)
         if attended is not None:
@@ -78,6 +81,12 @@ def _attended_frames(frames: int, model_options: dict) -> int | None:
     if frames <= length or getattr(context_handler, "dim", 0) != 0:
         return frames
     return length + bool(getattr(context_handler, "causal_window_fix", False))
+
+
+def _is_in_host_windows(frames: int, model_options: dict) -> bool:
+    handler = model_options.get("context_handler")
+    divides = frames > getattr(handler, "context_length", frames) and getattr(handler, "dim", 0) == 0
+    return divides and not isinstance(handler, LoomContextHandler)
 
 
 def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> None:

@@ -55,7 +55,8 @@ def find_clip_frames(batch: int, options: Mapping[str, Any]) -> int:
 
 def _is_unlisted_window(batch: int, conds: int, counts: list[int]) -> bool:
     """Return whether a batch holds part of a clip for each cond, and cannot be all of a clip for fewer conds."""
-    return 2 * conds <= batch < conds * min(counts) and all(batch % frames for frames in counts)
+    is_part = batch % conds == 0 and 2 * conds <= batch < conds * min(counts)
+    return is_part and all(batch % frames for frames in counts)
 
 
 def _list_frame_counts(options: Mapping[str, Any]) -> list[int]:

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
+from comfy.controlnet import ControlBase
 
 from ...motion_modules.errors import LoomError
 
@@ -80,11 +81,22 @@ def list_frame_counts(cond: Mapping) -> Iterator[tuple[str, int]]:
     for key in PICTURES:
         if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host accepts a mask without a batch
             yield f"Conditioning '{key}'", cond[key].shape[0]
+    for control in list_controls(cond):
+        if not slices_itself(control) and control.cond_hint_original is not None:
+            yield f"The image of {type(control).__name__}", control.cond_hint_original.shape[0]
+
+
+def list_controls(cond: Mapping) -> Iterator:
+    """Yield the ControlNets of a cond, the last one of the chain first."""
     control = cond.get(CONTROL)
     while control is not None:
-        if control.cond_hint_original is not None and not hasattr(control, "sub_idxs"):
-            yield f"The image of {type(control).__name__}", control.cond_hint_original.shape[0]
-        control = control.previous_controlnet
+        yield control
+        control = getattr(control, "previous_controlnet", None)
+
+
+def slices_itself(control) -> bool:
+    """Return whether `control` cuts its hints to a window: another pack's reads `ad_params`, as Advanced-ControlNet."""
+    return hasattr(control, "sub_idxs") or not isinstance(control, ControlBase)
 
 
 def require_matching_conds(conds: Mapping[str, list[dict]], list_counts: Callable, total_frames: int) -> None:

@@ -7,16 +7,16 @@ scaled and encoded by the host's own code, once per run, and kept off the device
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import comfy.model_management
 import torch
 from einops import repeat
 
-from .conds import FrameSlice
+from .conds import FrameSlice, slices_itself
 from .run import ContextRun, EncodedHint
 
 BLOCK = 16  # frames of a hint that are encoded at once
-SLICES_ITSELF = "sub_idxs"  # an attribute of Advanced-ControlNet's objects, which read `ad_params`
 
 
 class WindowControls:
@@ -24,15 +24,43 @@ class WindowControls:
 
     def __init__(self, part: FrameSlice, run: ContextRun):
         self.part, self.run = part, run
-        self._by_id: dict[int, WindowedControl] = {}
+        self._by_id: dict[int, Any] = {}
 
     def find(self, control):
         """Return the ControlNet that sees this window, for one that sees the clip."""
-        if control is None or hasattr(control, SLICES_ITSELF):
-            return control
+        if control is None:
+            return None
         if id(control) not in self._by_id:
-            self._by_id[id(control)] = WindowedControl(control, self)
+            self._by_id[id(control)] = self._create(control)
         return self._by_id[id(control)]
+
+    def _create(self, control):
+        if not slices_itself(control):
+            return WindowedControl(control, self)
+        previous = getattr(control, "previous_controlnet", None)
+        windowed = self.find(previous)
+        return control if windowed is previous else ChainedControl(control, windowed)
+
+
+class ChainedControl:
+    """A stand-in for `control` of another pack, which cuts its hints itself, after ControlNets that see a window."""
+
+    def __init__(self, control, previous_controlnet):
+        self.control, self.previous_controlnet = control, previous_controlnet
+
+    def get_instance_for_device(self, device):
+        """Return the copy on another device, as the host asks for it."""
+        previous = self.previous_controlnet.get_instance_for_device(device)
+        return ChainedControl(self.control.get_instance_for_device(device), previous)
+
+    def get_control(self, *args, **kwargs):
+        """Run `control`, which keeps its state from step to step, with the ControlNets of this window before it."""
+        clip_control = self.control.previous_controlnet
+        self.control.previous_controlnet = self.previous_controlnet
+        try:
+            return self.control.get_control(*args, **kwargs)
+        finally:
+            self.control.previous_controlnet = clip_control
 
 
 class WindowedControl:

@@ -22,6 +22,7 @@ from einops import rearrange
 
 from ...motion_modules.contract import Views, Windowing
 from ...motion_modules.run_state import AD_PARAMS, CONTEXT_WINDOW, WINDOWING
+from ..other_nodes import may_read_frames
 from ..steps import step_number
 from .conds import UUID_KEY, FrameSlice, slice_conds
 from .controls import WindowControls
@@ -92,6 +93,8 @@ class WindowEvaluation:
         yield from (groups[start : start + devices] for start in range(0, len(groups), devices))
 
     def _count_fitting_windows(self) -> int:
+        if may_read_frames(self.conds, self.options):
+            return 1
         chunks = sum(len(cond) for cond in self.conds if cond is not None)
         window_shape = [self.settings.attended_frames(len(self.x)) * chunks, *self.x.shape[1:]]
         limit = self.settings.windows_at_once

@@ -13,6 +13,7 @@ from .run import ContextRun
 from .settings import ContextSettings
 
 HANDLER = "context_handler"
+ATTENTION_GUIDANCE = "comfy_extras.nodes_sag"
 
 
 def add_context_windows(model: ModelPatcher, settings: ContextSettings) -> ModelPatcher:
@@ -35,12 +36,12 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
     handler = guider.model_options.get(HANDLER)
     if not isinstance(handler, LoomContextHandler):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-    _check(handler, guider.conds, noise)
+    _check(handler, guider, noise)
     with set_temporarily(guider.model_options, {CONTEXT_RUN: ContextRun()}):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
 
-def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> None:
+def _check(handler: LoomContextHandler, guider, noise) -> None:
     if noise.ndim != 4:
         raise LoomError(
             f"The latent has the shape {list(noise.shape)}, but Context Windows (AnimateDiff) needs a batch of images "
@@ -49,8 +50,20 @@ def _check(handler: LoomContextHandler, conds: dict[str, list[dict]], noise) -> 
     frames = noise.shape[0]
     for settings in handler.settings:
         settings.check_frames(frames)
+    if any(settings.divides_clip(frames) for settings in handler.settings):
+        refuse_attention_guidance(guider.model_options)
     if any(settings.divides(frames) for settings in handler.settings):
-        require_matching_conds(conds, list_frame_counts, frames)
+        require_matching_conds(guider.conds, list_frame_counts, frames)
+
+
+def refuse_attention_guidance(model_options: dict) -> None:
+    """Raise LoomError when the model has the host's Self-Attention Guidance, which cannot work in windows."""
+    functions = model_options.get("sampler_post_cfg_function", [])
+    if any(getattr(function, "__module__", "") == ATTENTION_GUIDANCE for function in functions):
+        raise LoomError(
+            "Self-Attention Guidance needs the attention of the whole clip, but context windows divide it. "
+            "Remove Self-Attention Guidance from this model, or use the view schedule."
+        )
 
 
 def estimate_window_memory(executor, model, noise_shape, conds, *args, **kwargs):

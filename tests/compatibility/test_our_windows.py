@@ -6,6 +6,7 @@ of each other, so that a clip in windows must be the clip of the plain model.
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.errors import LoomError
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
 import nodes
@@ -22,6 +23,7 @@ from tests.support.sampling import (
     make_lora_hooks,
     noise,
     prompt,
+    record_unet,
     run_guider,
     set_hooks,
 )
@@ -129,3 +131,24 @@ def test_cfg_is_the_same_in_windows(three):
     low, high = (ksampler(three[1], CLIP, cfg=cfg) for cfg in (1.0, CFG))
     assert low.isfinite().all()
     assert distance(low, high) > 1e-3
+
+
+def guide_by_attention(model):
+    return call(host_node("nodes_sag.SelfAttentionGuidance"), model=model, scale=0.5, blur_sigma=2.0)
+
+
+@pytest.mark.parametrize("divide", [apply_windows, apply_host_windows])
+def test_self_attention_guidance_is_refused_in_windows(moving, divide):
+    model, seen = record_unet(guide_by_attention(divide(moving)))
+    with pytest.raises(LoomError, match="Self-Attention Guidance needs the attention of the whole clip"):
+        ksampler(model, CLIP)
+    assert not seen.calls
+
+
+@pytest.mark.parametrize("schedule", ["static", "view"])
+def test_self_attention_guidance_of_a_whole_clip(moving, schedule):
+    length = 4 if schedule == "view" else CLIP
+    model = apply_windows(moving, schedule, length=length)
+    latent = {"samples": torch.zeros(CLIP, 4, 16, 16)}
+    plain, guided = (ksampler(each, latent_image=latent) for each in (model, guide_by_attention(model)))
+    assert distance(guided, plain) > 1e-4

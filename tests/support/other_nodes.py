@@ -1,10 +1,11 @@
-"""Small nodes of the kinds that other packs put on a MODEL: tiles in one batch, and windows over frames."""
+"""Small nodes of the kinds that other packs have: tiles in one batch, windows over frames, control objects."""
 
 from collections.abc import Callable
 
 import comfy.samplers
 import torch
 from comfy.context_windows import ContextHandlerABC
+from comfy.controlnet import ControlBase
 from comfy.patcher_extension import WrappersMP
 from einops import rearrange
 
@@ -125,3 +126,35 @@ def divide_in_function_wrapper(model, length: int):
 
     clone.set_model_unet_function_wrapper(wrapper)
     return clone
+
+
+class FrameStrengths(ControlBase):
+    """A control object that has a strength for each frame and finds its frames in `ad_params`.
+
+    Its methods are attributes that are bound to the object, and it counts the noise levels that it has seen.
+    """
+
+    def __init__(self, strengths: list[float]):
+        super().__init__()
+        self.strengths, self.sub_idxs = strengths, None
+        self.levels: list[float] = []
+        self.get_control = self.get_control_in_window
+
+    def get_control_in_window(self, x_noisy, t, cond, batched_number, transformer_options):
+        self.sub_idxs = transformer_options["ad_params"]["sub_idxs"]
+        if float(t[0]) not in self.levels:
+            self.levels.append(float(t[0]))
+        previous = None
+        if self.previous_controlnet is not None:
+            previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        features = self._strengths_of_rows(len(x_noisy) // batched_number).repeat(batched_number)
+        control = {"middle": [features.view(-1, 1, 1, 1).expand(len(x_noisy), 128, 1, 1).clone()]}
+        return self.control_merge(control, previous, None)
+
+    def _strengths_of_rows(self, rows: int) -> torch.Tensor:
+        """Give each frame's strength to one row, as latent keyframes do."""
+        row_of_frame = {frame: row for row, frame in enumerate(self.sub_idxs)}
+        strengths = torch.zeros(rows)
+        for frame, row in row_of_frame.items():
+            strengths[row] = self.strengths[frame]
+        return strengths

@@ -3,11 +3,15 @@
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
+from animatediff_loom.sampling.windows.conds import FrameSlice, list_frame_counts
+from animatediff_loom.sampling.windows.controls import WindowControls
+from animatediff_loom.sampling.windows.run import ContextRun
 from comfy.controlnet import ControlNet
 
 import nodes
 from tests.support.host import CPU, tiny_model
 from tests.support.motion_models import DIVIDING, LENGTH, apply_motion, apply_windows
+from tests.support.other_nodes import FrameStrengths
 from tests.support.sampling import (
     apply_control,
     control_net,
@@ -131,11 +135,72 @@ def test_the_nets_are_as_they_were(moving):
     assert vars(net) == before
 
 
-def test_an_object_that_slices_itself_is_left_alone():
-    from animatediff_loom.sampling.windows.conds import FrameSlice
-    from animatediff_loom.sampling.windows.controls import WindowControls
-    from animatediff_loom.sampling.windows.run import ContextRun
+def follow(net, both: dict) -> dict:
+    """Put the control object `net` after the ControlNets of both conds."""
+    texts = {name: [[text[0][0], dict(text[0][1])]] for name, text in both.items()}
+    for text in texts.values():
+        net.previous_controlnet = text[0][1].get("control")
+        text[0][1]["control"] = net
+    return texts
 
-    net = frame_number_net([])
-    net.sub_idxs = None
+
+@pytest.mark.parametrize("windows_at_once", [1, 3])
+def test_a_control_net_before_an_object_of_another_pack(moving, windows_at_once):
+    strengths, encoded = [(3 * frame) % 7 / 8 for frame in range(FRAMES)], []
+    net = FrameStrengths(strengths)
+    both = follow(net, apply_control(frame_number_net(encoded), numbered()))
+    chained = net.previous_controlnet
+    model, seen = record_options(apply_windows(moving, windows_at_once=windows_at_once))
+    ksampler(model, FRAMES, **both)
+    for evaluation in seen:
+        chunks = len(evaluation["options"]["cond_or_uncond"])
+        frames = evaluation["options"]["ad_params"]["sub_idxs"] * chunks
+        expected = torch.tensor([frame / 16 + strengths[frame] for frame in frames])
+        assert torch.allclose(evaluation["control"]["middle"][0][:, 0, 0, 0], expected)
+    assert sum(encoded) == FRAMES
+    assert len(net.levels) == STEPS
+    assert net.previous_controlnet is chained
+
+
+def test_a_control_net_between_objects_of_another_pack(moving):
+    first, last = FrameStrengths([0.5] * FRAMES), FrameStrengths([0.25] * FRAMES)
+    node = nodes.ControlNetApplyAdvanced()
+    both = follow(first, {"positive": prompt(2), "negative": prompt(3)})
+    both = node.apply_controlnet(*both.values(), frame_number_net([]), numbered(), 1.0, 0.0, 1.0)
+    both = follow(last, dict(zip(("positive", "negative"), both, strict=True)))
+    model, seen = record_options(apply_windows(moving))
+    ksampler(model, FRAMES, **both)
+    for evaluation in seen:
+        chunks = len(evaluation["options"]["cond_or_uncond"])
+        expected = torch.tensor(evaluation["options"]["ad_params"]["sub_idxs"] * chunks) / 16 + 0.75
+        assert torch.allclose(evaluation["control"]["middle"][0][:, 0, 0, 0], expected)
+
+
+def test_windows_at_once_change_nothing_for_an_object_that_has_one_row_for_each_frame(moving):
+    net = FrameStrengths([frame / 8 for frame in range(FRAMES)])
+    both = follow(net, {"positive": prompt(2), "negative": prompt(3)})
+    single, grouped = (ksampler(apply_windows(moving, windows_at_once=count), FRAMES, **both) for count in (1, 3))
+    assert torch.equal(grouped, single)
+    assert distance(single, ksampler(apply_windows(moving), FRAMES)) > 1e-3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_patch_of_another_pack_sees_the_frames_of_one_window(moving, count):
+    lengths = []
+
+    def patch(tokens, context, value, options):
+        frames = options["ad_params"]["sub_idxs"]
+        lengths.append((len(frames), len(set(frames))))
+        return tokens, context, value
+
+    model = moving.clone()
+    model.set_model_attn2_patch(patch)
+    ksampler(apply_windows(model, windows_at_once=count), FRAMES)
+    assert set(lengths) == {(LENGTH, LENGTH)}
+
+
+@pytest.mark.parametrize("make", [lambda: FrameStrengths([]), object])
+def test_an_object_that_slices_itself_is_left_alone(make):
+    net = make()
     assert WindowControls(FrameSlice((0, 1), 4), ContextRun()).find(net) is net
+    assert not list(list_frame_counts({"control": net}))
