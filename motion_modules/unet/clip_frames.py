@@ -48,8 +48,8 @@ def find_clip_frames(batch: int, options: Mapping[str, Any]) -> int:
         return frames_per_chunk(batch, conds)
     raise LoomError(
         f"The UNet received a batch of {batch} for {conds} conds of {counts[0]} frames, expected a multiple of "
-        f"{conds * counts[0]}. Remove the node that divides the batch inside the model. To divide a long clip, use "
-        "Context Windows (AnimateDiff)."
+        f"{conds * counts[0]}. Remove the node that divides the batch inside the model, or divide a long clip with "
+        "Context Windows (AnimateDiff) instead."
     )
 
 
