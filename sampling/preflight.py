@@ -135,5 +135,3 @@ def _check_positions(motion: AppliedMotion, attended: int, model_options: dict) 
             f"{motion.positions}. {change} a `context_length` of up to {motion.positions} and "
             f"`start_percent` 0, or use fewer frames."
         )
-
-
