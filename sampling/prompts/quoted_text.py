@@ -114,4 +114,7 @@ def _unescape(text: str) -> str:
 
 def _replace_escape(escape: re.Match) -> str:
     code = escape[1]
-    return chr(int(code[1:], 16)) if len(code) > 1 else ESCAPES.get(code) or escape[0]
+    if len(code) == 1:
+        return ESCAPES.get(code) or escape[0]
+    code_point = int(code[1:], 16)
+    return chr(code_point)
