@@ -1,5 +1,9 @@
 """Errors that users read, and descriptions of errors of other code."""
 
+import math
+from dataclasses import fields
+from typing import Any
+
 LONGEST_CAUSE = 300  # letters of a message of other code
 
 
@@ -11,11 +15,27 @@ class MotionModelError(LoomError):
     """A motion model, or a module of one, that cannot be used."""
 
 
+def require_finite(settings: Any) -> None:
+    """Raise LoomError when a float of the dataclass `settings`, which has the names of inputs, is NaN or infinite.
+
+    The host checks inputs against their limits, which a NaN passes, and does not check linked ones.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise LoomError(f"`{field.name}` is {value}, but must be a finite number. Change `{field.name}`.")
+
+
 class FileFault(Exception):
     """A fault of a motion model file, as a sentence without its subject: "holds no motion modules. …".
 
     `files.loading` puts the name of the file before it, and raises it as MotionModelError.
     """
+
+
+def shorten(text: str, length: int = 40) -> str:
+    """Return `text` for an error, cut where a user's input is longer than `length`."""
+    return text if len(text) <= length else f"{text[:length]}\u2026"
 
 
 def describe_cause(error: Exception) -> str:

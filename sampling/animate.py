@@ -6,7 +6,7 @@ The node Apply Motion Model calls `animate`.
 from comfy.model_patcher import ModelPatcher
 
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
-from ..motion_modules.errors import LoomError
+from ..motion_modules.errors import LoomError, require_finite
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
 from ..motion_modules.unet.applied import MotionSettings
@@ -46,6 +46,7 @@ def animate(
 
 
 def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None:
+    require_finite(settings)
     if settings.start_percent >= settings.end_percent:
         raise LoomError(
             f"`start_percent` is {settings.start_percent} and `end_percent` is {settings.end_percent}. "

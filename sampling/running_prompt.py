@@ -17,7 +17,7 @@ APPLY_NODE = "LoomApplyMotionModel"
 LATENT, IMAGE, MODEL = "LATENT", "IMAGE", "MODEL"
 OUTPUTS_TO_EXECUTE = 4  # the place in an item of the host's queue, after number, id, nodes and extra data
 
-_carries_model = r"MODEL|GUIDER|\*|COMFY_MATCHTYPE_V3|.*PIPE.*"  # types of links
+MODEL_LINKS = r"MODEL|GUIDER|\*|COMFY_MATCHTYPE_V3|.*PIPE.*"  # types of links that may carry a model
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RunningPrompt:
         reached, waiting = set(), [node_id]
         while waiting:
             links = self._list_links(waiting.pop())
-            waiting += (new := {id for id, kind in links if re.fullmatch(_carries_model, kind)} - reached)
+            waiting += (new := {id for id, kind in links if re.fullmatch(MODEL_LINKS, kind)} - reached)
             reached |= new
         return {id for id in reached if self.nodes[id]["class_type"] == APPLY_NODE}
 

@@ -36,7 +36,7 @@ def measure_video(images: torch.Tensor, context_length: int = 0, context_overlap
         flickers=flickers,
         motions=motions,
         fastest=fastest,
-        loop_change=float((images[-1, ..., :3] - images[0, ..., :3]).abs().mean()),
+        loop_change=_measure_loop_change(images),
         colours=tuple(colour for part in _split_frames(images, shared=0) for colour in _measure_colours(part)),
         borders=find_window_borders(len(images), context_length, context_overlap),
     )
@@ -71,6 +71,12 @@ def _split_frames(images: torch.Tensor, shared: int = 1) -> Iterator[torch.Tenso
     """Yield a few frames at a time, `[frames, 3, height, width]`; with one shared, every step lies in one part."""
     for start in range(0, len(images) - shared, PAIRS_AT_ONCE):
         yield images[start : start + PAIRS_AT_ONCE + shared, ..., :3].float().clamp(0, 1).movedim(-1, 1)
+
+
+def _measure_loop_change(images: torch.Tensor) -> float:
+    """Measure the change from the last frame to the first, as from each frame to the next."""
+    last, first = next(_split_frames(images[[-1, 0]], shared=0))
+    return float((first - last).abs().mean())
 
 
 def _measure_steps(frames: torch.Tensor) -> Iterator[tuple[float, float, float, float]]:

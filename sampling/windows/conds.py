@@ -13,7 +13,18 @@ from ...motion_modules.errors import LoomError
 
 MODEL_CONDS, CONTROL, MASK, UUID_KEY = "model_conds", "control", "mask", "uuid"
 PROMPTS = ("cross_attn", "pooled_output")
-PICTURES = (MASK, "concat_latent_image", "concat_mask")
+PICTURES = {  # keys of a cond by their names for users
+    MASK: "The mask of {prompt}",
+    "concat_latent_image": "The image to inpaint of {prompt}",
+    "concat_mask": "The inpainting mask of {prompt}",
+}
+PREPARED = {  # keys of a cond that the host has prepared for the model
+    MASK: "The mask of a prompt",
+    "c_crossattn": "A prompt",
+    "y": "A prompt",
+    "c_concat": "The image to inpaint or its mask",
+}
+CONTROL_IMAGE, CONTROL_MASK = "The control image of a ControlNet", "The mask of a ControlNet"
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,16 @@ class FrameSlice:
 
 def require_frame_count(name: str, count: int, total_frames: int) -> None:
     if count not in (1, total_frames):
+        is_prompt = name.endswith("prompt") and " of " not in name
+        schedule = f" (with Prompt Schedule, set `frames` to {total_frames})" if is_prompt else ""
         raise LoomError(
             f"{name} has {count} frames, but the clip has {total_frames}. "
-            f"Provide {total_frames} frames, or one for all (with Prompt Schedule, set `frames` to {total_frames})."
+            f"Provide {total_frames} frames, or one for all{schedule}."
         )
+
+
+def _name_prepared(key: str) -> str:
+    return PREPARED.get(key, f"The input '{key}' of a prompt")
 
 
 def slice_conds(conds: list[dict] | None, part: FrameSlice, find_control: Callable) -> list[dict] | None:
@@ -54,7 +71,7 @@ def _slice_inputs(cond: Mapping, part: FrameSlice, find_control: Callable) -> di
         elif key == MODEL_CONDS:
             sliced[key] = {name: _slice_model_cond(name, model_cond, part) for name, model_cond in value.items()}
         elif isinstance(value, torch.Tensor) and (key == MASK or value.shape[:1] == (part.total_frames,)):
-            sliced[key] = part.cut(value, f"Conditioning '{key}'")
+            sliced[key] = part.cut(value, _name_prepared(key))
     return sliced
 
 
@@ -62,28 +79,28 @@ def _slice_model_cond(name: str, model_cond: Any, part: FrameSlice):
     """Cut the host's `CONDRegular` and its kin, which hold a tensor, a list of tensors, or a constant."""
     content = getattr(model_cond, "cond", None)
     if isinstance(content, torch.Tensor):
-        return model_cond._copy_with(part.cut(content, f"Conditioning '{name}'"))
+        return model_cond._copy_with(part.cut(content, _name_prepared(name)))
     if isinstance(content, list) and content and all(isinstance(item, torch.Tensor) for item in content):
-        return model_cond._copy_with([part.cut(item, f"Conditioning '{name}'") for item in content])
+        return model_cond._copy_with([part.cut(item, _name_prepared(name)) for item in content])
     return model_cond
 
 
-def list_prompt_frame_counts(cond: Mapping) -> Iterator[tuple[str, int]]:
-    """Yield the name and the number of frames of each feature of a prompt."""
+def list_prompt_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of frames of each feature of a prompt, which is called `prompt` in errors."""
     for key in PROMPTS:
         if isinstance(cond.get(key), torch.Tensor):
-            yield f"Conditioning '{key}'", cond[key].shape[0]
+            yield prompt.capitalize(), cond[key].shape[0]
 
 
-def list_frame_counts(cond: Mapping) -> Iterator[tuple[str, int]]:
+def list_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the number of frames of each input of a cond that the host has not yet prepared."""
-    yield from list_prompt_frame_counts(cond)
-    for key in PICTURES:
+    yield from list_prompt_frame_counts(cond, prompt)
+    for key, name in PICTURES.items():
         if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host accepts a mask without a batch
-            yield f"Conditioning '{key}'", cond[key].shape[0]
+            yield name.format(prompt=prompt), cond[key].shape[0]
     for control in list_controls(cond):
         if not slices_itself(control) and control.cond_hint_original is not None:
-            yield f"The image of {type(control).__name__}", control.cond_hint_original.shape[0]
+            yield f"The control image of {prompt} ({type(control).__name__})", control.cond_hint_original.shape[0]
 
 
 def list_controls(cond: Mapping) -> Iterator:
@@ -101,6 +118,6 @@ def slices_itself(control) -> bool:
 
 def require_matching_conds(conds: Mapping[str, list[dict]], list_counts: Callable, total_frames: int) -> None:
     """Raise LoomError when a number of frames that `list_counts` lists is neither 1 nor `total_frames`."""
-    for cond in chain.from_iterable(conds.values()):
-        for name, count in list_counts(cond):
+    for role, prompt_conds in conds.items():
+        for name, count in chain.from_iterable(list_counts(cond, f"the {role} prompt") for cond in prompt_conds):
             require_frame_count(name, count, total_frames)

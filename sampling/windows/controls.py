@@ -13,7 +13,7 @@ import comfy.model_management
 import torch
 from einops import repeat
 
-from .conds import FrameSlice, slices_itself
+from .conds import CONTROL_IMAGE, CONTROL_MASK, FrameSlice, slices_itself
 from .run import ContextRun, EncodedHint
 
 BLOCK = 16  # frames of a hint that are encoded at once
@@ -116,9 +116,9 @@ def _cut_hint(control) -> Iterator:
         part = FrameSlice(tuple(range(start, min(start + BLOCK, length))), length)
         block = copy.copy(control)
         block.previous_controlnet, block.cond_hint, block.timestep_range = None, None, None
-        block.cond_hint_original = part.cut(control.cond_hint_original, "The image of a ControlNet")
+        block.cond_hint_original = part.cut(control.cond_hint_original, CONTROL_IMAGE)
         masks = [mask[:1] if length == 1 else mask for mask in control.extra_concat_orig]
-        block.extra_concat_orig = [part.cut(mask, "The mask of a ControlNet") for mask in masks]
+        block.extra_concat_orig = [part.cut(mask, CONTROL_MASK) for mask in masks]
         if hasattr(block, "control_input"):
             block.control_input = None
         if hasattr(block, "control_model"):
@@ -154,7 +154,7 @@ def _set_cached_hint(control, encoded: EncodedHint, part: FrameSlice, batched_nu
     """Set what the host would have cached if the clip were this window."""
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
-        return part.cut(tensor, "The image of a ControlNet").to(x_noisy.device)
+        return part.cut(tensor, CONTROL_IMAGE).to(x_noisy.device)
 
     def repeat_for_conds(level: torch.Tensor) -> torch.Tensor:
         return level if len(level) == 1 else repeat(level, "frame ... -> (cond frame) ...", cond=batched_number)

@@ -7,7 +7,7 @@ noise level, and `ContextRun` asks it for windows.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...motion_modules.errors import LoomError
+from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.noise_schedule import has_started
 from .fusion import FUSIONS, fusion_weights
 from .schedules import SCHEDULES, Window, WindowLayout, cyclic_windows, static_windows
@@ -35,6 +35,7 @@ class ContextSettings:
 
     def check(self) -> None:
         """Raise LoomError when no clip can be sampled with these settings."""
+        require_finite(self)
         self.layout.check()
 
     def check_frames(self, frames: int, remedy: str = "Make a longer clip") -> None:

@@ -195,7 +195,7 @@ def repeated(count: int) -> list:
 @pytest.mark.parametrize("count", [2, 4, 6])
 def test_a_prompt_for_another_number_of_frames(animated, side, count):
     """The host itself repeats what is too short and cuts what is too long."""
-    parts = ("'cross_attn'", f"has {count} frames", "the clip has 5", "Provide 5 frames, or one")
+    parts = (f"The {side} prompt has {count} frames", "the clip has 5", "Provide 5 frames, or one", "Prompt Schedule")
     refused_before_sampling(animated, *parts, frames=5, **{side: repeated(count)})
 
 

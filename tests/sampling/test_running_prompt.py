@@ -1,4 +1,4 @@
-"""The graph of a prompt says the latent of a sampler comes from, and which samplers share its motion."""
+"""The graph of a prompt says where the latent of a sampler comes from, and which samplers share its motion."""
 
 import importlib
 

@@ -64,6 +64,16 @@ def test_a_still_clip_has_nothing():
     assert "nothing changes" in describe(metrics)
 
 
+def test_the_change_of_a_loop_is_measured_as_every_other_change():
+    """Values outside 0 to 1 count as 0 or 1, in every format of numbers."""
+    clip = torch.full((4, 16, 16, 3), 0.5)
+    clip[0], clip[2] = -1.0, 3.0
+    for images in (clip, clip.half()):
+        metrics = measure_video(images)
+        assert metrics.changes == pytest.approx((0.5, 0.5, 0.5), abs=1e-6)
+        assert metrics.loop_change == pytest.approx(0.5, abs=1e-6)
+
+
 def test_brightness_that_comes_and_goes_is_flicker_and_no_motion():
     steady, flickering = panning(9, 2), still(9)
     flickering[1::2] += 0.05

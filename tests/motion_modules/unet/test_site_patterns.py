@@ -41,6 +41,11 @@ def test_the_error_names_the_input():
         sites_like("mid, up.9", SITES, "'v3.safetensors'", "attention_sites")
 
 
+def test_the_error_does_not_repeat_a_long_pattern():
+    with expect_error(f"`sites` has 'up.{'9' * 37}\u2026', which matches no site"):
+        sites_like("up." + "9" * 1_000_000, SITES, "the UNet")
+
+
 def test_the_short_name_of_a_site_is_a_pattern_for_that_site_alone():
     assert short_name("up_blocks.2.motion_modules.1") == "up.2.1"
     assert short_name("mid_block.motion_modules.0") == "mid"

@@ -122,7 +122,8 @@ def test_one_picture_is_encoded_once(moving):
 
 def test_pictures_for_another_number_of_frames(moving):
     model, seen = record_unet(apply_windows(moving))
-    with pytest.raises(LoomError, match=f"The image of ControlNet has 7 frames, but the clip has {FRAMES}"):
+    words = rf"The control image of the positive prompt \(ControlNet\) has 7 frames, but the clip has {FRAMES}"
+    with pytest.raises(LoomError, match=words):
         ksampler(model, FRAMES, **apply_control(control_net(), random_pictures(7)))
     assert not seen.calls
     assert ksampler(model, FRAMES).isfinite().all()

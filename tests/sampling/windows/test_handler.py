@@ -271,18 +271,28 @@ def with_seven(name: str) -> list:
     return [[SEVEN[name], extra]] if name == "cross_attn" else [[text, extra | {name: SEVEN[name]}]]
 
 
+NAMES = {
+    "cross_attn": "The positive prompt",
+    "pooled_output": "The positive prompt",
+    "mask": "The mask of the positive prompt",
+    "concat_latent_image": "The image to inpaint of the positive prompt",
+    "concat_mask": "The inpainting mask of the positive prompt",
+}
+
+
 @pytest.mark.parametrize("name", SEVEN)
 def test_a_per_frame_input_of_another_length(moving, name):
     windowed, seen = record_unet(apply_windows(moving))
-    with pytest.raises(LoomError, match=f"'{name}' has 7 frames, but the clip has {FRAMES}"):
+    with pytest.raises(LoomError, match=f"^{NAMES[name]} has 7 frames, but the clip has {FRAMES}") as caught:
         sample(windowed, FRAMES, positive=with_seven(name))
+    assert ("Prompt Schedule" in str(caught.value)) == (NAMES[name] == "The positive prompt")
     assert not seen.calls
 
 
 def test_a_per_frame_input_of_another_length_for_windows_of_later_steps(plain):
     """The first windows do not divide the clip, so that the host would take any length."""
     both, seen = record_unet(apply_windows(apply_windows(plain, length=FRAMES), start_percent=0.5))
-    with pytest.raises(LoomError, match=f"'mask' has 7 frames, but the clip has {FRAMES}"):
+    with pytest.raises(LoomError, match=f"The mask of the positive prompt has 7 frames, but the clip has {FRAMES}"):
         sample(both, FRAMES, steps=4, positive=with_seven("mask"))
     assert not seen.calls
 

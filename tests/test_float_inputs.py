@@ -1,0 +1,46 @@
+"""A float input that is NaN or infinite is refused by every node, before anything is sampled.
+
+The host lets NaN pass, since it is neither below a minimum nor above a maximum, and does not check
+a linked input.
+"""
+
+from collections.abc import Callable, Iterator
+from math import inf, nan
+
+import pytest
+from animatediff_loom.nodes import NODES, ApplyMotionModel, ContextWindows, PreviewContextWindows
+from comfy_api.latest import io
+
+from tests.support.host import tiny_model
+from tests.support.motion_models import apply_motion, apply_windows
+from tests.support.texts import expect_error
+
+
+def preview(**inputs) -> None:
+    PreviewContextWindows.execute(16, 4, {"schedule": "static"}, "pyramid", frames=32, steps=2, **inputs)
+
+
+RUNS: dict[type, Callable] = {
+    ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
+    ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
+    PreviewContextWindows: preview,
+}
+
+
+def float_inputs(inputs) -> Iterator[str]:
+    for each in inputs:
+        if isinstance(each, io.Float.Input):
+            yield each.id
+        for option in getattr(each, "options", []):
+            yield from float_inputs(getattr(option, "inputs", []))
+
+
+FLOAT_INPUTS = [(node, name) for node in NODES for name in float_inputs(node.GET_SCHEMA().inputs)]
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+@pytest.mark.parametrize(("node", "name"), FLOAT_INPUTS)
+def test_only_numbers_are_taken(node: type, name: str, value: float):
+    """A node that is not in RUNS has its first float input: add a call of it there."""
+    with expect_error(f"`{name}` is {value}, but must be a finite number. Change `{name}`."):
+        RUNS[node](**{name: value})
