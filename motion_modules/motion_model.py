@@ -65,7 +65,10 @@ class ModuleSpec:
 
 @dataclass(frozen=True)
 class MotionModel:
-    """Value of `MOTION_MODEL` sockets; never changed in place."""
+    """Value of `MOTION_MODEL` sockets; never changed in place.
+
+    `notes` say which parts of its file are not used.
+    """
 
     name: str
     patcher: ModelPatcher
@@ -73,6 +76,7 @@ class MotionModel:
     reason: str
     file_dtype: torch.dtype
     specs: Mapping[str, ModuleSpec]
+    notes: tuple[str, ...] = ()
 
     @property
     def positions(self) -> int:

@@ -33,10 +33,11 @@ _shared_table = "pos_embed.pe"
 class FileKey(NamedTuple):
     """Key of a motion module's tensor, as a file spells it.
 
-    `word` is what follows the site: an architecture, or where the file leaves that out a part of
-    the transformer.
+    `prefix` is what a trainer put before the site. `word` is what follows the site: an
+    architecture, or where the file leaves that out a part of the transformer.
     """
 
+    prefix: str
     site: str
     container: str
     word: str
@@ -59,7 +60,7 @@ def parse_keys(keys: Iterable[str]) -> dict[str, FileKey]:
         if match:
             block, container, index, name = match.groups()
             word, _, rest = name.partition(".")
-            parsed[key] = FileKey(f"{block}.motion_modules.{index}", container, word, rest)
+            parsed[key] = FileKey(key[: match.start(1)], f"{block}.motion_modules.{index}", container, word, rest)
     return parsed
 
 

@@ -12,6 +12,7 @@ Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_na
 adds the name of the file.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,11 +33,21 @@ from .module_specs import read_specs
 from .motion_file import MotionFile, parse_file
 from .reading import flatten_tensors, read_checkpoint
 
-_long_quotation = re.compile(r"('[^']{200})[^']+'")
+_long_quotation = r"('[^']{200})[^']+'"
 
 
 def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = False) -> MotionModel:
-    """Load the motion model in the file at `path`; `family` overrides recognition, for files that look the same."""
+    """Load the motion model in the file at `path`; `family` overrides recognition, for files that look the same.
+
+    What of the file is not used is in the log.
+    """
+    motion_model = _load(path, family, disable_dynamic)
+    for note in motion_model.notes:
+        logging.warning(f"Motion model '{motion_model.name}': {note}.")
+    return motion_model
+
+
+def _load(path: str, family: str, disable_dynamic: bool) -> MotionModel:
     name = Path(path).name
     with _name_file_in_errors(name):
         checkpoint, metadata = read_checkpoint(path)
@@ -45,7 +56,7 @@ def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = Fal
 
 def load_motion_patcher(path: str, family: str, disable_dynamic: bool = False) -> ModelPatcher:
     """Load a motion model again; the host calls this for further copies of its patcher, one per GPU for example."""
-    return load_motion_model(path, family, disable_dynamic).patcher
+    return _load(path, family, disable_dynamic).patcher
 
 
 def motion_model_from_tensors(
@@ -69,7 +80,7 @@ def motion_model_from_tensors(
     patcher = build_patcher(file.weights, specs, disable_dynamic)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
-    return MotionModel(name, patcher, chosen_family, reason, find_main_dtype(file.weights), specs)
+    return MotionModel(name, patcher, chosen_family, reason, find_main_dtype(file.weights), specs, file.notes)
 
 
 @contextmanager
@@ -78,7 +89,7 @@ def _name_file_in_errors(name: str) -> Iterator[None]:
     try:
         yield
     except FileFault as fault:
-        sentence = _long_quotation.sub(r"\1…'", str(fault))
+        sentence = re.sub(_long_quotation, r"\1…'", str(fault))
         raise MotionModelError(f"Motion model '{name}' {sentence}") from fault
 
 

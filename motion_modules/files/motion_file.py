@@ -17,8 +17,9 @@ from .checkpoint_keys import (
     respell,
     share_position_tables,
 )
+from .doubles import choose_keys
 from .header import Header
-from .unsupported import refuse_other_files, require_architectures
+from .unsupported import describe_unused_loras, refuse_other_files, require_architectures
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class MotionFile:
     """A motion model file: the motion modules in it by site, and how its keys are spelled.
 
     `header` is what this pack wrote into it, if it did. `known` are the architectures at the time
-    of loading.
+    of loading. `notes` say which parts of the file are not used.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MotionFile:
     spelling: str
     header: Header | None
     known: KnownArchitectures
+    notes: tuple[str, ...] = ()
 
     @property
     def architecture_keys(self) -> set[str]:
@@ -61,9 +63,9 @@ def parse_file(
     name: str, tensors: Mapping[str, torch.Tensor], header: Header | None, known: KnownArchitectures
 ) -> MotionFile:
     """Return the motion modules among the `tensors` of a file; raise FileFault where it is another kind of file."""
-    if header is None:
-        refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     keys = parse_keys(tensors)
+    if header is None:
+        refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, keys)
     foreign = find_foreign_architecture(keys.values(), known.usable)
     packs = header.packs if header else {}
     require_architectures([*packs, *([foreign] if foreign else [])], packs, known)
@@ -72,10 +74,10 @@ def parse_file(
             f"holds no motion modules (its first key is '{next(iter(tensors), 'missing')}'). "
             "Choose an AnimateDiff or Hotshot-XL motion model."
         )
-    named_tensors = {respell(key, known.usable): tensors[key_in_file] for key_in_file, key in keys.items()}
-    return MotionFile(
-        name, _group_by_site(named_tensors), recognise_spelling(keys.values(), known.usable), header, known
-    )
+    used, notes = choose_keys({name: (key, respell(key, known.usable)) for name, key in keys.items()}, tensors)
+    modules = _group_by_site({module_key: tensors[name] for name, module_key in used.items()})
+    spelling = recognise_spelling([keys[name] for name in used], known.usable)
+    return MotionFile(name, modules, spelling, header, known, (*notes, *describe_unused_loras(tensors)))
 
 
 def _group_by_site(tensors: Mapping[ModuleKey, torch.Tensor]) -> dict[str, ModuleTensors]:

@@ -30,6 +30,7 @@ TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "t
 PARAMETER = "torch.nn.parameter.Parameter"
 PARAMETERS = (PARAMETER, "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 WITH_ATTRIBUTES = "torch._tensor._rebuild_from_type_v2"
+BYTES = ("encode", "bytearray")  # the ends of names in Python's own modules
 ENCODINGS = ("latin1", "latin-1", "utf-8", "ascii")  # others can make a text longer with every call
 
 
@@ -365,7 +366,7 @@ def _call(survey: PickleSurvey, name: Any, arguments: tuple[Any, ...]) -> Any:
     elif path == "builtins.set":
         for key in _require(arguments[0], Items).values if arguments else ():
             survey.check_key(key)
-    elif path in ("_codecs.encode", "builtins.bytearray"):
+    elif path.rpartition(".")[2] in BYTES:
         _check_bytes(arguments)
     elif path not in (*FLAT_CALLS, *PARAMETERS) and path not in _registered_names():
         raise _make_call_fault(name)

@@ -10,8 +10,9 @@ import torch
 from ..contract import Tensors
 from ..errors import FileFault, describe_cause
 from .containers import LARGEST_COUNT, check_container
+from .doubles import is_ema
 from .formats import refuse_other_formats
-from .pickle_survey import make_limit_fault, make_unsafe_fault
+from .pickle_survey import Entries, make_limit_fault, make_unsafe_fault
 
 LARGEST_DEPTH = 16  # of dictionaries around the tensors
 
@@ -24,8 +25,10 @@ def read_checkpoint(path: str) -> tuple[Mapping[str, Any], Mapping[str, str] | N
     """
     try:
         refuse_other_formats(path)
-        check_container(path)
+        parts = check_container(path)
         content, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+        if "state_dict" in parts and any(is_ema(key) for key, part in parts.items() if isinstance(part, Entries)):
+            content = torch.load(path, map_location="cpu", weights_only=True)  # of which the host returns one part
         if not isinstance(content, Mapping):
             raise TypeError(f"it holds a {type(content).__name__}")
         return content, metadata

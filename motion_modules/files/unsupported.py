@@ -1,6 +1,6 @@
 """Files that cannot be used: other kinds of files, and architectures of packs that are not installed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..architectures.registry import KnownArchitectures
@@ -26,7 +26,6 @@ class OtherFile:
 
 
 OTHER_FILES = (
-    OtherFile("motion LoRA", "a motion model to be applied to", (("_lora.",), (".lora_A.",), (".lora_down.",))),
     OtherFile("SparseCtrl", "a condition image", (("controlnet_cond_embedding",), ("controlnet_down_blocks",))),
     OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
@@ -37,14 +36,53 @@ OTHER_FILES = (
 )
 
 
-def refuse_other_files(shapes: KeyShapes) -> None:
-    """Raise FileFault when keys and shapes are those of a file that needs more inputs than this pack has."""
+LORA_MARKS = ("_lora.", ".lora_", "lora_linear_layer", ".hada_w1", ".lokr_w", ".oft_", ".boft_", ".dora_scale")
+PEFT_BASE = ".base_layer."
+MOTION_MARKS = ("motion_modules", "temporal_attentions", "temporal_transformer")
+
+
+def refuse_other_files(shapes: KeyShapes, motion_keys: Collection[str]) -> None:
+    """Raise FileFault when keys and shapes are those of a file that needs more inputs than this pack has.
+
+    `motion_keys` are those of motion modules among the keys of `shapes`.
+    """
+    _refuse_loras([key for key in shapes if _is_lora(key)], motion_keys)
     for other in OTHER_FILES:
         if other.recognises(shapes):
-            raise FileFault(
-                f"is a {other.kind} file, which needs {other.needs} and is not supported yet. "
-                "Choose a text-to-video motion model."
-            )
+            raise _make_unsupported_fault(other.kind, other.needs)
+
+
+def describe_unused_loras(keys: Iterable[str]) -> list[str]:
+    """Return a note on LoRA layers of the image model that a file has beside its motion modules, if it has any."""
+    return ["the LoRA for the image model in the file is not used"] if any(map(_is_lora, keys)) else []
+
+
+def _refuse_loras(loras: list[str], motion_keys: Collection[str]) -> None:
+    """Raise FileFault for a LoRA; one for the image model beside whole motion modules is no reason to."""
+    weights = any(not _is_lora(key) for key in motion_keys)
+    for_motion = any(any(mark in key for mark in MOTION_MARKS) for key in loras)
+    if any(PEFT_BASE in key for key in motion_keys) or (for_motion and weights):
+        raise FileFault(
+            "is a motion model with a LoRA, such as a PEFT adapter, that is not merged into it. "
+            "Merge it, in PEFT with merge_and_unload(), and save the motion model again."
+        )
+    if for_motion:
+        raise _make_unsupported_fault("motion LoRA", "a motion model to be applied to")
+    if loras and not weights:
+        raise FileFault(
+            f"is a LoRA for the image model (its first key is '{loras[0]}'), not a motion model. "
+            "Load it with the Load LoRA node."
+        )
+
+
+def _is_lora(key: str) -> bool:
+    return any(mark in key for mark in LORA_MARKS)
+
+
+def _make_unsupported_fault(kind: str, needs: str) -> FileFault:
+    return FileFault(
+        f"is a {kind} file, which needs {needs} and is not supported yet. Choose a text-to-video motion model."
+    )
 
 
 def require_architectures(keys: Iterable[str], packs: Mapping[str, str], known: KnownArchitectures) -> None:

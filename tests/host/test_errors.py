@@ -128,6 +128,7 @@ def test_camera_model_is_named(host_server: Server, sd15_models: HostModels, fil
 
 
 def test_file_that_is_not_there(host_server: Server, sd15_models: HostModels):
-    with pytest.raises(PromptError, match=r"not_there\.safetensors"):
+    """ComfyUI itself has only "Value not in list"."""
+    with pytest.raises(PromptError, match=r"'not_there\.safetensors', which is not in '.*animatediff_models'"):
         host_server.queue(info("not_there.safetensors"))
     describe_good(host_server, sd15_models)

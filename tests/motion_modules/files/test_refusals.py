@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_motion import file_shapes
 
-from tests.support.host import tiny_model
-from tests.support.motion_files import V2, V3, as_diffusers, as_training_checkpoint, cast, weightless
+from tests.support.host import copy_weights, same_weights, tiny_model
+from tests.support.motion_files import SPELLINGS, V2, V3, as_diffusers, as_training_checkpoint, cast, weightless
 from tests.support.texts import expect_error
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
@@ -61,6 +62,54 @@ def test_other_kinds_of_file(kind):
     name = "motion LoRA" if kind.startswith("motion LoRA") else named.split(" ")[0]
     with expect_error(f"is a {name} file", *ADVICE):
         motion_model_from_tensors(OTHER_FILES[kind], "other.ckpt")
+
+
+IMAGE_BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0.attn1."
+IMAGE_LORAS = {
+    "v3_sd15_adapter": f"{IMAGE_BLOCK}processor.to_q_lora.down.weight",
+    "kohya": "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight",
+    "kohya, text encoder": "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight",
+    "diffusers": f"unet.{IMAGE_BLOCK}to_q.lora_A.weight",
+    "diffusers, older": f"unet.{IMAGE_BLOCK}to_q.lora_linear_layer.up.weight",
+    "PEFT": f"base_model.model.{IMAGE_BLOCK}to_q.lora_B.default.weight",
+    "LoHa": "lora_unet_down_blocks_0_attentions_0_proj_in.hada_w1_a",
+    "LoKr": "lora_unet_down_blocks_0_attentions_0_proj_in.lokr_w1",
+}
+
+
+@pytest.mark.parametrize("kind", IMAGE_LORAS)
+@pytest.mark.parametrize("wrapped", (True, False))
+def test_a_lora_for_the_image_model_is_sent_to_the_node_for_it(kind, wrapped):
+    tensors = {IMAGE_LORAS[kind]: torch.zeros(4, 32)}
+    with expect_error("'other.ckpt'", "is a LoRA for the image model", IMAGE_LORAS[kind], "the Load LoRA node"):
+        motion_model_from_tensors({"state_dict": tensors} if wrapped else tensors, "other.ckpt")
+
+
+@pytest.mark.parametrize("kind", IMAGE_LORAS)
+@pytest.mark.parametrize("spelling", ("original", "diffusers", "training"))
+def test_motion_modules_beside_a_lora_for_the_image_model_are_loaded(kind, spelling):
+    weights = SPELLINGS[spelling](V3.file())
+    alone = motion_model_from_tensors(weights, "alone.ckpt")
+    motion_model = motion_model_from_tensors({"lora": {IMAGE_LORAS[kind]: torch.zeros(4, 32)}} | weights, "both.ckpt")
+    assert (motion_model.family, motion_model.specs) == (alone.family, alone.specs)
+    assert same_weights(motion_model.patcher, copy_weights(alone.patcher))
+    assert motion_model.notes == ("the LoRA for the image model in the file is not used",)
+    assert "notes: the LoRA for the image model" in describe(motion_model)
+
+
+@pytest.mark.parametrize(
+    "name", ("attention_blocks.0.to_q.lora_A.default.weight", "ff.net.0.processor.proj_lora.up.weight")
+)
+def test_a_motion_model_with_an_adapter_that_is_not_merged(name):
+    with expect_error("'other.ckpt'", "PEFT adapter, that is not merged", "merge_and_unload()"):
+        motion_model_from_tensors(V3.file() | lora(name), "other.ckpt")
+
+
+def test_a_motion_model_as_peft_wraps_it():
+    name = "attention_blocks.0.to_q."
+    tensors = {key.replace(name, f"{name}base_layer."): tensor for key, tensor in V3.file().items()}
+    with expect_error("'other.ckpt'", "PEFT adapter, that is not merged", "merge_and_unload()"):
+        motion_model_from_tensors(tensors, "other.ckpt")
 
 
 @pytest.mark.parametrize(
