@@ -5,9 +5,9 @@ from comfy_api.latest import io
 from ..motion_modules.errors import LoomError
 from ..sampling.prompts.blending import INTERPOLATIONS
 from ..sampling.prompts.encoding import encode_prompts
+from ..sampling.prompts.keyframes import LARGEST_FRAME
 from ..sampling.prompts.schedule import (
     EASINGS,
-    MAX_FRAMES,
     Blend,
     check_schedule,
     format_table,
@@ -75,7 +75,7 @@ class PromptSchedule(io.ComfyNode):
                     "start_frame",
                     default=0,
                     min=0,
-                    max=MAX_FRAMES,
+                    max=LARGEST_FRAME,
                     optional=True,
                     tooltip="Frame of the schedule at which the clip starts. Use it to make a long video in parts from "
                     "one text.",

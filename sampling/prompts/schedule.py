@@ -1,11 +1,13 @@
 """Prompt schedules: a text that gives each frame of a clip its prompt, and blends one into the next."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .keyframes import (
     FRAME,
+    LARGEST_FRAME,
     Place,
     Position,
     PromptScheduleError,
@@ -27,7 +29,8 @@ EASINGS: dict[str, Callable[[float], float]] = {
     HOLD: lambda t: 0.0,
 }
 MAX_FRAMES = 100_000
-MAX_NAMES = 8  # keyframes outside a clip that a remark lists
+MAX_NAMES = 8  # keyframes or LoRAs that a remark lists
+LORA_TAG = r"<(?:lora|lyco):[^<>\n]{1,80}>"  # of AUTOMATIC1111's web UI
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,14 @@ def parse_schedule(text: str, frames: int, start_frame: int = 0) -> list[KeyProm
     PromptScheduleError.
     """
     if not 1 <= frames <= MAX_FRAMES:
-        raise PromptScheduleError(
-            f"`frames` is {frames}, but a clip has 1 to {MAX_FRAMES}. Set `frames` to the length of the clip."
+        remedy = (
+            "Make longer videos in parts, with `start_frame`"
+            if frames > 0
+            else "Set `frames` to the length of the clip"
         )
-    if not 0 <= start_frame <= MAX_FRAMES:
-        raise PromptScheduleError(f"`start_frame` is {start_frame}. Set it to a number from 0 to {MAX_FRAMES}.")
+        raise PromptScheduleError(f"`frames` is {frames}, but a clip has 1 to {MAX_FRAMES}. {remedy}.")
+    if not 0 <= start_frame <= LARGEST_FRAME:
+        raise PromptScheduleError(f"`start_frame` is {start_frame}. Set it to a number from 0 to {LARGEST_FRAME}.")
     return _place_keyframes(read_schedule(text), frames, start_frame)
 
 
@@ -143,7 +149,7 @@ def format_table(
 
 
 def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int) -> Iterator[str]:
-    """Yield a remark on keyframes outside the clip."""
+    """Yield remarks on keyframes outside the clip, and on LoRAs in prompts."""
     last = start_frame + frames - 1
     outside = [_format_range(key) for key in keys if key.first < start_frame or key.last > last]
     if outside:
@@ -151,6 +157,9 @@ def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int) -> I
             f" and {len(outside) - MAX_NAMES} more" if outside[MAX_NAMES:] else ""
         )
         yield f"remark: the clip has frames {start_frame} to {last} of the schedule; outside it: {names}"
+    tags = {tag for key in keys for tag in re.findall(LORA_TAG, key.prompt)}
+    if tags:
+        yield f"remark: {', '.join(sorted(tags)[:MAX_NAMES])} is read as text; load LoRAs with Load LoRA"
 
 
 def _format_range(key: KeyPrompt) -> str:
