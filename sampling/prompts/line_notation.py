@@ -22,6 +22,7 @@ from .keyframes import (
     mistake,
     shorten,
     split_negative,
+    strip_commas,
 )
 from .repairs import QUOTES, repair_line, repair_prompt
 
@@ -119,10 +120,8 @@ def _refuse_position(line: str, place: Place) -> PromptScheduleError:
         return mistake(place, f"'{name[1]}'", NAMES[name[1].lower()])
     repaired = repair_line(line)
     is_quoted = repaired is not None and any(quote in line for quote in QUOTES)
-    expected = (
-        f"`{shorten(repaired)}`" if repaired and is_quoted else f"a frame number or a percentage, as in {EXAMPLE}"
-    )
-    return mistake(place, _quote(line, place.column - 1), expected)
+    frame = f"a frame number or a percentage, as in {EXAMPLE}"
+    return mistake(place, _quote(line, place.column - 1), f"`{shorten(repaired)}`" if repaired and is_quoted else frame)
 
 
 def _make_position(match: re.Match, place: Place) -> Position:
@@ -132,13 +131,15 @@ def _make_position(match: re.Match, place: Place) -> Position:
 
 def _read_affixes(lines: Sequence[Line]) -> tuple[str, str]:
     """Return the text and the negative prompt of head or tail lines. Raise PromptScheduleError for other lines."""
-    prompt, negative = "", ""
+    prompts: list[str] = []
+    negatives: list[str] = []
     for number, line in lines:
         place = _first_place(line, number)
         _check_affix(line, place)
-        more, more_negative = split_negative(line.strip(), place)
-        prompt, negative = join_affixes(prompt, more, ""), join_affixes(negative, more_negative, "")
-    return prompt, negative
+        prompt, negative = split_negative(line.strip(), place)
+        prompts.append(strip_commas(prompt))
+        negatives.append(strip_commas(negative))
+    return ", ".join(filter(None, prompts)), ", ".join(filter(None, negatives))
 
 
 def _check_affix(line: str, place: Place) -> None:
@@ -149,9 +150,8 @@ def _check_affix(line: str, place: Place) -> None:
         text = line.strip()[bare.end() :].strip(" =\t")
         expected = f"`{start[: bare.end()].strip(' =')}: {shorten(text)}`, or put the text into `prefix` or `suffix`"
         raise mistake(place, "a number without a colon", expected)
-    if any(re.match(pattern, start) for pattern in (_name_pattern, _almost_keyframe_pattern)) or not re.search(
-        r"\w", line
-    ):
+    is_frame = any(re.match(pattern, start) for pattern in (_name_pattern, _almost_keyframe_pattern))
+    if is_frame or not re.search(r"\w", line):
         raise _refuse_position(line, place)
 
 

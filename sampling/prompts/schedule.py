@@ -92,11 +92,13 @@ def _place_keyframes(schedule: WrittenSchedule, frames: int, start_frame: int) -
             expected = f"a range that ends at {first - keyframe.last.shift} or later"
             raise mistake(keyframe.last.place, _name(keyframe.last, last), expected)
         keys.append(KeyPrompt(first, last, keyframe.prompt, keyframe.followed_by_dots, keyframe.negative))
-    held = [keyframe.is_held for _, keyframe in placed]
-    return [
-        replace(key, last=keys[number + 1].first - 1) if is_held and number + 1 < len(keys) else key
-        for number, (key, is_held) in enumerate(zip(keys, held, strict=True))
-    ]
+    return _hold_keys(keys, [keyframe.is_held for _, keyframe in placed])
+
+
+def _hold_keys(keys: Sequence[KeyPrompt], held: Sequence[bool]) -> list[KeyPrompt]:
+    """Extend the `held` keys up to the next one."""
+    pairs = zip(keys, [*keys[1:], None], held, strict=True)
+    return [replace(key, last=next_key.first - 1) if is_held and next_key else key for key, next_key, is_held in pairs]
 
 
 def _name(position: Position, frame: int) -> str:
@@ -142,14 +144,14 @@ def format_table(
     """
     affixes = {"prefix": strip_commas(prefix), "suffix": strip_commas(suffix)}
     lines = [f"{name}: {' '.join(text.split())}" for name, text in affixes.items() if text]
-    lines += _find_remarks(keys, frames, start_frame)
+    lines += _find_remarks(keys, frames, start_frame, has_negatives=any(join_prompts(keys, prefix, suffix)[1]))
     blends = plan_blends(keys, frames, easing, start_frame)
     lines += [f"{frame}: {_format_shares(keys, blend)}" for frame, blend in enumerate(blends, start_frame)]
     return "\n".join(lines)
 
 
-def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int) -> Iterator[str]:
-    """Yield remarks on keyframes outside the clip, and on LoRAs in prompts."""
+def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int, has_negatives: bool) -> Iterator[str]:
+    """Yield remarks on keyframes outside the clip, negative prompts, and LoRAs in prompts."""
     last = start_frame + frames - 1
     outside = [_format_range(key) for key in keys if key.first < start_frame or key.last > last]
     if outside:
@@ -157,6 +159,8 @@ def _find_remarks(keys: Sequence[KeyPrompt], frames: int, start_frame: int) -> I
             f" and {len(outside) - MAX_NAMES} more" if outside[MAX_NAMES:] else ""
         )
         yield f"remark: the clip has frames {start_frame} to {last} of the schedule; outside it: {names}"
+    if has_negatives:
+        yield "remark: connect the output negative to the sampler; the prompts after --neg have no effect otherwise"
     tags = {tag for key in keys for tag in re.findall(LORA_TAG, key.prompt)}
     if tags:
         yield f"remark: {', '.join(sorted(tags)[:MAX_NAMES])} is read as text; load LoRAs with Load LoRA"

@@ -209,6 +209,12 @@ def test_a_lora_of_the_web_ui_is_a_remark():
     assert lines[1] == "0: 1girl, <lora:line:0.7>, one"
 
 
+def test_a_remark_says_where_negative_prompts_take_effect():
+    remark, line = format_table(parse_schedule("0: one --neg two", 1), 1).splitlines()
+    assert remark.startswith("remark: connect the output negative to the sampler") and line == "0: one --neg two"
+    assert remark in format_table(parse_schedule("0: one", 1), 1, suffix="three --neg four")
+
+
 def test_a_part_of_the_video_is_numbered_as_the_schedule():
     lines = format_table(parse_schedule("0: one\n4: two", 2, 2), 2, start_frame=2).splitlines()
     assert lines == [
