@@ -108,11 +108,13 @@ class Preview:
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
-        """Explanations of grey bars, and of steps and windows that are not drawn."""
+        """Explanations of grey bars and windows of one frame, and of steps and windows that are not drawn."""
         remarks: list[str] = []
         if not self.bands[0].divided:
             start = self.settings.start_percent
             remarks.append(f"Grey: steps before start_percent {start:g} are not divided (all steps counted as equal).")
+        if any(len(bar.frames) < 2 for band in self.bands for bar in band.bars):
+            remarks.append("A window has 1 frame: without a motion model only. Raise context_length for motion.")
         drawn = self.bands[-1].last_step + 1
         if drawn < self.steps:
             remarks.append(f"Steps drawn: the first {drawn} of {self.steps}.")

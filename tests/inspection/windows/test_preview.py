@@ -104,6 +104,20 @@ def test_what_has_no_room_is_said():
     assert crowded.remarks == (f"Windows drawn: {len(crowded.bands[0].bars)} of 101.",)
 
 
+@pytest.mark.parametrize(
+    ("plan", "is_said"),
+    [
+        (shown(length=1, overlap=0), True),
+        (shown("batched", 33), True),
+        (shown("view", 5, length=1, overlap=0), True),
+        (shown("batched", 34), False),
+        (shown(length=2, overlap=1), False),
+    ],
+)
+def test_windows_of_one_frame_are_said_to_have_no_motion(plan, is_said):
+    assert any(remark.startswith("A window has 1 frame") for remark in plan.remarks) == is_said
+
+
 def test_steps_before_the_start_are_undivided():
     before, after = shown(start=0.3).bands
     assert (before.first_step, before.last_step, before.divided) == (0, 5, False)
