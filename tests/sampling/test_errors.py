@@ -161,7 +161,7 @@ def test_windows_of_one_frame(plain, animated, schedule):
 def test_a_last_window_of_one_frame(animated):
     batched = apply_windows(animated, "batched", length=4, overlap=0)
     refused_before_sampling(
-        batched, "`context_length` 4", "of 9 frames has 1 frame", "Change `context_length`", frames=9
+        batched, "`context_length` 4", "of 9 frames has 1 frame", "Raise `context_length`", frames=9
     )
     assert sample(batched, frames=10, steps=1).isfinite().all()
 
