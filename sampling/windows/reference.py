@@ -8,13 +8,14 @@ the half of adaptive instance normalisation (Huang & Belongie 2017) that leaves 
 alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import torch
 from einops import rearrange, reduce, repeat
 
-from ...motion_modules.contract import frames_per_chunk
+from ...motion_modules.run_state import AD_PARAMS
 
 ATTENTION_PATCHES = "attn1_patch"
 TokenKey = tuple[tuple[str, int], int, UUID]  # block, number of the attention in it, cond
@@ -27,7 +28,7 @@ class WindowReference:
     """
 
     def __init__(self):
-        self._tokens: dict[TokenKey, torch.Tensor] = {}
+        self._tokens: dict[tuple[TokenKey, int], torch.Tensor] = {}  # [tiles, tokens, channels] of each call
         self._means: list[torch.Tensor] = []
 
     def match_means(self, predictions: list[torch.Tensor], windows: int) -> list[torch.Tensor]:
@@ -53,23 +54,31 @@ class WindowReference:
         return _add_patch(options, self._store_patch(frames // 2, conds))
 
     def _store_patch(self, frame: int, conds: Mapping[UUID, UUID]) -> Callable:
+        calls: Counter[TokenKey] = Counter()
+
         def store(tokens, context, value, extra_options):
-            keys = _list_token_keys(extra_options, conds)
-            frames = frames_per_chunk(len(tokens), len(keys))
-            for key, chunk in zip(keys, rearrange(tokens, "(cond f) n c -> cond f n c", f=frames), strict=True):
-                self._tokens[key] = chunk[frame].clone()  # a view would keep the tokens of all frames in memory
+            keys, frames = _list_token_keys(extra_options, conds), _count_call_frames(extra_options)
+            if len(context) == len(tokens) and len(tokens) % (len(keys) * frames) == 0:
+                chunks = rearrange(tokens, "(tile cond f) n c -> cond f tile n c", cond=len(keys), f=frames)
+                for key, chunk in zip(keys, chunks, strict=True):
+                    # a view would keep the tokens of all frames in memory
+                    self._tokens[key, _count(calls, key)] = chunk[frame].clone()
             return tokens, context, value
 
         return store
 
     def _attend_patch(self, conds: Mapping[UUID, UUID]) -> Callable:
+        calls: Counter[TokenKey] = Counter()
+
         def attend(tokens, context, value, extra_options):
-            keys = _list_token_keys(extra_options, conds)
-            stored = [self._tokens[key] for key in keys if key in self._tokens]
-            if len(stored) < len(keys) or any(frame.shape != tokens.shape[1:] for frame in stored):
+            keys, frames = _list_token_keys(extra_options, conds), _count_call_frames(extra_options)
+            places = [(key, _count(calls, key)) for key in keys]
+            stored = [self._tokens[place] for place in places if place in self._tokens]
+            shape = (len(tokens) // (len(keys) * frames), *tokens.shape[1:])  # tiles, tokens, channels
+            if len(context) != len(tokens) or [tiles.shape for tiles in stored] != [shape] * len(keys):
                 return tokens, context, value
-            frames = frames_per_chunk(len(tokens), len(keys))
-            reference = repeat(torch.stack(stored).to(tokens.device), "cond n c -> (cond f) n c", f=frames)
+            by_tile = torch.stack(stored, dim=1).to(tokens.device)
+            reference = repeat(by_tile, "tile cond n c -> (tile cond f) n c", f=frames)
             return tokens, torch.cat([context, reference], dim=1), torch.cat([value, reference], dim=1)
 
         return attend
@@ -86,6 +95,17 @@ def _shift_to_means(prediction: torch.Tensor, means: torch.Tensor, windows: int)
 def _list_token_keys(extra_options: dict, conds: Mapping[UUID, UUID]) -> list[TokenKey]:
     """Return one key for each cond chunk of a call."""
     return [(extra_options["block"], extra_options["block_index"], conds[uuid]) for uuid in extra_options["uuids"]]
+
+
+def _count_call_frames(extra_options: dict) -> int:
+    """Return the number of frames that each cond shows in a call; with tiles, each tile of it."""
+    return len(extra_options[AD_PARAMS]["sub_idxs"])
+
+
+def _count(calls: Counter[TokenKey], key: TokenKey) -> int:
+    """Count a call with `key`; nodes may evaluate a window in several calls, one after another."""
+    calls[key] += 1
+    return calls[key]
 
 
 def _add_patch(options: dict, patch: Callable) -> dict:

@@ -60,3 +60,20 @@ def test_a_tap_knows_the_frames_and_the_cond_of_every_tile(moving):
     windows = ((0, 1, 2), (3, 4, 5))
     assert {call.windows for call in calls} == {windows * 4}  # for both conds of both tiles
     assert {call.chunk_kinds for call in calls} == {(0, 0, 1, 1) * 2} or {(1, 1, 0, 0) * 2}
+
+
+@pytest.mark.parametrize("cond_first", [False, True])
+def test_tiles_follow_the_reference_window_at_their_place(moving, cond_first):
+    """Tiles in a row and in one batch attend to the same tile of the reference window."""
+    model = apply_windows(moving, reference_until=1.0)
+    check_tiles(model, 2, cond_first, frames=7)
+    check_tiles(model, 3, cond_first, frames=7)
+
+
+def test_a_tile_follows_its_tile_of_the_reference_window_and_no_other(moving):
+    start = wide_noise(2, 7)
+    other = torch.cat([start[..., :TILE_WIDTH], noise(7, 9)], dim=-1)
+    tiled = tile(apply_windows(moving, reference_until=1.0), 1)
+    clips = [sample(tiled, noise=each, steps=1)[..., :TILE_WIDTH] for each in (start, other)]
+    ours, theirs = (clip - clip.mean((2, 3), keepdim=True) for clip in clips)  # windows take on colours as a whole
+    assert distance(ours, theirs) < CLOSE
