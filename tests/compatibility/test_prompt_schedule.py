@@ -185,7 +185,7 @@ def test_parts_of_a_long_video_are_those_of_the_whole(clip, interpolation):
             assert torch.equal(features, expected[start : start + frames])
             pooled = extra_expected["pooled_output"][start : start + frames]
             assert torch.equal(extra["pooled_output"], pooled)
-        assert part[1].splitlines()[-frames:] == whole[1].splitlines()[start : start + frames]
+        assert part[1].splitlines()[-frames:] == whole[1].splitlines()[-12:][start : start + frames]
 
 
 def test_nothing_is_encoded_when_the_text_has_a_mistake(base):
