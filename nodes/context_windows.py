@@ -42,9 +42,9 @@ class ContextWindows(io.ComfyNode):
                 ),
                 advanced_float(
                     "reference_until",
-                    default=0.0,
-                    tooltip="Until this point, all windows match the look of the first window. 0 disables it, 1 keeps "
-                    "it on until the end. Has no effect with the view schedule.",
+                    default=0.5,
+                    tooltip="Keeps the look of a long clip consistent. Until this point, all windows also attend to a "
+                    "frame of the first window, and they take on its colours in every step. 0 disables both.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],
@@ -60,7 +60,7 @@ class ContextWindows(io.ComfyNode):
         fuse: str,
         start_percent: float = 0.0,
         windows_at_once: int = 4,
-        reference_until: float = 0.0,
+        reference_until: float = 0.5,
     ) -> io.NodeOutput:
         settings = context_settings(context_length, context_overlap, schedule, fuse, start_percent)
         settings = replace(settings, windows_at_once=windows_at_once, reference_until=reference_until)

@@ -92,6 +92,17 @@ def list_prompt_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, 
             yield prompt.capitalize(), cond[key].shape[0]
 
 
+def have_same_prompts(conds: Mapping[str, list[dict]]) -> bool:
+    """Return whether each prompt is the same for all frames."""
+    prompts = (cond.get(key) for cond in chain.from_iterable(conds.values()) for key in PROMPTS)
+    return all(have_equal_entries(prompt) for prompt in prompts if isinstance(prompt, torch.Tensor))
+
+
+def have_equal_entries(frames: torch.Tensor) -> bool:
+    """Return whether all frames of `[frames, ...]` are the same."""
+    return bool((frames == frames[:1]).all())
+
+
 def list_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the number of frames of each input of a cond that the host has not yet prepared."""
     yield from list_prompt_frame_counts(cond, prompt)

@@ -86,6 +86,7 @@ class WindowEvaluation:
         """Yield the groups that are evaluated at the same time, one per device; a reference window is alone."""
         limit = self._count_fitting_windows()
         if self.reference is not None:
+            windows = self.reference.put_first(windows)
             yield [windows[:1]]
             windows = windows[1:]
         devices = max(1, len(self.devices))
@@ -122,7 +123,7 @@ class WindowEvaluation:
         options = self.options | _describe_windows(part, group)
         if self.reference is None:
             return self._call_model(conds, x, timestep, options)
-        options = self.reference.patch_options(options, len(group[0].frames), _map_cond_ids(conds, self.conds))
+        options = self.reference.patch_options(options, group[0].frames, _map_cond_ids(conds, self.conds))
         return self.reference.match_means(self._call_model(conds, x, timestep, options), len(group))
 
     def _call_model(self, conds: Conds, x: torch.Tensor, timestep: torch.Tensor, options: dict) -> list[torch.Tensor]:

@@ -62,6 +62,8 @@ class LoomContextHandler(ContextHandlerABC):
         sigma = float(timestep.max())
         settings = self.active_settings(sigma, model.model_sampling)
         assert settings is not None, "the host asks should_use_context first"
+        run = model_options["transformer_options"].get(CONTEXT_RUN) or ContextRun()
+        attends = settings.attends_to_reference(sigma, model.model_sampling)
         return WindowEvaluation(
             calc_cond_batch,
             model,
@@ -70,6 +72,15 @@ class LoomContextHandler(ContextHandlerABC):
             timestep,
             model_options,
             settings,
-            run=model_options["transformer_options"].get(CONTEXT_RUN) or ContextRun(),
-            reference=WindowReference() if settings.uses_reference(sigma, model.model_sampling) else None,
+            run=run,
+            reference=self._choose_reference(settings, run, len(x_in), attends),
         ).predict()
+
+    def _choose_reference(
+        self, settings: ContextSettings, run: ContextRun, frames: int, attends: bool
+    ) -> WindowReference | None:
+        """Return the reference of one evaluation; its frame is the same one in all steps and settings."""
+        if not (settings.has_reference and run.same_source and (attends or run.same_prompts)):
+            return None
+        frame = min(frames, *(each.layout.length for each in self.settings)) // 2
+        return WindowReference(frame, attends, matches_means=run.same_prompts)

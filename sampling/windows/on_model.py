@@ -1,13 +1,16 @@
 """Context windows put on a MODEL: the handler, the checks before sampling, and the host's memory estimate."""
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError
 from ...motion_modules.run_state import CONTEXT_RUN, add_wrapper_once, set_temporarily
-from .conds import list_frame_counts, require_matching_conds
+from .conds import have_equal_entries, have_same_prompts, list_frame_counts, require_matching_conds
 from .handler import LoomContextHandler
 from .run import ContextRun
 from .settings import ContextSettings
@@ -37,8 +40,28 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
     if not isinstance(handler, LoomContextHandler):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     _check(handler, guider, noise)
-    with set_temporarily(guider.model_options, {CONTEXT_RUN: ContextRun()}):
+    with set_temporarily(guider.model_options, {CONTEXT_RUN: _begin_run(handler, guider.conds, latent_image)}):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+
+
+def _begin_run(handler: LoomContextHandler, conds: Mapping[str, list[dict]], latent_image: torch.Tensor) -> ContextRun:
+    """Return the state of a new run, which knows whether anything gives the frames different looks."""
+    run = ContextRun(same_source=have_equal_entries(latent_image), same_prompts=have_same_prompts(conds))
+    if any(settings.has_reference for settings in handler.settings) and not (run.same_source and run.same_prompts):
+        logging.info(_explain_reference(run))
+    return run
+
+
+def _explain_reference(run: ContextRun) -> str:
+    if run.same_source:
+        return (
+            "Context Windows (AnimateDiff): the prompts differ between frames, so `reference_until` keeps objects "
+            "consistent, but leaves the colours to the prompts."
+        )
+    return (
+        "Context Windows (AnimateDiff): the latent's frames differ, so windows follow them and `reference_until` has "
+        "no effect."
+    )
 
 
 def _check(handler: LoomContextHandler, guider, noise) -> None:

@@ -1,4 +1,4 @@
-"""Windows that take their look from a reference window, so that the look of a long clip stays the same.
+"""One look for a clip of many windows: all of them follow a reference window, the same one in every step.
 
 Objects: the self-attention of every spatial transformer also attends to the tokens of one reference
 frame, as in reference-only ControlNet (Zhang 2023, Mikubill/sd-webui-controlnet discussion 1236)
@@ -9,49 +9,71 @@ alone.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from uuid import UUID
 
 import torch
 from einops import rearrange, reduce, repeat
 
 from ...motion_modules.run_state import AD_PARAMS
+from .run import WeightedWindow
+from .schedules import Window
 
 ATTENTION_PATCHES = "attn1_patch"
 TokenKey = tuple[tuple[str, int], int, UUID]  # block, number of the attention in it, cond
 
 
 class WindowReference:
-    """Tokens of the middle frame and channel means of the window that is evaluated first in a step.
+    """Look of the window around one `frame` of the clip, which the others take on in one evaluation of all windows.
 
-    The first window is stored, every later one matched to it.
+    With `attends`, they attend to the tokens of the frame. With `matches_means`, they take on the
+    channel means of the window.
     """
 
-    def __init__(self):
+    def __init__(self, frame: int, attends: bool = True, matches_means: bool = True):
+        self.frame = frame
+        self.attends = attends
+        self.matches_means = matches_means
+        self._is_stored = False
         self._tokens: dict[tuple[TokenKey, int], torch.Tensor] = {}  # [tiles, tokens, channels] of each call
         self._means: list[torch.Tensor] = []
 
+    def put_first(self, windows: Sequence[WeightedWindow]) -> tuple[WeightedWindow, ...]:
+        """Return `windows` with the reference window first: of the densest, the one with the frame most central.
+
+        The first window of a call is stored, and every later one follows it.
+        """
+        first = min(windows, key=lambda window: _rank(window.frames, self.frame))
+        return first, *(window for window in windows if window is not first)
+
     def match_means(self, predictions: list[torch.Tensor], windows: int) -> list[torch.Tensor]:
-        """Return the predictions of `windows` windows for each cond, with the channel means of the first window.
+        """Return the predictions of `windows` windows for each cond, with the channel means of the reference window.
 
         Predictions are `[windows * frames, channels, height, width]`.
         """
-        if not self._means:
+        if not self._is_stored:
+            self._is_stored = True
             self._means = [_measure_means(prediction) for prediction in predictions]
+            return predictions
+        if not self.matches_means:
             return predictions
         return [
             _shift_to_means(prediction, means, windows)
             for prediction, means in zip(predictions, self._means, strict=True)
         ]
 
-    def patch_options(self, options: dict, frames: int, conds: Mapping[UUID, UUID]) -> dict:
-        """Return the host's `transformer_options` for windows of `frames`, with a patch of the self-attention.
+    def patch_options(self, options: dict, window: Window, conds: Mapping[UUID, UUID]) -> dict:
+        """Return the host's `transformer_options` with a patch of the self-attention.
 
-        `conds` maps the ids of the windows' conds to those of the clip's.
+        `window` is the first window of the call. `conds` maps the ids of the windows' conds to
+        those of the clip's.
         """
-        if self._means:
+        if not self.attends:
+            return options
+        if self._is_stored:
             return _add_patch(options, self._attend_patch(conds))
-        return _add_patch(options, self._store_patch(frames // 2, conds))
+        return _add_patch(options, self._store_patch(window.index(self.frame), conds))
 
     def _store_patch(self, frame: int, conds: Mapping[UUID, UUID]) -> Callable:
         calls: Counter[TokenKey] = Counter()
@@ -82,6 +104,14 @@ class WindowReference:
             return tokens, torch.cat([context, reference], dim=1), torch.cat([value, reference], dim=1)
 
         return attend
+
+
+def _rank(window: Window, frame: int) -> tuple[bool, int, int]:
+    """Return a key that is lowest for the densest window that has `frame` nearest to its middle."""
+    if frame not in window:
+        return True, 0, 0
+    spacing = min((abs(after - before) for before, after in pairwise(window)), default=0)
+    return False, spacing, abs(window.index(frame) - len(window) // 2)
 
 
 def _measure_means(clip: torch.Tensor) -> torch.Tensor:

@@ -34,8 +34,14 @@ class EncodedHint:
 
 @dataclass
 class ContextRun:
-    """State of a single call of a sampler; discarded when the call ends."""
+    """State of a single call of a sampler; discarded when the call ends.
 
+    `same_source` and `same_prompts` say whether the frames of the clip start from one latent and
+    have one prompt, so that they should look the same.
+    """
+
+    same_source: bool = True
+    same_prompts: bool = True
     encoded_hints: dict[Hashable, EncodedHint] = field(default_factory=dict)
     _windows: dict[Hashable, tuple[WeightedWindow, ...]] = field(default_factory=dict)
 

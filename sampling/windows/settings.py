@@ -22,8 +22,9 @@ class ContextSettings:
     """Division of a clip, from `start_percent` of the noise schedule on.
 
     Up to `windows_at_once` windows are evaluated per model call. With the view schedule the model
-    sees the whole clip, and only temporal attention is divided. Until `reference_until` of the
-    noise schedule, all windows also attend to the first one.
+    sees the whole clip, and only temporal attention is divided. With a `reference_until` above 0,
+    all windows take on the colours of a reference window, and attend to it until that point of the
+    noise schedule.
     """
 
     schedule: str = "static"
@@ -76,8 +77,12 @@ class ContextSettings:
     def has_started(self, sigma: float, model_sampling) -> bool:
         return has_started(self.start_percent, sigma, model_sampling)
 
-    def uses_reference(self, sigma: float, model_sampling) -> bool:
-        return self.reference_until > 0 and not has_started(self.reference_until, sigma, model_sampling)
+    @property
+    def has_reference(self) -> bool:
+        return self.reference_until > 0
+
+    def attends_to_reference(self, sigma: float, model_sampling) -> bool:
+        return self.has_reference and not has_started(self.reference_until, sigma, model_sampling)
 
     def plan_windows(self, frames: int, step: int) -> tuple[Window, ...]:
         """Return the windows of one step over a clip of `frames`."""

@@ -55,9 +55,9 @@ DIVIDING = ("static", "uniform", "looped", "batched")
 
 
 def apply_windows(model, schedule: str = "static", length: int = LENGTH, overlap: int = OVERLAP, **more):
-    """Return the result of the node; inputs of the schedule are passed like all the others."""
+    """Return the result of the node without a reference; inputs of the schedule are passed like all the others."""
     nested = {name: more.pop(name) for name in ("context_stride", "closed_loop") if name in more}
-    inputs = {"context_length": length, "context_overlap": overlap, "fuse": "pyramid"} | more
+    inputs = {"context_length": length, "context_overlap": overlap, "fuse": "pyramid", "reference_until": 0.0} | more
     return call(ContextWindows, model=model, schedule={"schedule": schedule, **nested}, **inputs)
 
 

@@ -1,14 +1,22 @@
-"""Windows that take their appearance from the first window."""
+"""Windows that take their appearance from one reference window."""
 
 import pytest
 import torch
 from animatediff_loom.sampling.windows.reference import WindowReference
+from animatediff_loom.sampling.windows.run import WeightedWindow
 
 from tests.support.host import tiny_model
 from tests.support.motion_models import LENGTH, apply_motion, apply_windows
 from tests.support.sampling import distance, noise, prompt, record_options, sample
 
 FRAMES = 10
+
+
+def prompt_of_frames() -> list:
+    """A prompt that differs between frames, so that colours are left to it."""
+    texts = [prompt(seed)[0] for seed in range(FRAMES)]
+    pooled = torch.cat([extra["pooled_output"] for _, extra in texts])
+    return [[torch.cat([text for text, _ in texts]), {"pooled_output": pooled}]]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +41,7 @@ def test_other_windows_look_at_the_first(model, until):
 
 
 def test_windows_take_the_means_of_the_first():
-    reference = WindowReference()
+    reference = WindowReference(frame=2)
     first, others = torch.randn(4, 3, 2, 2), torch.randn(8, 3, 2, 2)
     (unchanged,) = reference.match_means([first], windows=1)
     assert torch.equal(unchanged, first)
@@ -45,17 +53,80 @@ def test_windows_take_the_means_of_the_first():
         )
 
 
+def test_means_can_be_left_alone():
+    reference = WindowReference(frame=2, matches_means=False)
+    first, others = torch.randn(4, 3, 2, 2), torch.randn(8, 3, 2, 2)
+    reference.match_means([first], windows=1)
+    assert torch.equal(reference.match_means([others], windows=2)[0], others)
+
+
 def test_a_shorter_range_changes_less(model):
     plain = sample(apply_windows(model), FRAMES, steps=4)
     early, always = (sample(apply_windows(model, reference_until=until), FRAMES, steps=4) for until in (0.3, 1.0))
     assert 0 < distance(early, plain) < distance(always, plain)
 
 
+REFERENCE_FRAME = LENGTH // 2
+
+
 @pytest.mark.parametrize("windows_at_once", [1, 3])
-def test_the_first_window_is_evaluated_before_the_others(model, windows_at_once):
-    windowed, seen = record_options(apply_windows(model, reference_until=1.0, windows_at_once=windows_at_once))
-    sample(windowed, FRAMES, steps=1)
-    assert seen[0]["options"]["ad_params"]["sub_idxs"] == list(range(LENGTH))
+@pytest.mark.parametrize("schedule", ["static", "uniform", "looped", "batched"])
+def test_every_step_begins_with_the_window_around_the_same_frame(model, schedule, windows_at_once):
+    steps, windows_of = 4, {}
+    windowed, seen = record_options(
+        apply_windows(model, schedule, reference_until=1.0, windows_at_once=windows_at_once)
+    )
+    sample(windowed, FRAMES, steps=steps)
+    for call in seen:
+        windows_of.setdefault(float(call["options"]["sigmas"].max()), []).append(
+            call["options"]["ad_params"]["sub_idxs"]
+        )
+    assert len(windows_of) == steps
+    for calls in windows_of.values():
+        windows = [tuple(call[start : start + LENGTH]) for call in calls for start in range(0, len(call), LENGTH)]
+        assert len(calls[0]) == LENGTH, "the reference window is evaluated alone"
+        distances = [
+            abs(window.index(REFERENCE_FRAME) - LENGTH // 2) for window in windows if REFERENCE_FRAME in window
+        ]
+        assert windows[0].index(REFERENCE_FRAME) - LENGTH // 2 in (-min(distances), min(distances))
+
+
+@pytest.mark.parametrize("frame", range(FRAMES))
+def test_windows_look_at_the_middle_of_the_first_window_and_at_no_other_frame(model, frame):
+    """Without motion and colours, a change of one frame reaches windows without it through the reference alone."""
+    start, referring = noise(FRAMES), apply_windows(model, "batched", overlap=0, reference_until=1.0)
+    changed = start.clone()
+    changed[frame] += noise(1, seed=9)[0] - noise(1, seed=9)[0].mean((1, 2), keepdim=True)
+    elsewhere = [other for other in range(FRAMES) if other // LENGTH != frame // LENGTH]
+    before, after = (
+        sample(referring, noise=latent, positive=prompt_of_frames())[elsewhere] for latent in (start, changed)
+    )
+    assert (distance(after, before) > 1e-4) == (frame == REFERENCE_FRAME)
+
+
+def test_a_window_of_consecutive_frames_is_the_reference():
+    frames = [(0, 2, 4, 6), (5, 6, 7, 8), (3, 5, 7, 9), (2, 3, 4, 5)]
+    windows = [WeightedWindow(window, torch.tensor(window), torch.ones(4, 1, 1, 1)) for window in frames]
+    assert [window.frames for window in WindowReference(frame=4).put_first(windows)] == [frames[3], *frames[:3]]
+
+
+def test_where_prompts_differ_colours_are_left_to_them(model):
+    """After `reference_until`, only colours are matched."""
+    late = {"frames": FRAMES, "sigmas": torch.tensor([2.0, 1.0, 0.0])}
+    referring, plain = (apply_windows(model, reference_until=until) for until in (0.1, 0.0))
+    assert distance(sample(referring, **late), sample(plain, **late)) > 1e-4
+    late["positive"] = prompt_of_frames()
+    assert torch.equal(sample(referring, **late), sample(plain, **late))
+
+
+def test_where_the_latent_differs_the_reference_has_no_effect(model, caplog):
+    video = noise(FRAMES, seed=5)
+    referring, plain = (apply_windows(model, reference_until=until) for until in (1.0, 0.0))
+    still = sample(referring, FRAMES, latent_image=video[:1].repeat(FRAMES, 1, 1, 1))
+    with caplog.at_level("INFO"):
+        assert torch.equal(sample(referring, FRAMES, latent_image=video), sample(plain, FRAMES, latent_image=video))
+    assert sum("`reference_until` has no effect" in message for message in caplog.messages) == 1
+    assert distance(still, sample(plain, FRAMES, latent_image=video[:1].repeat(FRAMES, 1, 1, 1))) > 1e-4
 
 
 def test_several_windows_at_once_make_the_same(model):
