@@ -1,4 +1,4 @@
-"""One look for a clip of many windows: all of them follow a reference window, the same one in every step.
+"""Windows that take their look from a reference window, the same one in every step.
 
 Objects: the self-attention of every spatial transformer also attends to the tokens of one reference
 frame, as in reference-only ControlNet (Zhang 2023, Mikubill/sd-webui-controlnet discussion 1236)
