@@ -17,7 +17,12 @@ _entry_pattern = (
 _next_entry_pattern = (
     rf"[{COMMAS}\s]\s*(?=[{QUOTES}]\s*{_key}\s*[{QUOTES}]\s*[{SIGNS}]|{_key}\s*[{SIGNS}]\s*[{QUOTES}])"
 )
-_quoted_pattern = rf"[{OPENING}]((?:[^{OPENING}\\]|\\.)*)[{CLOSING}]\s*[{COMMAS}]?"
+_apostrophe = r"(?<=\w)['\u2019](?=\w)"
+_quoted_pattern = (
+    rf"(?s)\s*(?:[{OPENING}](?P<double>(?:[^{OPENING}\\]|\\.)*)[{CLOSING}]"
+    rf"|['\u2018](?P<single>(?:[^'\u2018\u2019\\]|\\.|{_apostrophe})*)['\u2019])\s*[{COMMAS}]?\s*"
+)
+_flag_pattern = r"(?i)(--neg(?!\w))"
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,27 @@ def repair_prompt(prompt: str, frames: str) -> Fault | None:
     """Return the fault of a prompt without quotes around its frames, or None when its quotes belong to the text."""
     if prompt[0] in QUOTES and re.search(_next_entry_pattern, prompt[:LONGEST_LINE]):
         return Fault("several prompts", repair_line(f"{frames}: {prompt}") or "one prompt per line")
-    whole = re.fullmatch(_quoted_pattern, prompt)
-    if whole:
+    plain = _remove_quotes(prompt)
+    if plain != prompt:
         comma = " and a comma" if prompt.rstrip()[-1] in COMMAS else ""
-        return Fault(f"quotes{comma} around the prompt", f"{frames}: {_unescape(whole[1]).strip()}")
+        return Fault(f"quotes{comma} around the prompt", f"{frames}: {plain}")
     stripped = prompt.rstrip(COMMAS + " ")
     is_open = prompt[0] in OPENING or (stripped[-1:] in tuple(CLOSING) and not re.search(r"\d.$", stripped))
     if is_open and sum(character in OPENING for character in prompt) == 1:
         return Fault("a quote without its pair", f"{frames}: {stripped.strip(OPENING).strip()}")
     return None
+
+
+def _remove_quotes(prompt: str) -> str:
+    """Return `prompt` without quotes around all of it, or around the texts before and after `--neg`."""
+    for parts in ([prompt], re.split(_flag_pattern, prompt, maxsplit=1)):
+        quoted = [re.fullmatch(_quoted_pattern, part) for part in parts]
+        if any(quoted):
+            pairs = zip(parts, quoted, strict=True)
+            return " ".join(
+                _unescape(match["double"] or match["single"] or "" if match else part).strip() for part, match in pairs
+            )
+    return prompt
 
 
 def repair_line(line: str) -> str | None:
