@@ -6,7 +6,8 @@ From node to result:
    (on_model.py), which puts a `LoomContextHandler` (handler.py) and two wrappers on a clone of the
    MODEL.
 2. When a sampler starts, the wrapper `sample_in_windows` (on_model.py) checks latent and conds, and
-   begins a `ContextRun` (run.py).
+   begins a `ContextRun` (run.py). A clip that another sampler left with noise is known by its content
+   (continuation.py).
 3. In each evaluation, the host calls the handler, which picks the settings for this noise level and
    calls `predict` of a `WindowEvaluation` (evaluation.py).
 4. The run returns the windows of the step (schedules.py) with their weights (fusion.py). Conds

@@ -93,14 +93,21 @@ def list_prompt_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, 
 
 
 def have_same_prompts(conds: Mapping[str, list[dict]]) -> bool:
-    """Return whether each prompt is the same for all frames."""
-    prompts = (cond.get(key) for cond in chain.from_iterable(conds.values()) for key in PROMPTS)
-    return all(have_equal_entries(prompt) for prompt in prompts if isinstance(prompt, torch.Tensor))
+    """Return whether each prompt is the same for all frames, with its pictures and control images."""
+    inputs = chain.from_iterable(map(_list_frame_inputs, chain.from_iterable(conds.values())))
+    return all(have_equal_entries(frames) for frames in inputs if isinstance(frames, torch.Tensor) and frames.ndim > 1)
+
+
+def _list_frame_inputs(cond: Mapping) -> Iterator:
+    """Yield what may differ between frames, or hold for all of them."""
+    yield from (cond.get(key) for key in PROMPTS)
+    yield from (cond[key] for key in PICTURES if getattr(cond.get(key), "ndim", 0) > 2)
+    yield from (getattr(control, "cond_hint_original", None) for control in list_controls(cond))
 
 
 def have_equal_entries(frames: torch.Tensor) -> bool:
     """Return whether all frames of `[frames, ...]` are the same."""
-    return bool((frames == frames[:1]).all())
+    return all(torch.equal(frame, frames[0]) for frame in frames[1:])
 
 
 def list_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:

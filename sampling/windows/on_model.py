@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from ...motion_modules.errors import LoomError
 from ...motion_modules.run_state import CONTEXT_RUN, add_wrapper_once, set_temporarily
 from .conds import have_equal_entries, have_same_prompts, list_frame_counts, require_matching_conds
+from .continuation import continues_one_source, remember_unfinished
 from .handler import LoomContextHandler
 from .run import ContextRun
 from .settings import ContextSettings
@@ -40,13 +41,18 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
     if not isinstance(handler, LoomContextHandler):
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     _check(handler, guider, noise)
-    with set_temporarily(guider.model_options, {CONTEXT_RUN: _begin_run(handler, guider.conds, latent_image)}):
-        return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+    run = _begin_run(handler, guider.conds, latent_image)
+    with set_temporarily(guider.model_options, {CONTEXT_RUN: run}):
+        samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+    if run.same_source and len(sigmas) and sigmas[-1] > 0:
+        remember_unfinished(samples)
+    return samples
 
 
 def _begin_run(handler: LoomContextHandler, conds: Mapping[str, list[dict]], latent_image: torch.Tensor) -> ContextRun:
     """Return the state of a new run, which knows whether anything gives the frames different looks."""
-    run = ContextRun(same_source=have_equal_entries(latent_image), same_prompts=have_same_prompts(conds))
+    same_source = have_equal_entries(latent_image) or continues_one_source(latent_image)
+    run = ContextRun(same_source=same_source, same_prompts=have_same_prompts(conds))
     if any(settings.has_reference for settings in handler.settings) and not (run.same_source and run.same_prompts):
         logging.info(_explain_reference(run))
     return run
@@ -55,8 +61,8 @@ def _begin_run(handler: LoomContextHandler, conds: Mapping[str, list[dict]], lat
 def _explain_reference(run: ContextRun) -> str:
     if run.same_source:
         return (
-            "Context Windows (AnimateDiff): the prompts differ between frames, so `reference_until` keeps objects "
-            "consistent, but leaves the colours to the prompts."
+            "Context Windows (AnimateDiff): prompts, masks or control images differ between frames, so "
+            "`reference_until` keeps objects consistent, but leaves the colours to them."
         )
     return (
         "Context Windows (AnimateDiff): the latent's frames differ, so windows follow them and `reference_until` has "

@@ -37,7 +37,7 @@ class ContextRun:
     """State of a single call of a sampler; discarded when the call ends.
 
     `same_source` and `same_prompts` say whether the frames of the clip start from one latent and
-    have one prompt, so that they should look the same.
+    have one prompt, mask and control image, so that they should look the same.
     """
 
     same_source: bool = True

@@ -7,7 +7,17 @@ from animatediff_loom.sampling.windows.run import WeightedWindow
 
 from tests.support.host import tiny_model
 from tests.support.motion_models import LENGTH, apply_motion, apply_windows
-from tests.support.sampling import distance, noise, prompt, record_options, sample
+from tests.support.sampling import (
+    LATENT_SIZE,
+    apply_control,
+    control_net,
+    distance,
+    noise,
+    prompt,
+    random_pictures,
+    record_options,
+    sample,
+)
 
 FRAMES = 10
 
@@ -119,6 +129,21 @@ def test_where_prompts_differ_colours_are_left_to_them(model):
     assert torch.equal(sample(referring, **late), sample(plain, **late))
 
 
+@pytest.mark.parametrize("kind", ["control images", "masks"])
+def test_where_pictures_differ_colours_are_left_to_them(model, kind):
+    """After `reference_until`, only colours are matched."""
+    late = {"frames": FRAMES, "sigmas": torch.tensor([2.0, 1.0, 0.0])}
+    referring, plain = (apply_windows(model, reference_until=until) for until in (0.1, 0.0))
+    for count in (1, FRAMES):
+        if kind == "masks":
+            mask = torch.rand(count, LATENT_SIZE, LATENT_SIZE, generator=torch.Generator().manual_seed(0))
+            late["positive"] = prompt(2, mask=mask, mask_strength=1.0, set_area_to_bounds=False)
+        else:
+            late |= apply_control(control_net(), random_pictures(count))
+        same = torch.equal(sample(referring, **late), sample(plain, **late))
+        assert same == (count == FRAMES)
+
+
 def test_where_the_latent_differs_the_reference_has_no_effect(model, caplog):
     video = noise(FRAMES, seed=5)
     referring, plain = (apply_windows(model, reference_until=until) for until in (1.0, 0.0))
@@ -147,3 +172,26 @@ def test_conds_that_are_evaluated_apart_have_references_of_their_own(model):
     finally:
         model.model.memory_usage_factor = factor
     assert distance(separate, clip) < 2e-5
+
+
+SPLIT = {"start_step": 2, "disable_noise": True, "force_full_denoise": True}
+
+
+def split_sampling(model, latent: torch.Tensor) -> torch.Tensor:
+    """Return the latents of two samplers, the second of which finishes the clip of the first."""
+    half = sample(model, noise=noise(FRAMES), steps=4, latent_image=latent, last_step=2, force_full_denoise=False)
+    return sample(model, noise=torch.zeros_like(half), steps=4, latent_image=half.half().float(), **SPLIT)
+
+
+def test_a_second_sampler_that_finishes_the_clip_keeps_the_reference(model):
+    """Its latent's frames differ by the noise that the first one left."""
+    referring, plain = (apply_windows(model, reference_until=until) for until in (1.0, 0.0))
+    whole = sample(referring, FRAMES, steps=4)
+    split = split_sampling(referring, torch.zeros_like(noise(FRAMES)))
+    assert distance(split, whole) < 2e-3 < distance(sample(plain, FRAMES, steps=4), whole)
+
+
+def test_a_second_sampler_that_finishes_a_video_follows_it(model):
+    video = noise(FRAMES, seed=5)
+    referring, plain = (apply_windows(model, reference_until=until) for until in (1.0, 0.0))
+    assert torch.equal(split_sampling(referring, video), split_sampling(plain, video))
