@@ -32,7 +32,7 @@ CHANGE = 16  # the frame from which on a per-frame input says something else; in
 BEFORE, AFTER = CHANGE, LONG_FRAMES - CHANGE
 SURE = 14  # this many frames at either end show one prompt only
 CLOSE, DIFFERENT = 1e-4, 1e-2
-SHORT, IN_TWO = 10, {"context_length": 6, "context_overlap": 2}
+SHORT, IN_TWO = 10, {"context_length": 6, "context_overlap": 2, "reference_until": 0}
 SIDE_OF_LATENT = 8
 
 
