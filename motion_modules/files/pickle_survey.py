@@ -16,6 +16,7 @@ import torch
 
 from ..errors import FileFault
 
+SAFE_PROTOCOL = 2  # of pickle: PyTorch's default, and the only one that it reads without running code
 LARGEST_COST = 500_000  # instructions, and values that calls copy: a UNet with its optimiser costs 150,000
 CONTAINER_COST = 5  # of a new list or dictionary, which takes more memory and time than other values
 LARGEST_DEPTH = 200  # of open marks: PyTorch's own files need 10
@@ -112,6 +113,7 @@ class PickleSurvey:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.protocol = SAFE_PROTOCOL
         while (code := data[self.position]) != STOP:
             self.position += 1
             self.cost += 1
@@ -119,9 +121,17 @@ class PickleSurvey:
                 raise make_limit_fault(f"its pickle needs more than {LARGEST_COST} steps")
             operation = _operations.get(code)
             if operation is None:
-                raise ValueError(f"unknown instruction {code} in its pickle")
+                raise self._make_instruction_fault(code)
             operation(self)
         return self.stack.pop(), self.position + 1
+
+    def _make_instruction_fault(self, code: int) -> Exception:
+        if self.protocol > SAFE_PROTOCOL:
+            return FileFault(
+                f"is a pickle of protocol {self.protocol}, of which PyTorch reads protocol {SAFE_PROTOCOL} safely. "
+                "Save it again as .safetensors."
+            )
+        return ValueError(f"unknown instruction {code} in its pickle")
 
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes."""
@@ -187,6 +197,10 @@ def make_limit_fault(reason: str) -> FileFault:
 def make_unsafe_fault() -> FileFault:
     """Return the fault of a pickle that contains code."""
     return FileFault("contains Python code besides tensors, which is never run. Download a .safetensors version.")
+
+
+def _set_protocol(survey: PickleSurvey) -> None:
+    survey.protocol = survey.take(1)[0]
 
 
 def _mark(survey: PickleSurvey) -> None:
@@ -408,7 +422,7 @@ STOP = pickle.STOP[0]
 _operations: dict[int, Callable[[PickleSurvey], None]] = {
     code[0]: operation
     for code, operation in (
-        (pickle.PROTO, lambda survey: survey.take(1)),
+        (pickle.PROTO, _set_protocol),
         (pickle.MARK, _mark),
         (pickle.NONE, _push(None)),
         (pickle.NEWTRUE, _push(True)),

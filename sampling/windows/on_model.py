@@ -91,7 +91,8 @@ def refuse_attention_guidance(model_options: dict) -> None:
     if any(getattr(function, "__module__", "") == ATTENTION_GUIDANCE for function in functions):
         raise LoomError(
             "Self-Attention Guidance needs the attention of the whole clip, but context windows divide it. "
-            "Remove Self-Attention Guidance from this model, or use the view schedule."
+            "Remove Self-Attention Guidance from this model, or use Context Windows (AnimateDiff) with the schedule "
+            "view."
         )
 
 

@@ -196,3 +196,11 @@ def test_a_program_in_torchscript(good_file):
             archive.writestr(f"program/{name}", b"3")
     with expect_error("'program.pt'", "is a TorchScript program", "Save its weights"):
         load_motion_model(str(path))
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_checkpoint_of_a_later_pickle_protocol_is_not_called_damaged(good_file, new_format):
+    path = good_file.with_suffix(".ckpt")
+    torch.save(V3.file(), path, pickle_protocol=4, _use_new_zipfile_serialization=new_format)
+    with expect_error("'good.ckpt' is a pickle of protocol 4", "Save it again as .safetensors"):
+        load_motion_model(str(path))
