@@ -29,8 +29,8 @@ def encode_prompts(clip: CLIP, prompts: Sequence[str], blends: Sequence[Blend], 
     encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
     has_two_encoders = set(clip.tokenize("")) == SDXL_ENCODERS
     ranges = list(zip(*(encoded[prompt] for prompt in prompts), strict=True))
-    longest = [max((text for text, _ in entries), key=lambda text: text.shape[1]) for entries in ranges]
-    check_memory(longest, len(blends), cast(int, get_free_memory(longest[0].device)))
+    contexts = [equalise_lengths([text for text, _ in entries])[0] for entries in ranges]
+    check_memory(contexts, len(blends), cast(int, get_free_memory(contexts[0].device)))
     return [_blend_entry(entries, blends, interpolation, has_two_encoders) for entries in ranges]
 
 

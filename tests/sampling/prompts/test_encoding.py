@@ -103,6 +103,15 @@ def test_features_larger_than_the_free_memory_are_refused_with_a_figure():
         encode_prompts(clip, ["road " * 75 * copies], blends, "linear")
 
 
+def test_the_memory_is_that_of_the_common_length_of_prompts():
+    """Prompts of two and of three sections become features of six."""
+    clip = tiny_clip()
+    ((text, _),) = encode_text(clip, "a")
+    frames = int(get_free_memory(text.device) / (4.5 * text.nbytes))
+    with expect_error(f"The text features of {frames} frames need", "GB of memory are free", "Lower `frames` to"):
+        encode_prompts(clip, ["road " * 75 * 2, "road " * 75 * 3], [Blend(0, 1, 0.5)] * frames, "linear")
+
+
 def test_the_limit_of_frames_is_that_of_the_memory():
     features = [torch.zeros(1, 77, 32)]
     check_memory(features, 100, 100 * 77 * 32 * 4)

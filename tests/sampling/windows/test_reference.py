@@ -154,6 +154,14 @@ def test_where_the_latent_differs_the_reference_has_no_effect(model, caplog):
     assert distance(still, sample(plain, FRAMES, latent_image=video[:1].repeat(FRAMES, 1, 1, 1))) > 1e-4
 
 
+def test_nothing_is_said_of_a_reference_that_the_clip_does_not_need(model, caplog):
+    short, view = apply_windows(model, reference_until=1.0), apply_windows(model, "view", reference_until=1.0)
+    with caplog.at_level("INFO"):
+        sample(short, LENGTH, steps=1, latent_image=noise(LENGTH, seed=5))
+        sample(view, FRAMES, steps=1, latent_image=noise(FRAMES, seed=5))
+    assert not any("reference_until" in message for message in caplog.messages)
+
+
 def test_several_windows_at_once_make_the_same(model):
     moving = apply_motion(model)
     one, three = (
