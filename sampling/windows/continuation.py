@@ -25,4 +25,4 @@ def continues_one_source(latent: torch.Tensor) -> bool:
 
 def _sign(clip: torch.Tensor) -> int:
     """Return a number for the content of `clip`, in the lowest precision in which nodes pass it on."""
-    return hash((tuple(clip.shape), clip.detach().to("cpu", torch.float16).contiguous().numpy().tobytes()))
+    return hash((tuple(clip.shape), clip.to(torch.float16).numpy(force=True).tobytes()))
