@@ -204,4 +204,4 @@ def test_a_patch_of_another_pack_sees_the_frames_of_one_window(moving, count):
 def test_an_object_that_slices_itself_is_left_alone(make):
     net = make()
     assert WindowControls(FrameSlice((0, 1), 4), ContextRun()).find(net) is net
-    assert not list(list_frame_counts({"control": net}))
+    assert not list(list_frame_counts({"control": net}, "the positive prompt"))
