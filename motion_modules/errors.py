@@ -4,7 +4,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
-LONGEST_CAUSE = 300  # letters of a message of other code
+LONGEST_QUOTE = 300  # letters of an input, or of a message of other code, in an error
 
 
 class LoomError(ValueError):
@@ -33,8 +33,8 @@ class FileFault(Exception):
     """
 
 
-def shorten(text: str, length: int = 40) -> str:
-    """Return `text` for an error, cut where a user's input is longer than `length`."""
+def shorten(text: str, length: int = LONGEST_QUOTE) -> str:
+    """Return `text` for an error, cut where it is longer than `length`."""
     return text if len(text) <= length else f"{text[:length]}\u2026"
 
 
@@ -49,5 +49,4 @@ def describe_error(error: Exception) -> str:
 
 
 def _first_sentence(error: Exception) -> str:
-    sentence = str(error).partition("\n")[0].partition(". ")[0].rstrip(".:")
-    return sentence if len(sentence) <= LONGEST_CAUSE else f"{sentence[:LONGEST_CAUSE]}…"
+    return shorten(str(error).partition("\n")[0].partition(". ")[0].rstrip(".:"))

@@ -112,9 +112,9 @@ def _check_smallest_windows(motion: AppliedMotion, frames: int, guider, sigmas) 
     if not isinstance(handler, LoomContextHandler):
         return
     model_sampling = guider.model_patcher.get_model_object("model_sampling")
-    for sigma in (float(sigma) for sigma in sigmas[:-1]):
-        settings = handler.active_settings(sigma, model_sampling)
-        if settings and motion.acts_at(sigma, model_sampling) and settings.fewest_attended_frames(frames) < 2:
+    acting_sigmas = (float(sigma) for sigma in sigmas[:-1] if motion.acts_at(float(sigma), model_sampling))
+    for settings in dict.fromkeys(handler.active_settings(sigma, model_sampling) for sigma in acting_sigmas):
+        if settings and settings.fewest_attended_frames(frames) < 2:
             raise _describe_window_of_one_frame(motion, frames, settings.layout.length)
 
 

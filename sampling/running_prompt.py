@@ -7,7 +7,7 @@ the prompt, and where the latent comes from, follows from the graph. Outside a s
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,11 @@ class RunningPrompt:
 
     def _list_applications(self, node_id: str) -> set[str]:
         """Return the Apply Motion Model nodes that the model of a node comes through."""
-        reached, waiting = set(), [node_id]
-        while waiting:
-            links = self._list_links(waiting.pop())
-            waiting += (new := {id for id, kind in links if re.fullmatch(MODEL_LINKS, kind)} - reached)
-            reached |= new
+        reached = _follow([node_id], self._list_model_sources)
         return {id for id in reached if self.nodes[id]["class_type"] == APPLY_NODE}
+
+    def _list_model_sources(self, node_id: str) -> Iterator[str]:
+        return (source for source, kind in self._list_links(node_id) if re.fullmatch(MODEL_LINKS, kind))
 
     def _list_links(self, node_id: str) -> Iterator[tuple[str, str]]:
         """Yield the node and the type of each linked input; the type is empty where the host has no such output."""
@@ -104,9 +103,14 @@ def find_running_prompt() -> RunningPrompt | None:
 
 def _list_ancestors(nodes: Mapping[str, dict], ids: list[str]) -> set[str]:
     """Return `ids` and the nodes that they depend on."""
+    return _follow(ids, lambda node_id: (source for source, _ in _list_linked(nodes, node_id)))
+
+
+def _follow(ids: Iterable[str], list_sources: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return `ids` and all nodes that are reached from them by `list_sources`."""
     reached, waiting = set(ids), list(ids)
     while waiting:
-        new = {source for source, _ in _list_linked(nodes, waiting.pop())} - reached
+        new = set(list_sources(waiting.pop())) - reached
         waiting += new
         reached |= new
     return reached

@@ -8,7 +8,9 @@ import pytest
 import yaml
 from host.checkout import ROOT
 from host.environment import TEST_REQUIREMENTS, read_requirements
-from release.archive import list_shipped, list_tracked
+from release.archive import list_shipped
+
+from tests.support.checkout import in_a_checkout
 
 TEMPLATES = ROOT / ".github" / "ISSUE_TEMPLATE"
 FORMS = sorted(file for file in TEMPLATES.glob("*.yml") if file.name != "config.yml")
@@ -20,7 +22,6 @@ ATTRIBUTES = {
     "checkboxes": {"label", "description", "options"},
 }
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
-in_a_checkout = pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
 forms = pytest.mark.parametrize("file", FORMS, ids=lambda file: file.stem)
 
 

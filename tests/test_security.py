@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from host.checkout import ROOT
-from release.archive import list_shipped, list_tracked
+from release.archive import list_shipped
 
+from tests.support.checkout import in_a_checkout
 from tests.support.texts import english_links, headings
 
 PAGES = ["SECURITY.md", "SECURITY.zh.md"]
@@ -34,7 +35,7 @@ SCANNED = {  # words that scanners for custom nodes take for an attack, wherever
 }
 TEXTS = {".py", ".js", ".json", ".md", ".toml", ".txt", ".yaml", ".yml"}
 
-pytestmark = pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
+pytestmark = in_a_checkout
 
 
 def shipped(*suffixes: str) -> list[Path]:

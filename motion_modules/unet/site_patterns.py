@@ -32,7 +32,7 @@ def sites_like(patterns: str, names: Iterable[str], whose: str, input_name: str 
     for pattern in wanted or [""]:
         if not any(_matches(name, pattern) for name in normalised.values()):
             raise MotionModelError(
-                f"`{input_name}` has '{shorten(pattern)}', which matches no site of {whose}. "
+                f"`{input_name}` has '{shorten(pattern, 40)}', which matches no site of {whose}. "
                 f"Choose from {', '.join(map(short_name, normalised))}."
             )
     return [name for name, site in normalised.items() if any(_matches(site, pattern) for pattern in wanted)]

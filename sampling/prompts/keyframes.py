@@ -5,11 +5,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...motion_modules.errors import LoomError
+from ...motion_modules.errors import LoomError, shorten
 
 FRAME, PERCENT, FRACTION, FROM_END = "frame", "percent", "fraction", "from end"
 LARGEST_FRAME = 10**9
-LONGEST_QUOTE = 300  # characters of `text` in an error
 
 _negative_pattern = r"(?i)(?:--|[\u2013\u2014]|\uff0d\uff0d)neg(\w*)"
 _expression_pattern = r"`([^`\r\n]*)`"
@@ -63,10 +62,6 @@ def mistake(place: Place, actual: str, expected: str) -> PromptScheduleError:
     where = f"line {place.line}, column {place.column}"
     subject = f"The schedule in `{place.input}`" if place.input == "text" else f"`{place.input}`"
     return PromptScheduleError(f"{subject} has {actual} in {where}. Write {expected}.")
-
-
-def shorten(text: str, length: int = LONGEST_QUOTE) -> str:
-    return text if len(text) <= length else f"{text[:length]}\u2026"
 
 
 def locate(position: Position, frames: int, start_frame: int) -> int:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...motion_modules.errors import shorten
 from .keyframes import (
     FRAME,
     PERCENT,
@@ -20,7 +21,6 @@ from .keyframes import (
     check_position,
     join_affixes,
     mistake,
-    shorten,
     split_negative,
     strip_commas,
 )

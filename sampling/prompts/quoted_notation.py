@@ -9,6 +9,7 @@ its prompt until the next keyframe.
 
 import re
 
+from ...motion_modules.errors import shorten
 from .keyframes import (
     FRACTION,
     FRAME,
@@ -19,7 +20,6 @@ from .keyframes import (
     WrittenSchedule,
     check_position,
     mistake,
-    shorten,
     split_negative,
 )
 from .quoted_text import Quoted, QuotedText

@@ -4,7 +4,8 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from .keyframes import Place, PromptScheduleError, mistake, shorten
+from ...motion_modules.errors import shorten
+from .keyframes import Place, PromptScheduleError, mistake
 from .repairs import OPENING, repair_line
 
 COMMENTS = ("#", "//", "\uff03")

@@ -87,9 +87,8 @@ def _slice_model_cond(name: str, model_cond: Any, part: FrameSlice):
 
 def list_prompt_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the number of frames of each feature of a prompt, which is called `prompt` in errors."""
-    for key in PROMPTS:
-        if isinstance(cond.get(key), torch.Tensor):
-            yield prompt.capitalize(), cond[key].shape[0]
+    for feature in _list_prompt_features(cond):
+        yield prompt.capitalize(), feature.shape[0]
 
 
 def have_same_prompts(conds: Mapping[str, list[dict]]) -> bool:
@@ -100,9 +99,20 @@ def have_same_prompts(conds: Mapping[str, list[dict]]) -> bool:
 
 def _list_frame_inputs(cond: Mapping) -> Iterator:
     """Yield what may differ between frames, or hold for all of them."""
-    yield from (cond.get(key) for key in PROMPTS)
-    yield from (cond[key] for key in PICTURES if getattr(cond.get(key), "ndim", 0) > 2)
+    yield from _list_prompt_features(cond)
+    yield from (picture for _, picture in _list_pictures(cond))
     yield from (getattr(control, "cond_hint_original", None) for control in list_controls(cond))
+
+
+def _list_prompt_features(cond: Mapping) -> Iterator[torch.Tensor]:
+    return (cond[key] for key in PROMPTS if isinstance(cond.get(key), torch.Tensor))
+
+
+def _list_pictures(cond: Mapping) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the name and the tensor of each mask and picture that has a batch; the host accepts a mask without one."""
+    for key, name in PICTURES.items():
+        if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:
+            yield name, cond[key]
 
 
 def have_equal_entries(frames: torch.Tensor) -> bool:
@@ -113,9 +123,8 @@ def have_equal_entries(frames: torch.Tensor) -> bool:
 def list_frame_counts(cond: Mapping, prompt: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the number of frames of each input of a cond that the host has not yet prepared."""
     yield from list_prompt_frame_counts(cond, prompt)
-    for key, name in PICTURES.items():
-        if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:  # the host accepts a mask without a batch
-            yield name.format(prompt=prompt), cond[key].shape[0]
+    for name, picture in _list_pictures(cond):
+        yield name.format(prompt=prompt), picture.shape[0]
     for control in list_controls(cond):
         if not slices_itself(control) and control.cond_hint_original is not None:
             yield f"The control image of {prompt} ({type(control).__name__})", control.cond_hint_original.shape[0]

@@ -51,11 +51,11 @@ def sample_in_windows(executor, noise, latent_image, sampler, sigmas, *args, **k
 
 def _begin_run(handler: LoomContextHandler, conds: Mapping[str, list[dict]], latent_image: torch.Tensor) -> ContextRun:
     """Return the state of a new run, which knows whether anything gives the frames different looks."""
-    same_source = have_equal_entries(latent_image) or continues_one_source(latent_image)
-    run = ContextRun(same_source=same_source, same_prompts=have_same_prompts(conds))
-    uses_reference = any(each.has_reference and each.divides_clip(len(latent_image)) for each in handler.settings)
-    if uses_reference and not (run.same_source and run.same_prompts):
-        logging.info(_explain_reference(run))
+    run = ContextRun(same_source=have_equal_entries(latent_image) or continues_one_source(latent_image))
+    if any(each.has_reference and each.divides_clip(len(latent_image)) for each in handler.settings):
+        run.same_prompts = have_same_prompts(conds)
+        if not (run.same_source and run.same_prompts):
+            logging.info(_explain_reference(run))
     return run
 
 

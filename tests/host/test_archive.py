@@ -13,15 +13,16 @@ from animatediff_loom.nodes import NODES
 from host.checkout import PACK, ROOT
 from host.data_folder import remove_link
 from host.server import ADDRESS, Server
-from release.archive import build_archive, list_tracked
+from release.archive import build_archive
 
+from tests.support.checkout import in_a_checkout
 from tests.support.texts import local_links
 
 IDS = [node.GET_SCHEMA().node_id for node in NODES]
 LARGEST = 2.5e6  # bytes; CONTRIBUTING states 2 MB
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)\s]+)\)")
 
-pytestmark = pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
+pytestmark = in_a_checkout
 
 
 @pytest.fixture(scope="module")

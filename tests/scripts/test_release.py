@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from host.checkout import ROOT
 from host.errors import SetupError
-from release.archive import build_archive, list_changes, list_shipped, list_tracked
+from release.archive import build_archive, list_changes, list_shipped
 from release.decisions import OWNER_DECIDES, find_faults
+
+from tests.support.checkout import in_a_checkout
 
 FILES = ["__init__.py", "docs/guide.md", "web/docs/Node/en.md", "demo/big.bin", "demo/README.md"]
 ADDRESS = "https://git.weavers.internal/animatediff-loom"
@@ -141,7 +143,7 @@ def test_nothing_but_tracked_files_is_packed():
     assert "\nincludes = []\n" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not list_tracked(ROOT), reason="git names the files of the archive")
+@in_a_checkout
 def test_the_script_states_the_size_and_every_fault():
     script = ROOT / "scripts" / "check_release.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
