@@ -63,10 +63,19 @@ class WindowEvaluation:
 
     def predict(self) -> list[torch.Tensor]:
         """Return the prediction for each cond over all frames."""
-        step = step_number(float(self.timestep.max()), self.options["sample_sigmas"])
         if self.settings.divides_attention(len(self.x)):
-            return self._predict_in_views(self.run.weigh_views(self.settings, self.x, step))
-        return self._merge_windows(self.run.weigh_windows(self.settings, self.x, step))
+            return self._predict_in_views(self.run.weigh_views(self.settings, self.x, self._step))
+        return self._merge_windows(self.run.weigh_windows(self.settings, self.x, self._step))
+
+    @property
+    def _step(self) -> int:
+        """The step whose windows are evaluated: the first one while windows attend to a reference.
+
+        Windows that move while objects take shape average their motion away.
+        """
+        if self.reference is not None and self.reference.attends:
+            return 0
+        return step_number(float(self.timestep.max()), self.options["sample_sigmas"])
 
     def _predict_in_views(self, views: Views) -> list[torch.Tensor]:
         """Predict the whole clip at once, with temporal attention in windows."""

@@ -5,11 +5,13 @@ frame, as in reference-only ControlNet (Zhang 2023, Mikubill/sd-webui-controlnet
 and the sparse-causal attention of Tune-A-Video (Wu et al. 2023), here across context windows.
 Colour and light: the mean of every channel of a window's prediction becomes that of the reference,
 the half of adaptive instance normalisation (Huang & Belongie 2017) that leaves contrast and motion
-alone.
+alone. The mean of every frame stays within the range of the reference's frames, so that no single
+frame flashes.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
 
@@ -22,6 +24,26 @@ from .schedules import Window
 
 ATTENTION_PATCHES = "attn1_patch"
 TokenKey = tuple[tuple[str, int], int, UUID]  # block, number of the attention in it, cond
+
+
+@dataclass(frozen=True)
+class ChannelMeans:
+    """Channel means of a window, `[1, channels, 1, 1]`: of all its frames, and of its darkest and brightest frame."""
+
+    window: torch.Tensor
+    lowest: torch.Tensor
+    highest: torch.Tensor
+
+    @classmethod
+    def measure(cls, window: torch.Tensor) -> "ChannelMeans":
+        frames = _average_frames(window)
+        return cls(frames.mean(0, keepdim=True), frames.amin(0, keepdim=True), frames.amax(0, keepdim=True))
+
+    def shift(self, window: torch.Tensor) -> torch.Tensor:
+        """Return `window` with these means; those of a single frame are only kept within the range."""
+        frames = _average_frames(window)
+        shifted = frames + (self.window - frames.mean(0, keepdim=True))
+        return window + (shifted.clamp(self.lowest, self.highest) - frames)
 
 
 class WindowReference:
@@ -37,7 +59,7 @@ class WindowReference:
         self.matches_means = matches_means
         self._is_stored = False
         self._tokens: dict[tuple[TokenKey, int], torch.Tensor] = {}  # [tiles, tokens, channels] of each call
-        self._means: list[torch.Tensor] = []
+        self._means: list[ChannelMeans] = []
 
     def put_first(self, windows: Sequence[WeightedWindow]) -> tuple[WeightedWindow, ...]:
         """Return `windows` with the reference window first: of the densest, the one with the frame most central.
@@ -54,12 +76,12 @@ class WindowReference:
         """
         if not self._is_stored:
             self._is_stored = True
-            self._means = [_measure_means(prediction) for prediction in predictions]
+            self._means = [ChannelMeans.measure(prediction) for prediction in predictions]
             return predictions
         if not self.matches_means:
             return predictions
         return [
-            _shift_to_means(prediction, means, windows)
+            torch.cat([means.shift(window) for window in prediction.chunk(windows)])
             for prediction, means in zip(predictions, self._means, strict=True)
         ]
 
@@ -114,12 +136,8 @@ def _rank(window: Window, frame: int) -> tuple[bool, int, int]:
     return False, spacing, abs(window.index(frame) - len(window) // 2)
 
 
-def _measure_means(clip: torch.Tensor) -> torch.Tensor:
-    return reduce(clip, "f c h w -> 1 c 1 1", "mean")
-
-
-def _shift_to_means(prediction: torch.Tensor, means: torch.Tensor, windows: int) -> torch.Tensor:
-    return torch.cat([window + (means - _measure_means(window)) for window in prediction.chunk(windows)])
+def _average_frames(window: torch.Tensor) -> torch.Tensor:
+    return reduce(window, "f c h w -> f c 1 1", "mean")
 
 
 def _list_token_keys(extra_options: dict, conds: Mapping[UUID, UUID]) -> list[TokenKey]:

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from animatediff_loom.sampling.windows.on_model import add_context_windows
 from animatediff_loom.sampling.windows.reference import WindowReference
 from animatediff_loom.sampling.windows.run import WeightedWindow
+from animatediff_loom.sampling.windows.schedules import WindowLayout
+from animatediff_loom.sampling.windows.settings import ContextSettings
 
 from tests.support.host import tiny_model
 from tests.support.motion_models import LENGTH, apply_motion, apply_windows
@@ -50,9 +53,17 @@ def test_other_windows_look_at_the_first(model, until):
     assert distance(other[LENGTH:], clip[LENGTH:]) > 1e-4
 
 
+def contrast(frames: torch.Tensor) -> torch.Tensor:
+    return frames - frames.mean((2, 3), keepdim=True)
+
+
+def brightening_window() -> torch.Tensor:
+    """A window of 4 frames, each brighter than the one before."""
+    return contrast(torch.randn(4, 3, 2, 2)) + torch.linspace(-2, 2, 4).view(4, 1, 1, 1)
+
+
 def test_windows_take_the_means_of_the_first():
-    reference = WindowReference(frame=2)
-    first, others = torch.randn(4, 3, 2, 2), torch.randn(8, 3, 2, 2)
+    reference, first, others = WindowReference(frame=2), brightening_window(), 5 + 0.1 * torch.randn(8, 3, 2, 2)
     (unchanged,) = reference.match_means([first], windows=1)
     assert torch.equal(unchanged, first)
     (matched,) = reference.match_means([others], windows=2)
@@ -61,6 +72,18 @@ def test_windows_take_the_means_of_the_first():
         assert torch.allclose(
             window - window.mean((0, 2, 3), keepdim=True), before - before.mean((0, 2, 3), keepdim=True), atol=1e-6
         )
+
+
+@pytest.mark.parametrize("flash", [9.0, -9.0])
+def test_no_frame_is_brighter_or_darker_than_those_of_the_first_window(flash):
+    reference, first, others = WindowReference(frame=2), brightening_window(), torch.randn(8, 3, 2, 2)
+    others[5] += flash
+    reference.match_means([first], windows=1)
+    (matched,) = reference.match_means([others], windows=2)
+    means = matched.mean((2, 3))
+    assert means.min() >= -2 - 1e-6 and means.max() <= 2 + 1e-6
+    assert torch.allclose(means[5].abs(), torch.full((3,), 2.0), atol=1e-6)
+    assert torch.allclose(contrast(matched), contrast(others), atol=1e-6)
 
 
 def test_means_can_be_left_alone():
@@ -99,6 +122,21 @@ def test_every_step_begins_with_the_window_around_the_same_frame(model, schedule
             abs(window.index(REFERENCE_FRAME) - LENGTH // 2) for window in windows if REFERENCE_FRAME in window
         ]
         assert windows[0].index(REFERENCE_FRAME) - LENGTH // 2 in (-min(distances), min(distances))
+
+
+@pytest.mark.parametrize("schedule", ["uniform", "looped"])
+def test_windows_stay_in_place_until_the_reference_ends(model, schedule):
+    settings = ContextSettings(schedule, WindowLayout(LENGTH, 1), reference_until=0.5)
+    windowed, seen = record_options(add_context_windows(model, settings))
+    sample(windowed, FRAMES, steps=8)
+    windows_of: dict[float, set] = {}
+    for call in seen:
+        frames = call["options"]["ad_params"]["sub_idxs"]
+        windows = {tuple(frames[start : start + LENGTH]) for start in range(0, len(frames), LENGTH)}
+        windows_of.setdefault(float(call["options"]["sigmas"].max()), set()).update(windows)
+    half = model.get_model_object("model_sampling").percent_to_sigma(0.5)
+    for step, sigma in enumerate(sorted(windows_of, reverse=True)):
+        assert windows_of[sigma] == set(settings.plan_windows(FRAMES, 0 if sigma > half else step)), step
 
 
 @pytest.mark.parametrize("frame", range(FRAMES))
