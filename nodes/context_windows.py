@@ -43,8 +43,9 @@ class ContextWindows(io.ComfyNode):
                 advanced_float(
                     "reference_until",
                     default=0.5,
-                    tooltip="Keeps the look of a long clip consistent. Until this point, all windows also attend to a "
-                    "frame of the first window, and they take on its colours in every step. 0 disables both.",
+                    tooltip="Keeps the look of a long clip consistent. Until this point, all windows stay in place "
+                    "and also attend to a frame of the first window. They take on its colours in every step. "
+                    "0 disables it.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

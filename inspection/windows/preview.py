@@ -108,7 +108,7 @@ class Preview:
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
-        """Explanations of grey bars and windows of one frame, and of steps and windows that are not drawn."""
+        """Explanations of grey bars, windows of one frame and moving windows; steps and windows that are not drawn."""
         remarks: list[str] = []
         if not self.bands[0].divided:
             start = self.settings.start_percent
@@ -121,6 +121,8 @@ class Preview:
         crowded = next((band for band in self.bands if band.hidden), None)
         if crowded:
             remarks.append(f"Windows drawn: {len(crowded.bars)} of {crowded.windows}.")
+        if self.settings.schedule in MOVING and sum(band.divided for band in self.bands) > 1:
+            remarks.append("Drawn for reference_until 0. Above 0, the windows of step 0 stay until that point.")
         return tuple(remarks)
 
 

@@ -118,6 +118,13 @@ def test_windows_of_one_frame_are_said_to_have_no_motion(plan, is_said):
     assert any(remark.startswith("A window has 1 frame") for remark in plan.remarks) == is_said
 
 
+@pytest.mark.parametrize(
+    ("plan", "is_said"), [(shown("uniform"), True), (shown("uniform", steps=1), False), (shown(), False)]
+)
+def test_a_reference_keeps_moving_windows_in_place(plan, is_said):
+    assert any("reference_until" in remark for remark in plan.remarks) == is_said
+
+
 def test_steps_before_the_start_are_undivided():
     before, after = shown(start=0.3).bands
     assert (before.first_step, before.last_step, before.divided) == (0, 5, False)
