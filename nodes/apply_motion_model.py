@@ -13,7 +13,7 @@ class ApplyMotionModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomApplyMotionModel",
-            display_name="Apply Motion Model",
+            display_name="Apply Motion Model (AnimateDiff)",
             category=CATEGORY,
             description="Adds a motion model to a Stable Diffusion model, so that a batch of latents is sampled as one "
             "moving clip.",

@@ -20,7 +20,7 @@ class LoadMotionModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomLoadMotionModel",
-            display_name="Load Motion Model",
+            display_name="Load Motion Model (AnimateDiff)",
             category=CATEGORY,
             description="Loads an AnimateDiff or Hotshot-XL motion model: layers trained on video that make the frames "
             "of a batch move as one clip.",

@@ -13,9 +13,9 @@ from tests.support.workflows import EXAMPLE_FRAMES, EXAMPLE_SIZE
 
 NODES = {
     "checkpoint": ("Load Checkpoint", "CheckpointLoaderSimple", 300, 200),
-    "load": ("Load Motion Model", "LoomLoadMotionModel", 300, 420),
+    "load": ("Load Motion Model (AnimateDiff)", "LoomLoadMotionModel", 300, 420),
     "info": ("Motion Model Info", "LoomMotionModelInfo", 300, 620),
-    "apply": ("Apply Motion Model", "LoomApplyMotionModel", 760, 200),
+    "apply": ("Apply Motion Model (AnimateDiff)", "LoomApplyMotionModel", 760, 200),
     "positive": ("CLIP Text Encode (Prompt)", "CLIPTextEncode", 760, 480),
     "negative": ("CLIP Text Encode (Prompt)", "CLIPTextEncode", 760, 760),
     "latent": ("Empty Latent Image", "EmptyLatentImage", 1180, 800),
