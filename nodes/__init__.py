@@ -3,6 +3,7 @@
 from .apply_motion_model import ApplyMotionModel
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
+from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
 from .motion_model_info import MotionModelInfo
 from .new_motion_model import NewMotionModel
@@ -27,4 +28,5 @@ NODES = [
     NewMotionModel,
     ReplaceMotionModules,
     SaveMotionModel,
+    LoadLoomMini,
 ]

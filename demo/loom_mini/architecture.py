@@ -84,6 +84,12 @@ def build_autoencoder() -> AutoencoderKL:
     return AutoencoderKL(**_autoencoder_parameters())
 
 
+def load_networks(checkpoint: Weights) -> tuple[CoreModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """Return MODEL, CLIP and VAE of a `checkpoint`, for the host's nodes."""
+    unet, text, vae = (select_network(checkpoint, part) for part in PREFIXES)
+    return load_model(unet), load_text_encoder(text), load_autoencoder(vae)
+
+
 def load_model(weights: Weights) -> CoreModelPatcher:
     """Load the MODEL for the host's samplers."""
     management = comfy.model_management

@@ -8,7 +8,7 @@
 4. `read_specs` (module_specs.py) compares all shapes with what the architectures expect.
 5. `build_patcher` (assembling.py) puts the tensors into modules in the host's patcher.
 
-Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `_name_file_in_errors`
+Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `name_file_in_errors`
 adds the name of the file.
 """
 
@@ -49,7 +49,7 @@ def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = Fal
 
 def _load(path: str, family: str, disable_dynamic: bool) -> MotionModel:
     name = Path(path).name
-    with _name_file_in_errors(name):
+    with name_file_in_errors(name):
         checkpoint, metadata = read_checkpoint(path)
     return motion_model_from_tensors(checkpoint, name, family, (path, family), disable_dynamic, metadata=metadata)
 
@@ -73,7 +73,7 @@ def motion_model_from_tensors(
     `source` is the path and the choice of `family` for loading it again. `metadata` is that of a
     safetensors file; in files of this pack it tells how the motion model was trained.
     """
-    with _name_file_in_errors(name):
+    with name_file_in_errors(name):
         file = parse_file(name, flatten_tensors(checkpoint), read_header(metadata), log_refused(architectures()))
         chosen_family, reason = _choose_family(file, family)
         specs = read_specs(file, chosen_family)
@@ -84,13 +84,13 @@ def motion_model_from_tensors(
 
 
 @contextmanager
-def _name_file_in_errors(name: str) -> Iterator[None]:
-    """Put the name of the file before what is wrong with it, and shorten long names of its tensors."""
+def name_file_in_errors(name: str, kind: str = "Motion model") -> Iterator[None]:
+    """Put the kind and the name of the file before what is wrong with it, and shorten long names of its tensors."""
     try:
         yield
     except FileFault as fault:
         sentence = re.sub(_long_quotation, r"\1…'", str(fault))
-        raise MotionModelError(f"Motion model '{name}' {sentence}") from fault
+        raise MotionModelError(f"{kind} '{name}' {sentence}") from fault
 
 
 def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:

@@ -8,7 +8,6 @@ VENV = ROOT / ".venv"
 HOSTS = ROOT / ".comfyui"
 WEIGHTS = HOSTS / "weights"
 PACK = "animatediff_loom"
-LOOM_MINI = "loom_mini"  # the custom node of the demo's own model, where it is linked
 
 
 def python_in(environment: Path) -> Path:

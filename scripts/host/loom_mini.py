@@ -1,12 +1,12 @@
-"""Loom Mini, the tiny model under demo/ that really moves: the demo's own checkpoint and motion model."""
+"""Loom Mini, the small model of the pack that really moves, and the demo's workflow with it."""
 
 from pathlib import Path
 
-from .checkout import LOOM_MINI, ROOT
-from .data_folder import link_folder, place_model
+from .checkout import ROOT
+from .data_folder import place_model
 from .server import Prompt
 
-FOLDER = ROOT / "demo" / LOOM_MINI
+FOLDER = ROOT / "demo" / "loom_mini"
 CHECKPOINT, MOTION_MODEL = FOLDER / "loom_mini.safetensors", FOLDER / "loom_mini_motion.safetensors"
 WORKFLOW = FOLDER / "text_to_video.json"
 LOADER = "LoomMiniLoader"
@@ -23,6 +23,5 @@ def is_in(prompt: Prompt) -> bool:
 
 
 def install(folder: Path) -> None:
-    """Let the host that works in `folder` load Loom Mini; before the host starts."""
-    link_folder(FOLDER, folder / "custom_nodes" / LOOM_MINI)
+    """Let Load Motion Model of the host that works in `folder` list the motion model of Loom Mini."""
     place_model(MOTION_MODEL, folder, "animatediff_models")

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import processes
-from .checkout import LOOM_MINI, PACK
+from .checkout import PACK
 from .data_folder import make_data_folder
 from .errors import PromptError, PromptInterrupted, ServerError
 from .events import Events
@@ -45,8 +45,7 @@ OnProgress = Callable[[Progress], None]
 class Server:
     """Use it as a context: the host serves inside it, and no process of it is left after it.
 
-    Besides this pack and Loom Mini, the host loads the custom nodes whose folders have the names
-    `other_packs`.
+    Besides this pack, the host loads the custom nodes whose folders have the names `other_packs`.
     """
 
     def __init__(
@@ -178,7 +177,7 @@ class Server:
             *(self.python, self.tree / "main.py", *self.arguments),
             *("--listen", ADDRESS, "--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"),
             *("--base-directory", self.folder.absolute(), "--database-url", database),
-            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, LOOM_MINI, *self.other_packs),
+            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, *self.other_packs),
         ]
 
     def _follow(self, events: Events, prompt_id: str, prompt: Prompt, on_progress: OnProgress, deadline: float) -> None:

@@ -10,8 +10,8 @@ from animatediff_loom.motion_modules.files.loading import load_motion_model
 from animatediff_loom.motion_modules.files.replacing import MODES, REPLACE, STACK, replace_modules
 from animatediff_loom.motion_modules.files.saving import save_motion_model
 from animatediff_loom.motion_modules.motion_model import MotionModel
+from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from host.loom_mini import MOTION_MODEL
-from loom_mini.loader_node import LoomMiniLoader
 
 from tests.support.motion_models import mini_latents, random_motion, untrained_motion
 
@@ -31,7 +31,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def mini():
-    return LoomMiniLoader.execute().result
+    return LoadLoomMini.execute().result
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from loom_mini.measures import ClipReading
 from loom_mini.scores import score_clips, share
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
-from tests.support.workflows import film, film_all, mini_prompt, read_pictures
+from tests.support.workflows import film, film_all, mini_prompt, read_pictures, run_latents, without_files
 
 SEEDS = (1, 2)
 ASKED = combinations(held_out=True)
@@ -77,6 +77,11 @@ def test_what_stands_still_stays_where_it_is(filmed):
 @pytest.mark.parametrize("words", WORDS["left"][1:3])
 def test_other_words_for_the_same_motion(host_server: Server, words):
     assert film(host_server, f"a green square {words}").motion == "left"
+
+
+def test_load_loom_mini_brings_its_motion_model(host_server: Server):
+    prompt = mini_prompt("a red circle moving right", steps=1)
+    assert torch.equal(run_latents(host_server, without_files(prompt)), run_latents(host_server, prompt))
 
 
 def test_a_seed_makes_one_clip(host_server: Server):

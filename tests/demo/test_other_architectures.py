@@ -12,12 +12,12 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES
 from animatediff_loom.motion_modules.files.loading import load_motion_model
+from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from host.loom_mini import FOLDER
 from loom_mini.captions import plain_caption
 from loom_mini.diffusion import MOTION_SCHEDULE, Schedule
 from loom_mini.export_stage import train as export
 from loom_mini.image_stage import ImageModel, load_image_model
-from loom_mini.loader_node import LoomMiniLoader
 from loom_mini.measures import ClipReading, read_clip
 from loom_mini.motion_stage import PLAN, VideoModel, build_motion_modules, checkpoint_file, clip_noise_error
 from loom_mini.scores import score_clips
@@ -97,7 +97,7 @@ def test_what_is_shipped_moves_objects_as_told():
     assert {spec.architecture.key for spec in motion_model.specs.values()} == {"low_rank_attention"}
     held_out = combinations(held_out=True)
     asked = [each for way in DIRECTIONS for each in [each for each in held_out if each[2] == way][:2]]
-    mini = LoomMiniLoader.execute().result
+    mini = LoadLoomMini.execute().result
     told = score_clips([filmed(mini, motion_model, each) for each in asked], asked)
     assert sum(told["motion"]) >= 7
     assert sum(told["colour"]) >= 7

@@ -17,9 +17,10 @@ from release.archive import build_archive
 
 from tests.support.checkout import in_a_checkout
 from tests.support.texts import local_links
+from tests.support.workflows import mini_prompt, run_latents, without_files
 
 IDS = [node.GET_SCHEMA().node_id for node in NODES]
-LARGEST = 2.5e6  # bytes; CONTRIBUTING states 2 MB
+LARGEST, ROUNDING = 45e6, 2e6  # bytes; of the archive, and of the size that CONTRIBUTING states
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)\s]+)\)")
 
 pytestmark = in_a_checkout
@@ -63,7 +64,8 @@ def test_the_archive_is_as_large_as_stated(archive: Path):
     size = archive.stat().st_size
     assert size < LARGEST, f"{size / 1e6:.1f} MB"
     for page in ("CONTRIBUTING.md", "CONTRIBUTING.zh.md"):
-        assert f"{size / 1e6:.0f} MB" in (ROOT / page).read_text(encoding="utf-8")
+        (stated,) = re.findall(r"(\d+) MB\W", (ROOT / page).read_text(encoding="utf-8"))
+        assert abs(float(stated) * 1e6 - size) < ROUNDING, f"{page} states {stated} MB, not {size / 1e6:.1f}"
 
 
 def test_names_of_files_are_plain(archive: Path):
@@ -93,6 +95,13 @@ def test_every_template_is_served_with_its_picture(installed: Server):
         for suffix in (".json", ".jpg"):
             path = f"/api/workflow_templates/{PACK}/{name}{suffix}"
             assert fetch(installed, path) == (ROOT / "workflows" / f"{name}{suffix}").read_bytes()
+
+
+def test_a_clip_is_made_without_any_download(installed: Server):
+    """No folder of this server has a model file."""
+    assert installed.get("/models/animatediff_models") == []
+    prompt = without_files(mini_prompt("a red circle moving right", steps=1))
+    assert run_latents(installed, prompt).shape == (16, 4, 8, 8)
 
 
 def test_every_locale_is_served(installed: Server):

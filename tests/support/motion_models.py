@@ -159,8 +159,8 @@ def import_gain_pack(monkeypatch, config: type) -> None:
 
 
 def mini_latents(mini, motion_model: MotionModel, text: str, *, frames: int, steps: int, seed: int) -> torch.Tensor:
-    """`[frames, 4, 8, 8]` of what LoomMiniLoader loads, `mini`; `seed` is that of the noise."""
-    model, clip, _ = mini
+    """`[frames, 4, 8, 8]` of what LoadLoomMini loads, `mini`; `seed` is that of the noise."""
+    model, clip, *_ = mini
     prompts = [clip.encode_from_tokens_scheduled(clip.tokenize(each)) for each in (text, "")]
     noise = torch.randn(frames, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
     moving, empty = animate(model, motion_model, MotionSettings()), torch.zeros_like(noise)

@@ -84,6 +84,14 @@ def mini_prompt(text: str, seed: int = 1, steps: int = MINI_STEPS, **inputs) -> 
     return prompt
 
 
+def without_files(prompt: Prompt) -> Prompt:
+    """The same prompt with the motion model that Load Loom Mini brings, instead of one from a models folder."""
+    prompt = deepcopy(prompt)
+    (loader,) = (key for key, node in prompt.items() if node["class_type"] == loom_mini.LOADER)
+    node_inputs(prompt, "LoomApplyMotionModel")["motion_model"] = [loader, 3]
+    return {key: node for key, node in prompt.items() if node["class_type"] != "LoomLoadMotionModel"}
+
+
 def run_pictures(server: Server, prompt: Prompt) -> torch.Tensor:
     """The frames that a prompt makes, as `read` gives them."""
     return read_pictures(server.files(server.run(prompt)))
