@@ -30,7 +30,7 @@ def run(document: Path, namespace: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path, nargs="?", default=GUIDE, help="such as docs/debugging.md")
+    parser.add_argument("page", type=Path, nargs="?", default=GUIDE, help="such as docs/write-a-module.md")
     parser.add_argument("--host", type=Path, default=HOSTS / "0.30.0", help="folder of a ComfyUI")
     options = parser.parse_args()
     use_host(options.host)

@@ -119,7 +119,7 @@ def add_published_name(key: str) -> str:
 def list_next_steps(key: str) -> list[str]:
     module, page = (MADE[template].format(key) for template in ("module.py.txt", "page.md.txt"))
     return [
-        f'change {module}; docs/how-it-works.md explains its parts, in "Write a motion module in 30 lines"',
+        f"change {module}; docs/write-a-module.md explains its parts",
         f"test it: python scripts/test.py {MADE['test.py.txt'].format(key)}",
         f"test what all architectures keep: python scripts/test.py tests -k {key}",
         f"say what it does: {page}, its Chinese twin, and its line in the two help pages",

@@ -1,26 +1,33 @@
 """The guide is true: its snippets run, both languages have the same ones, and its pictures say what the code says."""
 
+import re
+
 import pytest
 from diagrams import full_size, shapes_picture, unet_picture, window_picture
 from draw_diagrams import DATA, PICTURES, draw_all
-from guide import GUIDE, run, snippets
+from guide import GUIDE, run
 from PIL import Image
 
-from tests.support.texts import english_links, headings, import_namespace, local_links
+from tests.support.texts import code_lines, english_links, headings, import_namespace, local_links
 
-CHINESE = GUIDE.with_suffix(".zh.md")
-PAGES = [GUIDE, CHINESE]
-
-
-@pytest.fixture
-def namespace():
-    with import_namespace("how_it_works") as names:
-        yield names
+DOCS = GUIDE.parent
+PAGES = {"how-it-works": {"video", "fused"}, "write-a-module": {"Drift", "LOOM_MOTION_MODULES", "moved"}}
+every_page = pytest.mark.parametrize("page", PAGES)
 
 
-def test_every_snippet_runs(namespace):
-    run(GUIDE, namespace)
-    assert {"video", "fused", "Drift", "LOOM_MOTION_MODULES", "moved"} <= namespace.keys()
+@every_page
+def test_every_snippet_runs_and_prints_what_is_quoted(page, capsys):
+    with import_namespace(page.replace("-", "_")) as names:
+        run(DOCS / f"{page}.md", names)
+        assert PAGES[page] <= names.keys()
+    quoted = re.findall(r"^```text\n(.*?)^```$", read(page)[0], re.M | re.S)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for block in quoted for line in block.splitlines() if line not in printed] == []
+
+
+def read(page: str) -> tuple[str, ...]:
+    """Return the English page and the Chinese one."""
+    return tuple((DOCS / f"{page}{ending}").read_text(encoding="utf-8") for ending in (".md", ".zh.md"))
 
 
 def test_an_error_names_the_document_and_the_line(tmp_path):
@@ -32,16 +39,19 @@ def test_an_error_names_the_document_and_the_line(tmp_path):
     assert (str(last.path), last.lineno + 1) == (str(page), 5)
 
 
-def test_both_languages_have_the_same_code_headings_and_links():
-    english, chinese = (page.read_text(encoding="utf-8") for page in PAGES)
-    assert [code for _, code in snippets(english)] == [code for _, code in snippets(chinese)]
+@every_page
+def test_both_languages_have_the_same_code_headings_and_links(page):
+    english, chinese = read(page)
+    assert code_lines(english) == code_lines(chinese)
+    assert english.count("\n|") == chinese.count("\n|")
     assert headings(english) == headings(chinese)
     assert set(english_links(english)) == set(english_links(chinese))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_picture_is_shown(page):
-    assert {f"{name}.png" for name in PICTURES} <= set(local_links(page.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("language", [0, 1], ids=["English", "Chinese"])
+def test_every_picture_is_shown(language):
+    shown = {link for page in PAGES for link in local_links(read(page)[language])}
+    assert {f"{name}.png" for name in PICTURES} <= shown
 
 
 def test_pictures_show_what_the_code_says_today(tmp_path):
