@@ -10,7 +10,7 @@ from ...motion_modules.errors import LoomError, shorten
 FRAME, PERCENT, FRACTION, FROM_END = "frame", "percent", "fraction", "from end"
 LARGEST_FRAME = 10**9
 
-_negative_pattern = r"(?i)(?:--|[\u2013\u2014]|\uff0d\uff0d)neg(\w*)"
+_negative_pattern = r"(?i)(?:--|[\u2013\u2014]|\uff0d\uff0d)(?:neg(\w*)|\s+neg\b)|--\s+neg(ative)\b"
 _expression_pattern = r"`([^`\r\n]*)`"
 
 
@@ -99,7 +99,7 @@ def split_negative(text: str, place: Place) -> tuple[str, str]:
     check_expressions(text, place)
     flags = list(re.finditer(_negative_pattern, text))
     for number, flag in enumerate(flags):
-        if flag[1]:
+        if flag[1] or flag[2]:
             raise mistake(_move(place, text, flag.start()), f"'{shorten(flag[0], 20)}'", "'--neg', then a space")
         if number:
             raise mistake(

@@ -10,6 +10,7 @@ its prompt until the next keyframe.
 import re
 
 from ...motion_modules.errors import shorten
+from .json_values import JSON_EXAMPLE, find_json_value
 from .keyframes import (
     FRACTION,
     FRAME,
@@ -34,6 +35,7 @@ _start_pattern = (
     rf"\s*\{{?\s*[{QUOTES}][^{QUOTES}\n]*(?:\d|_text|max_f)[^{QUOTES}\n]*[{QUOTES}]\s*[{SIGNS}]"
     rf"|\s*\{{?\s*-?\d[\d.:]*\s*=\s*[{QUOTES}]"
     rf"|\s*\{{\s*(?:$|[{QUOTES}}}]|-?[\d.]+\s*[{SIGNS}])"
+    r"|\s*\[\s*(?:$|\{?\s*\")"
 )
 _key_pattern = rf"\s*({_number})\s*(?:(:)\s*({_number})?\s*)?"
 _bare_key_pattern = r"-?\d[\d.:\-]*(?=\s*=)"
@@ -47,6 +49,8 @@ def is_quoted(line: str) -> bool:
 def read_quoted(text: str) -> WrittenSchedule:
     """Return the keyframes of `text`, in the order of the text. Raise PromptScheduleError."""
     scanner = QuotedText(text)
+    if scanner.peek() == "[":
+        raise scanner.refuse("a list instead of frames and their prompts", JSON_EXAMPLE)
     is_braced = scanner.skip("{")
     keyframes: list[Keyframe] = []
     while scanner.peek() not in ("", "}"):
@@ -67,8 +71,16 @@ def _read_entry(scanner: QuotedText) -> Keyframe:
     first, last, is_held = _read_key(key)
     if not scanner.skip(SIGNS):
         raise scanner.refuse("no colon after a frame")
-    value = scanner.read_string("a prompt without double quotes")
+    value = _read_prompt(scanner)
     return Keyframe(first, last, *split_negative(value.text.strip(), value.place), is_held=is_held)
+
+
+def _read_prompt(scanner: QuotedText) -> Quoted:
+    scanner.peek()
+    fault = find_json_value(scanner.text, scanner.index)
+    if fault:
+        raise scanner.refuse(fault.actual, fault.line)
+    return scanner.read_string("a prompt without double quotes")
 
 
 def _read_key(key: Quoted) -> tuple[Position, Position, bool]:

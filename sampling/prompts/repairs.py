@@ -22,7 +22,7 @@ _quoted_pattern = (
     rf"(?s)\s*(?:[{OPENING}](?P<double>(?:[^{OPENING}\\]|\\.)*)[{CLOSING}]"
     rf"|['\u2018](?P<single>(?:[^'\u2018\u2019\\]|\\.|{_apostrophe})*)['\u2019])\s*[{COMMAS}]?\s*"
 )
-_flag_pattern = r"(?i)(--neg(?!\w))"
+_flag_pattern = r"(?i)(--\s*neg(?!\w))"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_with_the_lines_of_the_errors_the_text_is_read(case):
         try:
             keys = keys_of("\n".join(lines))
         except PromptScheduleError as error:
-            line, meant = re.search(r"in line (\d+), .*?Write `(.*)`\.$", str(error)).groups()
+            line, meant = re.search(r"in line (\d+), .*?Write [^`]*`(.*)`\.$", str(error)).groups()
             lines[int(line) - 1] = meant
         else:
             break
