@@ -10,7 +10,7 @@ from animatediff_loom.nodes import NODES
 from animatediff_loom.nodes.inputs import MotionModelSocket, ReportSocket
 
 from tests.support.motion_models import KEYS
-from tests.support.texts import code_lines, english_links, headings, local_links
+from tests.support.texts import code_lines, english_links, heading_links, headings, links_within, local_links, web_links
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"  # what the frontend takes a relative picture in a help page to stand in
@@ -126,6 +126,7 @@ def test_links_lead_somewhere(path):
     pictures = re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", text) if path in PAGES else []
     broken = [link for link in local_links(text) if link not in pictures and not (folder / link).exists()]
     broken += [link for link in pictures if not (DOCS / link).is_file()]
+    broken += [link for link in links_within(text) if link not in heading_links(text)]
     assert broken == []
 
 
@@ -148,6 +149,8 @@ def test_readmes_have_the_same_structure():
     assert code_lines(english) == code_lines(chinese)
     assert english.count("\n|") == chinese.count("\n|")
     assert english_links(english) == english_links(chinese)
+    assert web_links(english) == web_links(chinese)
+    assert len(links_within(english)) == len(links_within(chinese))
 
 
 @pytest.mark.parametrize("page", CONTRIBUTING)

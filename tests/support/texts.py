@@ -22,7 +22,23 @@ def headings(text: str) -> list[str]:
 
 
 def local_links(text: str) -> list[str]:
-    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+    """Links to files of this pack, in their order."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:|#", link)]
+
+
+def web_links(text: str) -> list[str]:
+    return re.findall(r"\]\((https?:[^)\s]+)\)", text)
+
+
+def links_within(text: str) -> list[str]:
+    """The headings of the same page that links lead to, as GitHub writes them."""
+    return re.findall(r"\]\(#([^)\s]+)\)", text)
+
+
+def heading_links(text: str) -> list[str]:
+    """The names under which GitHub finds the headings of a page."""
+    lines = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return [re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines]
 
 
 def english_links(text: str) -> list[str]:
