@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import FileFault
-from .pickle_survey import Entries, PickleSurvey, make_limit_fault
+from .pickle_survey import Entries, PickleSurvey, make_limit_fault, name_content
 
 LARGEST_HEADER = 2**24  # bytes of a safetensors header: 1,300 tensors need 2**18
 LARGEST_COUNT = 100_000  # tensors in a file
@@ -47,7 +47,20 @@ def check_container(path: str) -> Mapping[str, Any]:
         is_archive = file.read(len(ARCHIVE_START)) == ARCHIVE_START
         file.seek(start)
         content = _survey_archive(file, size) if is_archive else _survey_legacy(file)
-    return content.by_key if isinstance(content, Entries) else {}
+    return _require_dictionary(content)
+
+
+def _require_dictionary(content: Any) -> Mapping[str, Any]:
+    """Return the entries of the stand-in `content`. Raise FileFault where no dictionary can be in the file."""
+    parts = content.by_key if isinstance(content, Entries) else {}
+    weights = parts.get("state_dict", content)  # what the host returns
+    kind = name_content(weights)
+    if kind is not None:
+        place = "" if weights is content else " under 'state_dict'"
+        raise FileFault(
+            f"holds {kind}{place} instead of named tensors. Choose an AnimateDiff or Hotshot-XL motion model."
+        )
+    return parts
 
 
 def _check_safetensors(file: BinaryIO, size: int) -> None:

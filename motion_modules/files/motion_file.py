@@ -71,7 +71,7 @@ def parse_file(
     require_architectures([*packs, *([foreign] if foreign else [])], packs, known)
     if not keys:
         raise FileFault(
-            f"holds no motion modules (its first key is '{next(iter(tensors), 'missing')}'). "
+            f"holds no motion modules (its first key is '{next(iter(tensors))}'). "
             "Choose an AnimateDiff or Hotshot-XL motion model."
         )
     used, notes = choose_keys({name: (key, respell(key, known.usable)) for name, key in keys.items()}, tensors)

@@ -189,6 +189,18 @@ class PickleSurvey:
             raise make_limit_fault(f"its tensors take {self._tensor_bytes} bytes, though the file has {self.size}")
 
 
+def name_content(content: Any) -> str | None:
+    """Return a name for the stand-in of what a file holds, or None where that may be a dictionary."""
+    if isinstance(content, Entries):
+        return None
+    if isinstance(content, Built):
+        if content.path in (*TENSORS, *PARAMETERS, WITH_ATTRIBUTES):
+            return "a single tensor"
+        return None if content.path in _registered_names() else f"one {content.path.rpartition('.')[2]}"
+    names = {Items: "a list", tuple: "a tuple", str: "a text", int: "a number", float: "a number"}
+    return names.get(type(content), "no weights")
+
+
 def make_limit_fault(reason: str) -> FileFault:
     """Return the fault of a file that would cost too much time or memory, for a `reason` as a clause."""
     return FileFault(f"cannot be read safely, since {reason}. Download a .safetensors version.")

@@ -46,10 +46,13 @@ def flatten_tensors(checkpoint: Mapping[str, Any]) -> Tensors:
     """Return the tensors of a file by dotted key, out of the dictionaries that trainers put around them.
 
     A dictionary that is met twice is read once. Raises FileFault for more than `LARGEST_DEPTH`
-    dictionaries in each other, and for two tensors of one dotted key.
+    dictionaries in each other, for two tensors of one dotted key, and where there are no tensors.
     """
     tensors: Tensors = {}
     _flatten(checkpoint, "", tensors, {id(checkpoint)})
+    if not tensors:
+        content = f"it has no tensors, but '{next(iter(checkpoint))}'" if checkpoint else "it is empty"
+        raise FileFault(f"holds no motion modules ({content}). Choose an AnimateDiff or Hotshot-XL motion model.")
     return tensors
 
 

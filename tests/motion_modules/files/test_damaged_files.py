@@ -64,6 +64,39 @@ def test_files_of_other_formats_are_called_by_their_name(good_file, suffix, cont
         load_motion_model(str(path))
 
 
+@pytest.mark.parametrize("new_format", (True, False))
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    (
+        (torch.zeros(3), "a single tensor"),
+        (torch.nn.Parameter(torch.zeros(3)), "a single tensor"),
+        (3, "a number"),
+        (0.5, "a number"),
+        ("weights", "a text"),
+        ([torch.zeros(3)], "a list"),
+        ((torch.zeros(3),), "a tuple"),
+        ({1, 2}, "one set"),
+        (None, "no weights"),
+        ({"state_dict": torch.zeros(3)}, "a single tensor under 'state_dict'"),
+        ({"state_dict": [1]}, "a list under 'state_dict'"),
+    ),
+    ids=str,
+)
+def test_a_whole_file_without_a_dictionary_is_called_by_its_content(tmp_path, content, kind, new_format):
+    path = tmp_path / "other.ckpt"
+    torch.save(content, path, _use_new_zipfile_serialization=new_format)
+    with expect_error("'other.ckpt'", f"holds {kind} instead of named tensors", "Choose an AnimateDiff"):
+        load_motion_model(str(path))
+
+
+@pytest.mark.parametrize("suffix", (".safetensors", ".ckpt"))
+def test_an_empty_dictionary_is_called_empty(tmp_path, suffix):
+    path = tmp_path / f"other{suffix}"
+    safetensors.torch.save_file({}, path) if suffix == ".safetensors" else torch.save({}, path)
+    with expect_error(f"'other{suffix}'", "holds no motion modules (it is empty)"):
+        load_motion_model(str(path))
+
+
 @given(st.binary(max_size=200), st.sampled_from((".safetensors", ".ckpt")))
 @settings(max_examples=100)
 def test_any_garbage(tmp_path_factory, content, suffix):

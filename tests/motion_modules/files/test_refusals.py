@@ -116,9 +116,9 @@ def test_a_motion_model_as_peft_wraps_it():
     ("tensors", "fault"),
     (
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(3)}, "input_blocks.0.0.weight"),
-        ({}, "missing"),
-        ({"state_dict": {}}, "missing"),
-        ({"global_step": 3}, "missing"),
+        ({}, "it is empty"),
+        ({"state_dict": {}}, "it has no tensors, but 'state_dict'"),
+        ({"global_step": 3}, "it has no tensors, but 'global_step'"),
     ),
 )
 def test_files_without_motion_modules(tensors, fault):
