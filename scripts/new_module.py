@@ -13,7 +13,6 @@ from string import Template
 
 from host.checkout import ROOT
 from host.errors import SetupError
-from host.releases import NEWEST
 from host.script import run_as_script
 
 TEMPLATES = Path(__file__).resolve().parent / "templates" / "architecture"
@@ -123,8 +122,7 @@ def list_next_steps(key: str) -> list[str]:
         f"test it: python scripts/test.py {MADE['test.py.txt'].format(key)}",
         f"test what all architectures keep: python scripts/test.py tests -k {key}",
         f"say what it does: {page}, its Chinese twin, and its line in the two help pages",
-        f"train it: python demo/loom_mini/train.py motion --architecture {key} "
-        f"--host .comfyui/{NEWEST} --folder CHECKPOINTS (demo/loom_mini/README.md says how to get CHECKPOINTS)",
+        f"train it: python demo/loom_mini/train.py motion --architecture {key}",
     ]
 
 

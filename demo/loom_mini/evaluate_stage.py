@@ -6,9 +6,9 @@ import torch
 
 from .grids import save_grid
 from .measures import read_clip
-from .motion_stage import checkpoint_file, film, summarise, video_model
+from .motion_stage import checkpoint_file, copy_trained_weights, film, summarise, video_model
 from .scores import format_table, score_clips
-from .trainer import Plan, copy_into, load_averages
+from .trainer import Plan
 from .world import COLOURS, FRAMES, MOTIONS, SHAPES, combinations
 
 PLAN = Plan(steps=20, batch=2, rate=0.0, seed=1)
@@ -17,9 +17,8 @@ PLAN = Plan(steps=20, batch=2, rate=0.0, seed=1)
 def train(folder: Path, plan: Plan) -> None:
     """Train nothing; sample `batch` seeds of every held-out combination with `steps` steps."""
     model = video_model(folder, plan).requires_grad_(False)
-    checkpoint = checkpoint_file(folder, plan)
-    copy_into(dict(model.motion.named_parameters()), load_averages(checkpoint))
-    sheet = checkpoint.stem.replace("motion", "evaluation", 1)
+    copy_trained_weights(model.motion, folder, plan)
+    sheet = checkpoint_file(folder, plan).stem.replace("motion", "evaluation", 1)
     asked, readings = combinations(held_out=True), []
     for seed in range(plan.seed, plan.seed + plan.batch):
         torch.manual_seed(seed)

@@ -15,15 +15,17 @@ from .architecture import TEXT_WIDTH, build_model, build_text_encoder
 from .captions import caption, plain_caption
 from .diffusion import IMAGE_SCHEDULE, TIMESTEPS, Prompts, Schedule, sample
 from .grids import save_grid
-from .latents_stage import Clips, decode, load_trained_autoencoder
+from .latents_stage import decode, load_trained_autoencoder, prepare_clips
 from .measures import read_frame
 from .scores import format_shares, score_frames
+from .start_weights import IMAGE, image_weights
 from .trainer import Plan, Tensors, Trainer, copy_into, initialise
 from .world import COLOURS, FRAMES, MOTIONS, SHAPES, Scene, choose_combinations
 
 PLAN = Plan(steps=4800, batch=32, rate=8e-4, warm_up=150, average=0.996, report_every=500)
 DROPPED_CAPTIONS = 0.1
 NAMING_WEIGHT = 0.1
+SHEET_STEPS = 20
 ZERO = ("out_layers.3", "proj_out", "diffusion_model.out.2")
 
 
@@ -48,8 +50,8 @@ def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     model = ImageModel()
     initialise(model, ZERO)
-    prompts, schedule, clips = Prompts(model.text), Schedule(IMAGE_SCHEDULE), Clips(folder)
-    trainer = Trainer(model, plan, folder / "image.pt")
+    prompts, schedule, clips = Prompts(model.text), Schedule(IMAGE_SCHEDULE), prepare_clips(folder, plan)
+    trainer = Trainer(model, plan, folder / IMAGE)
 
     def loss(generator: random.Random) -> torch.Tensor:
         chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
@@ -63,7 +65,7 @@ def train(folder: Path, plan: Plan) -> None:
         return frame_noise_error(model, schedule, clean, context) + NAMING_WEIGHT * naming
 
     def report(averages: Tensors) -> str:
-        return save_samples(folder, averages, trainer.step, plan.size)
+        return save_samples(folder, averages, trainer.step, plan)
 
     trainer.train(loss, report)
 
@@ -96,8 +98,13 @@ def load_image_model(weights: Tensors) -> ImageModel:
     return model
 
 
+def load_earlier_image_model(folder: Path) -> ImageModel:
+    """Load the image model that `folder` has, or the shipped one."""
+    return load_image_model(image_weights(folder))
+
+
 @torch.no_grad()
-def save_samples(folder: Path, averages: Tensors, step: int, size: int) -> str:
+def save_samples(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
     """Save a sheet of samples, one motion per column; return the shares of samples that match their prompt."""
     model, vae = load_image_model(averages), load_trained_autoencoder(folder)
     asked = [combination for held_out in (False, True) for combination in choose_combinations(held_out, 4)]
@@ -105,8 +112,9 @@ def save_samples(folder: Path, averages: Tensors, step: int, size: int) -> str:
     prompts = Prompts(model.text)
     context = prompts.features([plain_caption(*combination) for combination in asked])
     empty = prompts.features([""]).expand_as(context)
-    noise = torch.randn(len(asked), 4, size // 8, size // 8)
-    pictures = decode(vae, sample(model, Schedule(IMAGE_SCHEDULE), noise, context, empty))
+    noise = torch.randn(len(asked), 4, plan.size // 8, plan.size // 8)
+    steps = min(SHEET_STEPS, plan.steps)
+    pictures = decode(vae, sample(model, Schedule(IMAGE_SCHEDULE), noise, context, empty, steps=steps))
     save_grid(folder / f"image_{step:05}.png", pictures, columns=len(MOTIONS))
     half, readings = len(asked) // 2, [read_frame(picture) for picture in pictures]
     trained, held_out = (score_frames(readings[part], asked[part]) for part in (slice(half), slice(half, None)))

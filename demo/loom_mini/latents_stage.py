@@ -1,7 +1,8 @@
 """Stage 2: encode clips to latents in one file, so that later stages need not draw or encode pictures."""
 
+import math
 import random
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -12,17 +13,20 @@ from comfy.ldm.models.autoencoder import AutoencoderKL
 from tqdm import tqdm
 
 from .architecture import LATENT_SCALE, build_autoencoder
+from .start_weights import DECODER, autoencoder_weights, has_autoencoder
 from .trainer import Plan, copy_into, load_averages
 from .vae_stage import draw_random_pictures
 from .world import FRAMES, UNIT, Scene, draw_frames, scenes
 
 PLAN = Plan(steps=100, batch=16, rate=0.0)
 FILE = "latents.pt"
+SECONDS_PER_CLIP = 0.225  # of 64 px, on one core
 
 
 @torch.no_grad()
 def train(folder: Path, plan: Plan) -> None:
     """Write `steps` times `batch` clips."""
+    folder.mkdir(parents=True, exist_ok=True)
     vae = load_trained_autoencoder(folder)
     generator = random.Random(plan.seed + 2)
     chosen = list(islice(scenes(generator), plan.steps * plan.batch))
@@ -31,16 +35,51 @@ def train(folder: Path, plan: Plan) -> None:
         clips = chosen[start : start + plan.batch]
         pictures = draw_frames([(scene, float(frame)) for scene in clips for frame in range(FRAMES)], plan.size)
         latents.append(encode(vae, pictures).unflatten(0, (len(clips), FRAMES)).half())
-    torch.save({"latents": torch.cat(latents), "scenes": [asdict(scene) for scene in chosen]}, folder / FILE)
-    print(f"{len(chosen)} clips, deviation {torch.cat(latents).float().std():.3f}")
+    clips = {"latents": torch.cat(latents), "scenes": [asdict(scene) for scene in chosen], "encoder": _identify(vae)}
+    torch.save(clips, folder / FILE)
+    print(f"{len(chosen)} clips, deviation {clips['latents'].float().std():.3f}")
 
 
+@dataclass(frozen=True)
 class Clips:
-    """The clips of a latents file: `latents[n, frames, 4, height, width]` and the scene of each."""
+    """Encoded clips: `latents` `[n, frames, 4, height, width]`, and the scene of each."""
 
-    def __init__(self, folder: Path):
-        stored = torch.load(folder / FILE, map_location=torch.get_default_device(), weights_only=True)
-        self.latents, self.scenes = stored["latents"], [Scene(**fields) for fields in stored["scenes"]]
+    latents: torch.Tensor
+    scenes: list[Scene]
+
+
+def prepare_clips(folder: Path, plan: Plan) -> Clips:
+    """Return the clips in `folder`.
+
+    Encode them first when there are none, or when they are too few for `plan`, of another size, or
+    from another autoencoder.
+    """
+    count = min(plan.steps * plan.batch, PLAN.steps * PLAN.batch)
+    if not _fits(folder, count, plan.size):
+        batch = min(count, PLAN.batch)
+        minutes = math.ceil(count * SECONDS_PER_CLIP * (plan.size / UNIT) ** 2 / 60)
+        print(f"Encoding {count} clips, once for {folder}: about {minutes} min on a CPU.", flush=True)
+        train(folder, replace(PLAN, steps=-(-count // batch), batch=batch, size=plan.size))
+    stored = _load(folder)
+    return Clips(stored["latents"], [Scene(**fields) for fields in stored["scenes"]])
+
+
+def _fits(folder: Path, count: int, size: int) -> bool:
+    if not (folder / FILE).exists():
+        return False
+    stored, vae = _load(folder), load_trained_autoencoder(folder)
+    latents, encoder = stored["latents"], stored.get("encoder", _identify(vae))
+    same_encoder = torch.allclose(encoder, _identify(vae), rtol=0, atol=1e-3)
+    return len(latents) >= count and 8 * latents.shape[-1] == size and same_encoder
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / FILE, map_location=torch.get_default_device(), weights_only=True)
+
+
+def _identify(vae: AutoencoderKL) -> torch.Tensor:
+    """Return the weights of the last layer of the encoder, which differ for every autoencoder."""
+    return torch.cat([value.detach().flatten() for value in vae.quant_conv.parameters()])
 
 
 def encode(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
@@ -58,10 +97,12 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
 def load_trained_autoencoder(folder: Path) -> AutoencoderKL:
     """Load the autoencoder with latents of mean 0 and deviation 1 in every channel; cached per process."""
     vae = build_autoencoder().requires_grad_(False)
-    weights = load_averages(folder / "vae.pt")
-    if (folder / "decoder.pt").exists():
-        weights |= load_averages(folder / "decoder.pt")
+    weights = autoencoder_weights(folder)
+    if (folder / DECODER).exists():
+        weights |= load_averages(folder / DECODER)
     copy_into(dict(vae.named_parameters()), weights)
+    if not has_autoencoder(folder):
+        return vae
     pictures = draw_random_pictures(random.Random(0), 512, int(UNIT)).float() / 255
     latents = torch.cat([encode(vae, part) for part in pictures.split(64)])
     whiten(vae, latents.transpose(0, 1).flatten(1))

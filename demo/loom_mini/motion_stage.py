@@ -3,6 +3,7 @@
 The modules are the pack's own, at the sites that the pack finds in the host's UNet.
 """
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ from torch import nn
 from .captions import caption, plain_caption
 from .diffusion import MOTION_SCHEDULE, Prompts, Schedule, high_timesteps, sample
 from .grids import save_grid
-from .image_stage import DROPPED_CAPTIONS, ImageModel, load_image_model
-from .latents_stage import Clips, decode, load_trained_autoencoder
+from .image_stage import DROPPED_CAPTIONS, ImageModel, load_earlier_image_model
+from .latents_stage import decode, load_trained_autoencoder, prepare_clips
 from .measures import ClipReading, read_clip
 from .scores import format_shares, score_clips
-from .trainer import Plan, Tensors, Trainer, copy_into, load_averages
-from .world import FRAMES, Combination, choose_combinations
+from .start_weights import motion_weights
+from .trainer import Plan, Tensors, Trainer, copy_into
+from .world import FRAMES, UNIT, Combination, choose_combinations
 
 PLAN = Plan(steps=2500, batch=4, rate=1e-3, warm_up=100, average=0.998, report_every=500)
 POSITIONS = 32
 SEEN_OF_EACH, SEEN_STEPS = 1, 12
+SECONDS_PER_CLIP = 0.375  # of 64 px, forwards and backwards, in float32 on one core
 
 
 def motion_sites(unet: Any, plan: Plan) -> dict[str, Any]:
@@ -42,6 +45,11 @@ def build_motion_modules(unet: Any, plan: Plan = PLAN) -> Any:
 
 def checkpoint_file(folder: Path, plan: Plan) -> Path:
     return folder / f"{_name(plan)}.pt"
+
+
+def exported_name(plan: Plan) -> str:
+    """Return the name of the file that Load Motion Model loads."""
+    return f"loom_mini_{'motion' if plan.architecture == PLAN.architecture else plan.architecture}.safetensors"
 
 
 def _name(plan: Plan) -> str:
@@ -66,8 +74,9 @@ class VideoModel(nn.Module):
 def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     model = video_model(folder, plan)
-    prompts, schedule, clips = Prompts(model.image.text), Schedule(MOTION_SCHEDULE), Clips(folder)
+    prompts, schedule, clips = Prompts(model.image.text), Schedule(MOTION_SCHEDULE), prepare_clips(folder, plan)
     trainer = Trainer(model.motion, plan, checkpoint_file(folder, plan))
+    print(describe_length(plan, trainer.step), flush=True)
 
     def loss(generator: random.Random) -> torch.Tensor:
         chosen = [generator.randrange(len(clips.scenes)) for _ in range(plan.batch)]
@@ -83,9 +92,25 @@ def train(folder: Path, plan: Plan) -> None:
     trainer.train(loss, report)
 
 
+def describe_length(plan: Plan, done: int) -> str:
+    """Return how long the rest of a plan takes, and how to stop."""
+    steps = max(plan.steps - done, 0)
+    minutes = math.ceil(steps * plan.batch * SECONDS_PER_CLIP * (plan.size / UNIT) ** 2 / 60)
+    return (
+        f"Training {plan.architecture}: {steps} steps, about {minutes} min on a CPU. A checkpoint is saved every "
+        f"{plan.save_every} steps; after Ctrl-C, the same command continues from it."
+    )
+
+
 def video_model(folder: Path, plan: Plan) -> VideoModel:
-    image = load_image_model(load_averages(folder / "image.pt"))
+    image = load_earlier_image_model(folder)
     return VideoModel(image, build_motion_modules(image.unet, plan), checkpointing=plan.checkpointing)
+
+
+def copy_trained_weights(motion: Any, folder: Path, plan: Plan) -> None:
+    """Copy the trained or shipped weights of the plan's architecture into motion modules."""
+    weights = motion_weights(checkpoint_file(folder, plan), exported_name(plan))
+    copy_into(dict(motion.named_parameters()), weights)
 
 
 def clip_noise_error(model: VideoModel, schedule: Schedule, clean: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -105,7 +130,7 @@ def save_samples(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
     copy_into(dict(model.motion.named_parameters()), averages)
     torch.manual_seed(step)
     asked = [choose_combinations(held_out, SEEN_OF_EACH) for held_out in (False, True)]
-    clips = film(model, folder, asked[0] + asked[1], SEEN_STEPS, plan.size)
+    clips = film(model, folder, asked[0] + asked[1], min(SEEN_STEPS, plan.steps), plan.size)
     save_grid(folder / f"{_name(plan)}_{step:05}.png", clips.flatten(0, 1), columns=FRAMES)
     readings = [read_clip(clip) for clip in clips]
     half = len(asked[0])

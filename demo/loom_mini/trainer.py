@@ -28,7 +28,7 @@ class Plan:
 
     `average` is the decay of the averaged (EMA) weights, which are exported. `precision` sets
     autocast to one of PRECISIONS; weights are float32. `checkpointing` saves memory in motion
-    modules.
+    modules. `restart` ignores the checkpoint of the stage.
     """
 
     steps: int
@@ -45,6 +45,7 @@ class Plan:
     checkpointing: bool = False
     detect_anomaly: bool = False
     architecture: str = "temporal_transformer"
+    restart: bool = False
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate: linear warm-up, then half a cosine down to a hundredth."""
@@ -73,7 +74,7 @@ class Trainer:
         self.device = torch.get_default_device().type
         self.scaler = GradScaler(self.device, enabled=plan.precision == "fp16")
         self.gradients = ""
-        if file.exists():
+        if file.exists() and not plan.restart:
             self._resume()
 
     def train(self, loss: Loss, report: Callable[[Tensors], str]) -> None:
@@ -148,6 +149,12 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.file, map_location=torch.get_default_device(), weights_only=True)
+        shapes, saved = ({name: t.shape for name, t in each.items()} for each in (self.weights, state["weights"]))
+        if shapes != saved:
+            raise TrainingStopped(
+                f"{self.file} was trained with weights of other names or shapes than the code has now. Add --restart "
+                "to train from the start."
+            )
         self.step = state["step"]
         self.optimiser.load_state_dict(state["optimiser"])
         if state.get("scaler"):  # in fp16 only

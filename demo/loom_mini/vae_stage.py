@@ -9,6 +9,7 @@ from comfy.ldm.models.autoencoder import AutoencoderKL
 
 from .architecture import build_autoencoder
 from .grids import save_grid
+from .start_weights import AUTOENCODER
 from .trainer import Plan, Tensors, Trainer, copy_into, initialise
 from .world import FRAMES, draw_frames, scenes
 
@@ -21,7 +22,7 @@ def train(folder: Path, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     vae = build_autoencoder()
     initialise(vae, zero=("conv2", "proj_out"))
-    train_autoencoder(vae, Trainer(vae, plan, folder / "vae.pt"), folder)
+    train_autoencoder(vae, Trainer(vae, plan, folder / AUTOENCODER), folder)
 
 
 def train_autoencoder(vae: AutoencoderKL, trainer: Trainer, folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""The training script of Loom Mini: every stage runs, a run that was stopped ends where an unbroken one ends, and one
-whose numbers break ends with its checkpoint as it was.
+"""The training script of Loom Mini: the commands of all pages run, a run that was stopped ends where an unbroken one
+ends, and one whose numbers break ends with its checkpoint as it was.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import pytest
 import torch
 from comfy.cli_args import args
 from host.checkout import ROOT
+from host.errors import SetupError
+from loom_mini import train as train_script
 from loom_mini import vae_stage
 from loom_mini.anomalies import TrainingStopped
-from loom_mini.train import main
+from loom_mini.start_weights import image_weights, motion_weights
 from loom_mini.trainer import PRECISIONS, Plan, Trainer, load_averages
 from torch import nn
 
@@ -27,11 +30,14 @@ STAGES = {
     "latents": ["--steps", "1", "--batch", "2"],
     "image": ["--steps", "1", "--batch", "2", "--precision", "bf16"],
     "motion": ["--steps", "1", "--batch", "1", "--checkpointing"],
-    "decoder": ["--steps", "1", "--batch", "2"],
     "evaluate": ["--steps", "1", "--batch", "1"],
     "export": [],
+    "decoder": ["--steps", "1", "--batch", "2"],
 }
 SMALL = ("--size", "32")
+ARCHITECTURE, FOLDERS = "scale_shift", ("trained", "shipped", "empty")
+PAGES = [ROOT / "demo" / "loom_mini" / "README.md", *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+COMMAND = re.compile(rf"train\.py\s+((?:{'|'.join(STAGES)})\b[^`\n]*)")
 PLAN = Plan(steps=6, batch=3, rate=0.1, warm_up=2, average=0.5, report_every=100, save_every=1)
 precisions = pytest.mark.parametrize("precision", PRECISIONS)
 
@@ -70,6 +76,31 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(precision, tmp_pat
         train(tmp_path / "stopped.pt", ends_before=3, plan=plan)
     assert not torch.equal(load_averages(tmp_path / "stopped.pt")["layer.weight"], whole)
     assert torch.equal(train(tmp_path / "stopped.pt", plan=plan), whole)
+
+
+def test_a_checkpoint_of_another_module_is_refused_until_restart(tmp_path: Path):
+    file = tmp_path / "run.pt"
+    train(file)
+    state = torch.load(file, weights_only=True)
+    torch.save(state | {"weights": {"layer.weight": torch.zeros(3, 4)}}, file)
+    with pytest.raises(TrainingStopped) as stopped:
+        train(file)
+    check_sentence(str(stopped.value), "run.pt", "--restart")
+    assert torch.equal(train(file, plan=replace(PLAN, restart=True)), train(tmp_path / "whole.pt"))
+
+
+def test_a_new_autoencoder_needs_an_image_model_of_its_own(tmp_path: Path):
+    assert image_weights(tmp_path).keys() >= {
+        "unet.out.2.weight",
+        "text.clip_l.transformer.text_model.final_layer_norm.bias",
+    }
+    (tmp_path / "vae.pt").touch()
+    with pytest.raises(SetupError) as error:
+        image_weights(tmp_path)
+    check_sentence(str(error.value), str(tmp_path), "the stage image")
+    with pytest.raises(SetupError) as error:
+        motion_weights(tmp_path / "motion.pt", "loom_mini_motion.safetensors")
+    check_sentence(str(error.value), "motion.pt", "the stage motion")
 
 
 @precisions
@@ -149,7 +180,7 @@ def command(monkeypatch, tmp_path: Path, tree: Path):
 
     def call(stage: str, *options: str) -> None:
         monkeypatch.setattr(sys, "argv", ["train.py", stage, "--host", str(tree), "--folder", str(tmp_path), *options])
-        main()
+        train_script.main()
 
     yield call
     torch.set_default_device(None)
@@ -158,7 +189,7 @@ def command(monkeypatch, tmp_path: Path, tree: Path):
 def test_the_command_ends_with_the_sentence(command, monkeypatch):
     """At a rate that breaks the weights in the first step."""
     monkeypatch.setattr(vae_stage, "PICTURES", 8)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SetupError) as ended:
         command("vae", "--steps", "3", "--batch", "2", "--rate", "1e30")
     check_sentence(str(ended.value).strip(), "step 2", "--detect-anomaly")
 
@@ -169,17 +200,51 @@ def test_checkpointing_of_what_has_no_motion_modules_is_refused(command, capsys)
     assert "the stage image does not train" in capsys.readouterr().err
 
 
+def list_commands() -> list[tuple[str, ...]]:
+    """Return what follows `train.py` on all pages, each command once, in the order of the model card."""
+    texts = (page.read_text(encoding="utf-8") for page in PAGES)
+    calls = [re.sub(r" --(batch|steps) \d+", "", call) for text in texts for call in COMMAND.findall(text)]
+    return list(dict.fromkeys(tuple(re.sub("NAME|my_mixer", ARCHITECTURE, call).split()) for call in calls))
+
+
+def choose_folder(stage: str, options: list[str]) -> str:
+    """Return a folder where a command finds what the pages say: own checkpoints, those of a stage before, or none."""
+    if "CHECKPOINTS" in options:
+        return "trained"
+    return "empty" if stage == "evaluate" and not options else "shipped"
+
+
+def compare_with_shipped(folder: Path) -> None:
+    for file in folder.glob("loom_mini*.safetensors"):
+        if (SCRIPT.parent / file.name).exists():
+            exported, shipped = (comfy.utils.load_torch_file(str(path)) for path in (file, SCRIPT.parent / file.name))
+            assert {key: t.shape for key, t in exported.items()} == {key: t.shape for key, t in shipped.items()}
+
+
+def test_the_script_offers_every_precision():
+    assert tuple(PRECISIONS) == train_script.PRECISIONS
+
+
+def test_pages_name_all_commands():
+    stages = {command[0] for command in list_commands()}
+    assert stages == STAGES.keys() - {"decoder"}
+    assert {("motion",), ("motion", "--architecture", ARCHITECTURE)} <= set(list_commands())
+
+
 @pytest.mark.timeout(1800)
-def test_every_stage_runs_and_the_files_are_those_of_the_shipped_model(command, tmp_path: Path, tree: Path):
-    """The first stage runs as from a shell, the others in this process."""
-    first, *others = STAGES
-    script = [sys.executable, SCRIPT, first, "--host", tree, "--folder", tmp_path, *SMALL, *STAGES[first]]
-    done = subprocess.run([str(part) for part in script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for stage in others:
-        command(stage, *SMALL, *STAGES[stage])
-    for name in ("loom_mini.safetensors", "loom_mini_motion.safetensors"):
-        exported, shipped = (comfy.utils.load_torch_file(str(folder / name)) for folder in (tmp_path, SCRIPT.parent))
-        assert {key: t.shape for key, t in exported.items()} == {key: t.shape for key, t in shipped.items()}
-    sheets = {file.stem for file in tmp_path.glob("*.png")}
-    assert sheets == {"vae_00001", "image_00001", "motion_00001", "decoder_00001", "evaluation_1"}
+def test_every_command_of_the_pages_runs(command, tmp_path: Path):
+    """With few steps; one without --host, by a Python without packages. The files are those of the shipped model."""
+    commands = [*list_commands(), ("decoder", "--folder", "CHECKPOINTS")]
+    for stage, *options in commands:
+        few = [*options, *SMALL, *STAGES[stage], "--folder", str(tmp_path / choose_folder(stage, options))]
+        if (stage, *options) == ("motion", "--architecture", ARCHITECTURE):
+            done = subprocess.run([sys.executable, "-E", "-S", SCRIPT, stage, *few], capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+        else:
+            command(stage, *few)
+    trained, shipped, empty = ({file.name for file in (tmp_path / name).iterdir()} for name in FOLDERS)
+    assert {"loom_mini.safetensors", "loom_mini_motion.safetensors"} <= trained
+    assert {"loom_mini_motion.safetensors", f"loom_mini_{ARCHITECTURE}.safetensors"} <= shipped
+    assert empty == {"evaluation_1.png"}
+    for name in FOLDERS:
+        compare_with_shipped(tmp_path / name)
