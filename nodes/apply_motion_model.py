@@ -17,7 +17,25 @@ class ApplyMotionModel(io.ComfyNode):
             category=CATEGORY,
             description="Adds a motion model to a Stable Diffusion model, so that a batch of latents is sampled as one "
             "moving clip.",
-            search_aliases=["AnimateDiff", "text to video", "Apply AnimateDiff Model", "Use Evolved Sampling"],
+            search_aliases=[
+                "AnimateDiff",
+                "ADE",
+                "AnimateDiff Evolved",
+                "Apply AnimateDiff Model",
+                "Use Evolved Sampling",
+                "text to video",
+                "vid2vid",
+                "gif",
+                "Hotshot-XL",
+                "AnimateDiff Lightning",
+                "AnimateLCM",
+                "beta schedule",
+                "multival",
+                "动画",
+                "文生视频",
+                "视频转视频",
+                "运动模型",
+            ],
             inputs=[
                 io.Model.Input(
                     "model",

@@ -13,7 +13,7 @@ class ContextWindows(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomContextWindows",
-            display_name="Context Windows (AnimateDiff)",
+            display_name="Apply Context Windows (AnimateDiff)",
             category=CATEGORY,
             description="Samples clips of any length in overlapping windows, so that a motion model trained on 16 "
             "frames can make 64 or 2,000. Also works without a motion model.",
@@ -22,7 +22,11 @@ class ContextWindows(io.ComfyNode):
                 "sliding context window",
                 "long video",
                 "Looped Uniform",
+                "seamless loop",
                 "view options",
+                "长视频",
+                "循环视频",
+                "滑动窗口",
             ],
             inputs=[
                 io.Model.Input(

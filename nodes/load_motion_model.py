@@ -24,7 +24,23 @@ class LoadMotionModel(io.ComfyNode):
             category=CATEGORY,
             description="Loads an AnimateDiff or Hotshot-XL motion model: layers trained on video that make the frames "
             "of a batch move as one clip.",
-            search_aliases=["AnimateDiff loader", "motion module", "mm_sd", "Load AnimateDiff Model"],
+            search_aliases=[
+                "AnimateDiff",
+                "ADE",
+                "AnimateDiff Evolved",
+                "AnimateDiff loader",
+                "Load AnimateDiff Model",
+                "motion module",
+                "mm_sd",
+                "Hotshot-XL",
+                "AnimateDiff Lightning",
+                "AnimateLCM",
+                "LongAnimateDiff",
+                "动画",
+                "文生视频",
+                "运动模型",
+                "运动模块",
+            ],
             inputs=[
                 io.Combo.Input(
                     "motion_model",

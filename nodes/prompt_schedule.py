@@ -39,7 +39,15 @@ class PromptSchedule(io.ComfyNode):
             display_name="Prompt Schedule",
             category=CATEGORY,
             description="Assigns a prompt to every frame of a clip and blends from one prompt to the next.",
-            search_aliases=["prompt travel", "Batch Prompt Schedule", "FizzNodes", "keyframes", "AnimateDiff prompts"],
+            search_aliases=[
+                "prompt travel",
+                "Batch Prompt Schedule",
+                "FizzNodes",
+                "keyframe",
+                "AnimateDiff prompts",
+                "提示词旅行",
+                "关键帧",
+            ],
             inputs=[
                 io.Clip.Input(
                     "clip", tooltip="Text encoder, usually from the checkpoint. LoRAs can be applied before this node."

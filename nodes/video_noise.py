@@ -15,7 +15,12 @@ class VideoNoise(io.ComfyNode):
             category=CATEGORY,
             description="Sets the initial noise of a clip. FreeNoise reuses one window's noise, so long clips stay "
             "consistent.",
-            search_aliases=["FreeNoise", "noise type", "Sample Settings", "consistent noise"],
+            search_aliases=[
+                "FreeNoise",
+                "noise type",
+                "Sample Settings",
+                "consistent noise",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="Model to sample with this noise."),
                 io.DynamicCombo.Input(
