@@ -28,7 +28,9 @@ BENCHMARKS = {
     "windows": "windows",
     "report": "report",
     "architectures": "architectures",
+    "decoding": "decoding",
     "profile": "profile",
+    "operations": "operations",
 }
 
 

@@ -26,12 +26,12 @@ def figures(run: Run) -> Iterator[Figure]:
 
 def _compare(run: Run, plain, key: str, size: int, dtype: str) -> Figure:
     untrained = pack("motion_modules.files.untrained")
-    clip = untrained.Clip(run.frames, height=size, width=size)
-    motion_models = {name: untrained.new_motion_model(plain, name, clip) for name in (key, USUAL)}
+    clip = untrained.TargetClip(run.frames, height=size, width=size)
+    motion_models = {name: untrained.create_motion_model(plain, name, clip) for name in (key, USUAL)}
     models = {name: animate(plain, motion_model) for name, motion_model in motion_models.items()}
     for model in models.values():
         evaluate(model, run.frames, size, lambda step: step())
-    sites, usual_sites = (len(motion_model.sites) for motion_model in motion_models.values())
+    sites, usual_sites = (len(motion_model.specs) for motion_model in motion_models.values())
     note = "" if sites == usual_sites else f", at {sites} sites instead of {usual_sites}"
     contestants = {name: Steps(run, model, run.frames, size) for name, model in models.items()}
     return compare_steps(

@@ -72,7 +72,7 @@ def trace_unet() -> dict[str, Shape]:
     shapes: dict[str, Shape] = {"in": (batch, 4, LATENT, LATENT)}
     hooks = [module.register_forward_hook(_record_input(shapes, name)) for name, module in modules.items()]
     options = pack("training.bare_unet").bare_options(sites, modules, inputs)
-    options["optimized_attention_override"] = _attention_of_torch
+    options["optimized_attention_override"] = attention_of_torch
     x, text = torch.zeros(shapes["in"], device=META), torch.zeros(batch, 77, 768, device=META)
     with torch.no_grad():
         shapes["out"] = tuple(build_unet()(x, torch.zeros(batch, device=META), text, transformer_options=options).shape)
@@ -81,7 +81,7 @@ def trace_unet() -> dict[str, Shape]:
     return shapes
 
 
-def _attention_of_torch(chosen, *arguments, **options) -> torch.Tensor:
+def attention_of_torch(chosen, *arguments, **options) -> torch.Tensor:
     """Replace the attention that the host chooses for this machine, which asks the device for its free memory."""
     from comfy.ldm.modules.attention import attention_pytorch
 
@@ -126,16 +126,31 @@ def _record_input(shapes: dict[str, Shape], name: str):
     return record
 
 
-def trace_decoder() -> Shape:
-    """Return the shape of a decoded clip, `[frames, channels, height, width]`."""
+@cache
+def build_decoder() -> Any:
+    """Build the decoder on the meta device, with an attention that asks no device for its free memory."""
+    from comfy.ldm.modules.diffusionmodules.model import pytorch_attention
+
+    decoder = create_decoder(META)
+    decoder[1].mid.attn_1.optimized_attention = pytorch_attention
+    return decoder
+
+
+def create_decoder(device: torch.device) -> Any:
+    """Create the decoder of the autoencoder with the layer before it, which turn latents into pictures."""
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
     shape = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
     shape |= {"ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
-    with META, torch.no_grad():
+    with device:
         autoencoder: Any = AutoencoderKL(ddconfig=shape, embed_dim=4)
-        autoencoder.decoder.mid.attn_1 = torch.nn.Identity()  # keeps the shape, and asks the device for its free memory
-        return tuple(autoencoder.decode(torch.zeros(FRAMES, 4, LATENT, LATENT)).shape)
+    return torch.nn.Sequential(autoencoder.post_quant_conv, autoencoder.decoder)
+
+
+def trace_decoder() -> Shape:
+    """Return the shape of a decoded clip, `[frames, channels, height, width]`."""
+    with torch.no_grad():
+        return tuple(build_decoder()(torch.zeros(FRAMES, 4, LATENT, LATENT, device=META)).shape)
 
 
 def measure_text() -> Shape:
