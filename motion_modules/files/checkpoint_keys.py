@@ -19,6 +19,7 @@ from ..families import DIFFUSERS, HOTSHOT, ORIGINAL
 
 TRANSFORMER = "temporal_transformer"
 _module_key = r"(?:^|\.)((?:down_blocks|up_blocks)\.\d+|mid_block)\.(motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
+_flat_start = r"(?:(?:down_blocks|up_blocks)\d+|mid_block)(?:motion_modules|temporal_attentions)\d"
 _diffusers_names = {
     ".attn1.": ".attention_blocks.0.",
     ".attn2.": ".attention_blocks.1.",
@@ -52,8 +53,11 @@ class ModuleKey(NamedTuple):
     parameter: str
 
 
-def parse_keys(keys: Iterable[str]) -> dict[str, FileKey]:
-    """Parse the keys of motion modules among the `keys` of a file."""
+def parse_keys(keys: Collection[str]) -> dict[str, FileKey]:
+    """Parse the keys of motion modules among the `keys` of a file.
+
+    Keys without their dots, as LitEma writes them, are parsed by those of the same tensors with dots.
+    """
     parsed: dict[str, FileKey] = {}
     for key in keys:
         match = re.search(_module_key, key)
@@ -61,7 +65,14 @@ def parse_keys(keys: Iterable[str]) -> dict[str, FileKey]:
             block, container, index, name = match.groups()
             word, _, rest = name.partition(".")
             parsed[key] = FileKey(key[: match.start(1)], f"{block}.motion_modules.{index}", container, word, rest)
-    return parsed
+    return parsed | _parse_flat_keys(keys, parsed)
+
+
+def _parse_flat_keys(keys: Collection[str], parsed: Mapping[str, FileKey]) -> dict[str, FileKey]:
+    starts = {key: match.start() for key in keys if key not in parsed and (match := re.search(_flat_start, key))}
+    flat = {key[len(each.prefix) :].replace(".", ""): each for key, each in parsed.items()} if starts else {}
+    names = {key: flat.get(key[start:]) for key, start in starts.items()}
+    return {key: each._replace(prefix=key[: starts[key]]) for key, each in names.items() if each is not None}
 
 
 def recognise_spelling(keys: Collection[FileKey], architectures: Container[str]) -> str:

@@ -13,7 +13,7 @@ from tests.support.motion_files import V3, as_diffusers, from_diffusers
 from tests.support.texts import expect_error
 
 NAME = "up_blocks.3.motion_modules.2.temporal_transformer.proj_in.weight"
-EMA_PREFIXES = ("ema.", "model_ema.", "ema_unet.module.", "state_dict_ema.", "EMA.unet.")
+EMA_PREFIXES = ("ema.", "model_ema.", "ema_unet.module.", "state_dict_ema.", "EMA.unet.", "EMAModel.", "unetEma.")
 
 
 def with_prefix(prefix: str, tensors: dict) -> dict:
@@ -54,10 +54,34 @@ def test_an_average_beside_the_state_dict_of_a_checkpoint_is_read_too(key, tmp_p
     assert f"'{key}.down_blocks." in motion_model.notes[0]
 
 
-def test_what_an_average_leaves_out_comes_from_the_plain_weights():
-    average = {name: tensor for name, tensor in V3.file(seed=2).items() if not name.endswith(".pe") and name != NAME}
+def flatten(prefix: str, tensors: dict) -> dict:
+    """Spell an average as LitEma does: names without dots, and only of weights that are trained."""
+    trained = {name: tensor for name, tensor in tensors.items() if not name.endswith(".pe")}
+    return {f"{prefix}{name.replace('.', '')}": tensor for name, tensor in trained.items()}
+
+
+@pytest.mark.parametrize("plain", ("", "model.diffusion_model.", "module."))
+def test_an_average_without_dots_is_preferred(plain):
+    average = flatten("model_ema.diffusion_model", V3.file(seed=2)) | {"model_ema.decay": torch.zeros(())}
+    motion_model = motion_model_from_tensors(average | with_prefix(plain, V3.file(seed=1)), "double.ckpt")
+    tables = {name: tensor for name, tensor in V3.file(seed=1).items() if name.endswith(".pe")}
+    assert same_weights(motion_model.patcher, V3.file(seed=2) | tables)
+    assert f"not '{plain}down_blocks." in motion_model.notes[0]
+
+
+def test_an_average_without_some_weights_is_not_mixed_with_the_plain_ones():
+    average = {name: tensor for name, tensor in V3.file(seed=2).items() if name != NAME}
     motion_model = motion_model_from_tensors(V3.file(seed=1) | with_prefix("ema.", average), "double.ckpt")
-    assert same_weights(motion_model.patcher, V3.file(seed=1) | average)
+    assert same_weights(motion_model.patcher, V3.file(seed=1))
+    first, second = motion_model.notes
+    assert f"the EMA 'ema.' lacks 1 of {len(V3.file())} weights, such as '{NAME}'" in first
+    assert "'down_blocks." in second and "not 'ema.down_blocks." in second
+
+
+def test_a_whole_average_counts_before_one_that_lacks_weights():
+    partial = {name: tensor for name, tensor in V3.file(seed=3).items() if name.startswith("down")}
+    parts = with_prefix("ema_unet.", V3.file(seed=2)) | V3.file(seed=1) | with_prefix("ema.", partial)
+    assert same_weights(motion_model_from_tensors(parts, "double.ckpt").patcher, V3.file(seed=2))
 
 
 def test_without_an_average_the_later_of_two_names_counts():
