@@ -1,13 +1,13 @@
 """Build a first graph as a user does: from an empty canvas to a video, with the mouse and the keyboard."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from host.frontend import PATIENCE, api_prompt, ui_workflow
-from playwright.sync_api import Locator, Page, TimeoutError
+from host.frontend import api_prompt, ui_workflow
+from playwright.sync_api import Page
 
+from tests.support.frontend import open_search
 from tests.support.server import HostModels
 from tests.support.workflows import EXAMPLE_FRAMES, EXAMPLE_SIZE
 
@@ -63,7 +63,6 @@ NEWEST_NODE = """() => {
   const newest = app.graph.nodes.reduce((one, other) => (Number(one.id) > Number(other.id) ? one : other));
   return !newest.flags.ghost && newest.id;
 }"""
-TRIES = 20
 
 
 @pytest.mark.timeout(600)
@@ -117,17 +116,6 @@ def add_node(page: Page, display_name: str, x: float, y: float) -> int:
     page.mouse.move(x + 1, y)
     page.mouse.click(x, y)
     return page.wait_for_function(NEWEST_NODE).json_value()
-
-
-def open_search(page: Page, x: float, y: float) -> Locator:
-    """Double-click until the search opens: the frontend ignores two clicks that a busy machine delivers too slowly."""
-    search = page.get_by_role("combobox", name="Add a node")
-    for _ in range(TRIES):
-        page.mouse.dblclick(x, y)
-        with suppress(TimeoutError):
-            search.wait_for(timeout=PATIENCE / TRIES)
-            break
-    return search
 
 
 def connect(page: Page, origin: int, output: str, target: int, name: str) -> None:
