@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..motion_modules.errors import LoomError
-from ..motion_modules.motion_model import MotionModules
+from .gradient_expectations import Deviation, GradientHistory, measure_deviations
+from .gradient_layers import LayerGradient, find_gates, measure_layers
 
 BROKEN, EXPLODING, NEVER, VANISHING = "NaN or Inf", "exploding", "never reached", "vanishing"
 WAITING, OK = "waiting", "ok"
@@ -24,24 +24,28 @@ ADVICE = {
     "no_grad() between them and the loss",
     VANISHING: "look for zero weights and saturated activations between these layers and the loss, and train fp16 with "
     "a torch.amp.GradScaler",
-    WAITING: "zero because a later layer is still zero-initialised. Not an error; it resolves after the first "
-    "optimiser step",
+    WAITING: "zero or small because a later layer is still at or near its initial zeros. Not an error; it resolves in "
+    "the first optimiser steps",
 }
 
 
 @dataclass(frozen=True)
 class GradientLimits:
-    """Gradients of a layer vanish below one Euclidean norm and explode above another; 0 and infinity disable them."""
+    """Factors by which a gradient vanishes or explodes, relative to what is expected; 0 and infinity disable them.
 
-    vanishing: float = 1e-7
+    What differs more in a healthy run, such as the kinds of layers in one module, gets a hundred
+    times the range.
+    """
+
+    vanishing: float = 1e-4
     exploding: float = 1e3
 
     def __post_init__(self):
         limits = (self.vanishing, self.exploding)
-        if not all(isinstance(limit, (int, float)) for limit in limits) or not 0 <= self.vanishing < self.exploding:
+        if not all(isinstance(limit, (int, float)) for limit in limits) or not 0 <= self.vanishing < 1 < self.exploding:
             raise LoomError(
                 f"`vanishing` is {self.vanishing} and `exploding` is {self.exploding}. "
-                "Pass two numbers, with 0 <= vanishing < exploding."
+                "Pass two numbers, with 0 <= vanishing < 1 < exploding."
             )
 
 
@@ -119,110 +123,54 @@ class GradientReport:
 
     def _describe_verdict(self, verdict: str) -> str:
         limits = {
-            EXPLODING: f" (norm above {self.limits.exploding:g})",
-            VANISHING: f" (norm below {self.limits.vanishing:g})",
+            EXPLODING: f" (over {self.limits.exploding:g} times the expected gradient)",
+            VANISHING: f" (zero, or under {self.limits.vanishing:g} times the expected gradient)",
         }
         return verdict + limits.get(verdict, "")
 
 
-def gradient_report(module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS) -> GradientReport:
+def gradient_report(
+    module: nn.Module, limits: GradientLimits = DEFAULT_LIMITS, history: GradientHistory | None = None
+) -> GradientReport:
     """Report the gradients of the trained parameters of `module`.
 
     Call it after the backward pass, before clipping and the optimiser step; with a GradScaler,
     after its `unscale_`. `module` may be one motion module, those of a motion model, or anything
-    that contains them. Parameters are grouped by layer. A gradient of zero counts as "waiting"
-    where a layer of the same motion module has only zero weights and receives a gradient, else as
-    vanishing. Raises LoomError when no parameter needs a gradient.
+    that contains them. Parameters are grouped by layer. A layer is judged relative to layers of its
+    kind at other sites, to the other layers of the model, and to its own gradients in `history`. A
+    gradient of zero, or one that is too small, counts as "waiting" while a layer of the same motion
+    module is at or near its initial zeros. Raises LoomError when no parameter needs a gradient.
     """
-    layers = _group_by_layer(module)
-    if not layers:
+    gradients = measure_layers(module)
+    if not gradients:
         raise LoomError(
             f"No parameter of the {type(module).__name__} needs a gradient. Call requires_grad_(True) on the "
             "parameters to train."
         )
-    sites, measured = _map_sites(module), {name: _measure(parameters) for name, parameters in layers.items()}
-    places = {name: _locate(name, sites) for name in layers}
-    closed = {places[name][0] for name, parameters in layers.items() if _closes(parameters, measured[name])}
+    deviations, gates = measure_deviations(gradients, history), find_gates(gradients)
     groups = []
-    for name, parameters in layers.items():
-        path, site, layer = places[name]
-        verdict = _judge(measured[name], limits, waits=path in closed)
-        count = sum(parameter.numel() for parameter in parameters)
-        groups.append(GradientGroup(name, site, layer, count, *measured[name], verdict))
+    for each in gradients:
+        openness = math.inf if each.gates else gates.get(each.path, math.inf)
+        verdict = _judge(each, deviations.get(each.name), openness, limits)
+        groups.append(GradientGroup(each.name, each.site, each.layer, each.count, each.norm, each.largest, verdict))
     return GradientReport(tuple(groups), limits)
 
 
-def _group_by_layer(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Group trained parameters by the layer that owns them.
-
-    A parameter is its own group where its owner contains other layers, or has gradients for only
-    some parameters.
-    """
-    trained = {name: value for name, value in module.named_parameters() if value.requires_grad and value.numel()}
-    reached: dict[str, set[bool]] = {}
-    for name, parameter in trained.items():
-        reached.setdefault(_find_owner(name), set()).add(parameter.grad is not None)
-    parents = {name for name, part in module.named_modules() if next(part.children(), None) is not None}
-    split_owners = {"", *parents, *(owner for owner, both in reached.items() if len(both) == 2)}
-    layers: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in trained.items():
-        layers.setdefault(name if _find_owner(name) in split_owners else _find_owner(name), []).append(parameter)
-    return layers
-
-
-def _find_owner(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _map_sites(module: nn.Module) -> dict[str, str]:
-    """Return the sites of all motion modules, by the names of these modules in `module`."""
-    models = [part.by_site for part in module.modules() if isinstance(part, MotionModules)]
-    sites = {id(part): site for by_site in models for site, part in by_site.items()}
-    return {name: sites[id(part)] for name, part in module.named_modules() if id(part) in sites}
-
-
-def _locate(name: str, sites: dict[str, str]) -> tuple[str, str, str]:
-    """Return path and site of the motion module that contains a layer, and the name of the layer there."""
-    path = next((path for path in sites if name.startswith(f"{path}.")), "")
-    if not path:
-        return "", "", name
-    return path, sites[path], name[path.rfind(".") + 1 :]
-
-
-def _measure(parameters: list[nn.Parameter]) -> tuple[float | None, float | None]:
-    """Return norm and largest absolute value of the gradients, None when no parameter has one."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
-        return None, None
-    pairs = [_measure_gradient(gradient) for gradient in gradients]
-    largest = [pair[1] for pair in pairs]
-    return math.hypot(*(norm for norm, _ in pairs)), math.nan if any(map(math.isnan, largest)) else max(largest)
-
-
-def _measure_gradient(gradient: torch.Tensor) -> tuple[float, float]:
-    """Divide by the largest value before the norm is taken, so that squares neither overflow nor vanish."""
-    largest = float(gradient.abs().max())
-    if not math.isfinite(largest) or largest == 0:
-        return largest, largest
-    return largest * float(torch.linalg.vector_norm((gradient / largest).float())), largest
-
-
-def _closes(parameters: list[nn.Parameter], measured: tuple[float | None, float | None]) -> bool:
-    """Return whether a layer has only zero weights but receives a gradient, and so blocks earlier layers."""
-    return bool(measured[1]) and not any(bool(parameter.any()) for parameter in parameters)
-
-
-def _judge(measured: tuple[float | None, float | None], limits: GradientLimits, waits: bool) -> str:
-    norm, largest = measured
-    if norm is None or largest is None:
+def _judge(gradient: LayerGradient, deviation: Deviation | None, openness: float, limits: GradientLimits) -> str:
+    """Return the verdict on a layer; `openness` is that of a layer that hardly passes gradients on to it."""
+    if gradient.norm is None or gradient.largest is None:
         return NEVER
-    if not math.isfinite(largest):
+    if not math.isfinite(gradient.largest):
         return BROKEN
-    if norm == 0 and waits:
-        return WAITING
-    if norm > limits.exploding:
+    if deviation is None:  # a gradient of zero
+        if openness == 0:
+            return WAITING
+        return VANISHING if limits.vanishing else OK
+    if 10**deviation.above > limits.exploding:
         return EXPLODING
-    return VANISHING if norm < limits.vanishing else OK
+    if 10**deviation.below >= limits.vanishing:
+        return OK
+    return VANISHING if openness == math.inf else WAITING
 
 
 def _format_norms(groups: Sequence[GradientGroup]) -> str:

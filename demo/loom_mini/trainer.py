@@ -19,6 +19,7 @@ from .anomalies import TrainingStopped, named_anomalies
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[random.Random], torch.Tensor]
 
+RECORDED_FIRST, RECORD_EVERY = 10, 10  # steps
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,6 +74,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(values, lr=plan.rate, weight_decay=plan.weight_decay, fused=True)
         self.device = torch.get_default_device().type
         self.scaler = GradScaler(self.device, enabled=plan.precision == "fp16")
+        self.history = pack("training.gradient_expectations").GradientHistory()
         self.gradients = ""
         if file.exists() and not plan.restart:
             self._resume()
@@ -101,8 +103,7 @@ class Trainer:
             group["lr"] = self.plan.rate_at(self.step)
         value = self._backward(loss)
         self.scaler.unscale_(self.optimiser)
-        if self.plan.reports_at(self.step + 1):
-            self.gradients = pack("training.gradient_report").gradient_report(self.module).text()
+        self._look_at_gradients()
         norm = float(nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0))
         if not math.isfinite(norm) and self.scaler.get_scale() <= 1:  # above, the scaler leaves the step out
             raise self._build_error(f"gradients of step {self.step + 1} have the norm {norm}")
@@ -113,6 +114,14 @@ class Trainer:
             average.lerp_(self.weights[name].detach(), 1 - decay)
         self.step += 1
         return value
+
+    def _look_at_gradients(self) -> None:
+        """Keep the report of a step that prints one, and the size of the gradients of every tenth step."""
+        if self.plan.reports_at(self.step + 1):
+            report = pack("training.gradient_report").gradient_report(self.module, history=self.history)
+            self.gradients = report.text()
+        if self.step < RECORDED_FIRST or self.step % RECORD_EVERY == 0:
+            self.history.record(self.module)
 
     def _backward(self, loss: Loss) -> float:
         """Return the loss; its gradients are then in the weights, times the scale of the scaler."""
