@@ -29,9 +29,12 @@ class VideoNoise(io.ComfyNode):
                         io.DynamicCombo.Option(
                             "FreeNoise",
                             [
-                                context_length("Frames per context window. Use the same value as in Context Windows."),
+                                context_length(
+                                    "Frames per context window. Context windows on the model replace this value."
+                                ),
                                 context_overlap(
-                                    "Frames shared by neighbouring windows. Use the same value as in Context Windows."
+                                    "Frames shared by neighbouring windows. Context windows on the model replace this "
+                                    "value."
                                 ),
                             ],
                         ),

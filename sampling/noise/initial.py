@@ -3,14 +3,18 @@
 The node Video Noise calls `add_video_noise`. Noise before and after is `[frames, ...]`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from comfy.context_windows import IndexListContextHandler
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
+from ..windows.handler import LoomContextHandler
 from ..windows.schedules import WindowLayout
 
 
@@ -57,7 +61,10 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = 
 
 
 def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
-    """Return a clone of `model` that samples from such noise, instead of one that was set before."""
+    """Return a clone of `model` that samples from such noise, instead of one that was set before.
+
+    Context windows on the model replace the lengths of FreeNoise, wherever they are added.
+    """
     WindowLayout(settings.length, settings.overlap).check()
     clone = model.clone()
     put_on_model(clone, VIDEO_NOISE, settings)
@@ -67,6 +74,29 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
 
 def sample_from_video_noise(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
     """Wrapper of the host's sampler: put the frames of the noise in another order."""
-    settings: NoiseSettings = extra_args["model_options"]["transformer_options"][VIDEO_NOISE]
+    options = extra_args["model_options"]
+    settings = fit_to_windows(options["transformer_options"][VIDEO_NOISE], options)
     noise = NOISES[settings.kind](noise, settings, extra_args["seed"] or 0)
     return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+
+def fit_to_windows(settings: NoiseSettings, model_options: Mapping[str, Any]) -> NoiseSettings:
+    """Return `settings` with the length and overlap of the model's first context windows, if FreeNoise needs them."""
+    layout = _find_layout(model_options.get("context_handler"))
+    if settings.kind != "FreeNoise" or layout in (None, WindowLayout(settings.length, settings.overlap)):
+        return settings
+    logging.info(
+        f"Video Noise: FreeNoise uses the context windows of the model, {layout.length} frames with an overlap of "
+        f"{layout.overlap}, instead of {settings.length} and {settings.overlap}."
+    )
+    return replace(settings, length=layout.length, overlap=layout.overlap)
+
+
+def _find_layout(handler: Any) -> WindowLayout | None:
+    """Return the length and overlap of this pack's windows or of those of ComfyUI's own nodes over frames."""
+    if isinstance(handler, LoomContextHandler):
+        first = handler.settings[0].layout
+        return WindowLayout(first.length, first.overlap)
+    if isinstance(handler, IndexListContextHandler) and handler.dim == 0:
+        return WindowLayout(handler.context_length, min(handler.context_overlap, handler.context_length - 1))
+    return None

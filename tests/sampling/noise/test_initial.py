@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.host import tiny_model
-from tests.support.motion_models import apply_motion
-from tests.support.sampling import call, ksampler, noise, sample
+from tests.support.motion_models import apply_motion, apply_windows
+from tests.support.sampling import apply_host_windows, call, ksampler, noise, sample
 
 
 def order(frames: int, length: int, overlap: int, seed: int) -> list[int]:
@@ -74,6 +74,21 @@ def test_one_noise_for_all_frames_is_a_still_without_motion(model):
 def test_the_last_noise_counts(model):
     twice = noisy(noisy(model, "same"), context_length=3, context_overlap=1)
     assert torch.equal(ksampler(twice), ksampler(noisy(model, context_length=3, context_overlap=1)))
+
+
+@pytest.mark.parametrize("add_windows", [apply_windows, apply_host_windows], ids=["ours", "host"])
+@pytest.mark.parametrize("noise_is_first", [True, False])
+def test_freenoise_follows_the_windows_on_the_model(model, add_windows, noise_is_first):
+    """Other lengths on the node change nothing, and without windows they count."""
+
+    def chain(length: int, overlap: int):
+        if noise_is_first:
+            return add_windows(noisy(model, context_length=length, context_overlap=overlap))
+        return noisy(add_windows(model), context_length=length, context_overlap=overlap)
+
+    assert torch.equal(sample(chain(8, 2), 12), sample(chain(4, 3), 12))
+    alone = [noisy(model, context_length=length, context_overlap=overlap) for length, overlap in ((8, 2), (4, 3))]
+    assert not torch.equal(sample(alone[0], 12), sample(alone[1], 12))
 
 
 def test_an_overlap_as_long_as_a_window(model):
