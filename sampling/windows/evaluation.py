@@ -103,7 +103,7 @@ class WindowEvaluation:
         yield from (groups[start : start + devices] for start in range(0, len(groups), devices))
 
     def _count_fitting_windows(self) -> int:
-        if may_read_frames(self.conds, self.options):
+        if may_read_frames(self.conds, self.model_options):
             return 1
         chunks = sum(len(cond) for cond in self.conds if cond is not None)
         window_shape = [self.settings.attended_frames(len(self.x)) * chunks, *self.x.shape[1:]]

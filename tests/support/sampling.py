@@ -25,6 +25,7 @@ from tests.support.host import CONTEXT_WIDTH, CPU, POOLED_WIDTH, unet_config
 from tests.support.motion_files import random_weight
 
 LATENT_SIZE, TOKENS = 8, 7
+HOST = "comfy"  # what observers of tests count as: windows are evaluated one by one for wrappers of other packs
 
 
 def prompt(seed: int, tokens: int = TOKENS, **extra: Any) -> list:
@@ -60,6 +61,7 @@ class UNetCalls:
     """A host wrapper that keeps the arguments and the result of every evaluation of the UNet."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
+    __module__ = HOST
 
     def __call__(self, executor, x, timesteps, context, y=None, control=None, transformer_options=None, **kwargs):
         output = executor(x, timesteps, context, y, control, transformer_options, **kwargs)
@@ -290,6 +292,7 @@ def record_options(model) -> tuple:
         seen.append({"options": transformer_options, "control": kept, "x": x, "context": context, "y": y})
         return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
 
+    keep.__module__ = HOST
     clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", keep)
     return clone, seen
 

@@ -7,6 +7,8 @@ from animatediff_loom.sampling.windows.conds import FrameSlice, list_frame_count
 from animatediff_loom.sampling.windows.controls import WindowControls
 from animatediff_loom.sampling.windows.run import ContextRun
 from comfy.controlnet import ControlNet
+from comfy.hooks import EnumHookScope, HookGroup, TransformerOptionsHook, set_hooks_for_conditioning
+from comfy.patcher_extension import WrappersMP
 
 import nodes
 from tests.support.host import CPU, tiny_model
@@ -185,19 +187,79 @@ def test_windows_at_once_change_nothing_for_an_object_that_has_one_row_for_each_
     assert distance(single, ksampler(apply_windows(moving), FRAMES)) > 1e-3
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_patch_of_another_pack_sees_the_frames_of_one_window(moving, count):
-    lengths = []
-
+def patch_attention(model, read) -> dict:
     def patch(tokens, context, value, options):
-        frames = options["ad_params"]["sub_idxs"]
-        lengths.append((len(frames), len(set(frames))))
+        read(options)
         return tokens, context, value
 
-    model = moving.clone()
     model.set_model_attn2_patch(patch)
-    ksampler(apply_windows(model, windows_at_once=count), FRAMES)
+    return {}
+
+
+def wrap(kind: str):
+    """Add a wrapper of this kind; the options are one of its arguments, or in the host's `model_options`."""
+
+    def add(model, read) -> dict:
+        def wrapper(executor, *args, **kwargs):
+            options = [each for each in (*args, *kwargs.values()) if isinstance(each, dict)][-1]
+            read(options.get("transformer_options", options))
+            return executor(*args, **kwargs)
+
+        model.add_wrapper_with_key(kind, "reader", wrapper)
+        return {}
+
+    return add
+
+
+def wrap_function(model, read) -> dict:
+    def wrapper(apply_model, call):
+        read(call["c"]["transformer_options"])
+        return apply_model(call["input"], call["timestep"], **call["c"])
+
+    model.set_model_unet_function_wrapper(wrapper)
+    return {}
+
+
+def hook_one_cond(model, read) -> dict:
+    """Add the patch by a hook of the positive prompt, which the host does not put on the model."""
+    patched = model.clone()
+    patch_attention(patched, read)
+    patches = patched.model_options["transformer_options"]["patches"]["attn2_patch"]
+    hooks = HookGroup()
+    hooks.add(TransformerOptionsHook({"patches": {"attn2_patch": patches}}, EnumHookScope.HookedOnly))
+    return {"positive": set_hooks_for_conditioning(prompt(2), hooks)}
+
+
+READERS = {
+    "a patch": patch_attention,
+    "a wrapper of the UNet": wrap(WrappersMP.DIFFUSION_MODEL),
+    "a wrapper of the model": wrap(WrappersMP.APPLY_MODEL),
+    "a wrapper of the conds": wrap(WrappersMP.CALC_COND_BATCH),
+    "a function of the model": wrap_function,
+    "a hook of one prompt": hook_one_cond,
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_code_of_another_pack_sees_the_frames_of_one_window(moving, kind):
+    lengths = []
+
+    def read(options):
+        frames = options["ad_params"]["sub_idxs"]
+        lengths.append((len(frames), len(set(frames))))
+
+    model = moving.clone()
+    prompts = READERS[kind](model, read)
+    ksampler(apply_windows(model, windows_at_once=3), FRAMES, steps=1, **prompts)
     assert set(lengths) == {(LENGTH, LENGTH)}
+
+
+def test_wrappers_of_this_pack_and_of_the_host_leave_windows_at_once(moving):
+    model, seen = record_unet(apply_windows(moving, windows_at_once=3))
+    hooks = HookGroup()
+    hooks.add(TransformerOptionsHook({"wrappers": {}}, EnumHookScope.HookedOnly))
+    ksampler(model, FRAMES, steps=1, positive=set_hooks_for_conditioning(prompt(2), hooks))
+    assert max(call["x"].shape[0] for call in seen.calls) > LENGTH
 
 
 @pytest.mark.parametrize("make", [lambda: FrameStrengths([]), object])
