@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 from host.checkout import ROOT
-from host.frontend import EMPTY_CANVAS
-from playwright.sync_api import Page, expect
+from host.frontend import open_frontend
+from host.server import Server
+from playwright.sync_api import Browser, Page, expect
 
 HELP = ROOT / "web" / "docs"
 PICTURE = re.compile(r"!\[([^]]*)\]\(([^)\s]+)\)")
 NODES = sorted({page.parent.name for page in HELP.glob("*/*.md") if PICTURE.search(page.read_text(encoding="utf-8"))})
 NARROWEST, LARGEST = 280, 150_000  # pixels of the panel, bytes of a picture
-LOCALE, SIDE_PANEL, HELP_PANEL = "Comfy.Locale", "Comfy.RightSidePanel.IsOpen", ".node-help-content"
-SET = "([name, value]) => app.extensionManager.setting.set(name, value)"
+INFO, HELP_PANEL = "info-button", ".node-help-content"
 ADD_NODE = """name => {
   const node = LiteGraph.createNode(name);
+  node.pos = [400, 400];
   app.canvas.deselectAll();
   app.graph.add(node);
   app.canvas.selectNode(node);
@@ -31,15 +32,18 @@ WIDTHS = """panel => [...panel.querySelectorAll('img')].map(
 
 
 @pytest.fixture(params=["en", "zh"])
-def locale(request: pytest.FixtureRequest, page: Page) -> Iterator[str]:
-    """A language of the frontend, with an empty canvas and the side panel closed."""
-    page.evaluate(SET, [LOCALE, request.param])
-    page.evaluate(EMPTY_CANVAS)
-    page.evaluate(SET, [SIDE_PANEL, False])
-    expect(page.locator(HELP_PANEL)).to_have_count(0)
+def locale(request: pytest.FixtureRequest, host_server: Server) -> Iterator[str]:
+    """A language that tabs of `host_server` open in."""
+    host_server.post("/settings/Comfy.Locale", request.param)
     yield request.param
-    page.evaluate(SET, [LOCALE, "en"])
-    page.evaluate(SET, [SIDE_PANEL, False])
+    host_server.post("/settings/Comfy.Locale", "en")
+
+
+@pytest.fixture
+def page(browser: Browser, host_server: Server, locale: str) -> Iterator[Page]:
+    """A tab of its own: the frontend remembers for each tab whether the panel shows help."""
+    with open_frontend(browser, host_server) as page:
+        yield page
 
 
 @pytest.mark.timeout(600)
@@ -58,7 +62,7 @@ def open_help(page: Page, node: str, heading: str) -> None:
     """Add a node, press its info button if the panel is closed, and wait for its page, which follows the selection."""
     page.evaluate(ADD_NODE, node)
     if node == NODES[0]:
-        page.get_by_test_id("info-button").click()
+        page.get_by_test_id(INFO).click()
     expect(page.locator(HELP_PANEL).get_by_role("heading", level=1)).to_have_text(heading)
 
 
