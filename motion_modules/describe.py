@@ -29,6 +29,7 @@ def describe(motion_model: MotionModel) -> str:
         "dtype": f"{_format_dtype(motion_model.file_dtype)}, loaded as {_format_dtype(weights[0].dtype)}",
         "size": f"{count / 1e6:.1f} million weights, {size / 2**20:.0f} MiB",
         "advice": family.advice,
+        "motion LoRAs": "; ".join(lora.describe() for lora in motion_model.loras),
         "notes": "; ".join(motion_model.notes),
     }
     return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)

@@ -1,8 +1,13 @@
 """Errors that users read, and descriptions of errors of other code."""
 
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
+
+_long_quotation = r"('[^']{200})[^']+'"
 
 LONGEST_QUOTE = 300  # letters of an input, or of a message of other code, in an error
 
@@ -27,10 +32,23 @@ def require_finite(settings: Any) -> None:
 
 
 class FileFault(Exception):
-    """A fault of a motion model file, as a sentence without its subject: "holds no motion modules. …".
+    """A fault of a file, as a sentence without its subject: "holds no motion modules. …".
 
-    `files.loading` puts the name of the file before it, and raises it as MotionModelError.
+    `name_file_in_errors` puts the name of the file before it.
     """
+
+
+@contextmanager
+def name_file_in_errors(kind: str, name: str) -> Iterator[None]:
+    """Raise a FileFault as MotionModelError, with the file `name` of this `kind` before it.
+
+    Long names of tensors are shortened.
+    """
+    try:
+        yield
+    except FileFault as fault:
+        sentence = re.sub(_long_quotation, r"\1…'", str(fault))
+        raise MotionModelError(f"{kind} '{name}' {sentence}") from fault
 
 
 def shorten(text: str, length: int = LONGEST_QUOTE) -> str:

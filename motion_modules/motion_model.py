@@ -64,6 +64,19 @@ class ModuleSpec:
 
 
 @dataclass(frozen=True)
+class AppliedLora:
+    """A motion LoRA on a motion model, of whose `layers` it changes `matched` ones."""
+
+    name: str
+    strength: float
+    matched: int
+    layers: int
+
+    def describe(self) -> str:
+        return f"'{self.name}' (strength {self.strength:g}): {self.matched} of {self.layers} layers"
+
+
+@dataclass(frozen=True)
 class MotionModel:
     """Value of `MOTION_MODEL` sockets; never changed in place.
 
@@ -77,6 +90,7 @@ class MotionModel:
     file_dtype: torch.dtype
     specs: Mapping[str, ModuleSpec]
     notes: tuple[str, ...] = ()
+    loras: tuple[AppliedLora, ...] = ()
 
     @property
     def positions(self) -> int:

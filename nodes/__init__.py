@@ -5,6 +5,7 @@ from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
 from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
+from .motion_lora import MotionLoraNode
 from .motion_model_info import MotionModelInfo
 from .new_motion_model import NewMotionModel
 from .prompt_schedule import PromptSchedule
@@ -16,6 +17,7 @@ from .video_noise import VideoNoise
 
 NODES = [
     LoadMotionModel,
+    MotionLoraNode,
     ApplyMotionModel,
     MotionModelInfo,
     PromptSchedule,

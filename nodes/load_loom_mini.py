@@ -5,7 +5,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..demo.loom_mini.architecture import load_networks
-from ..motion_modules.files.loading import load_motion_model, name_file_in_errors
+from ..motion_modules.errors import name_file_in_errors
+from ..motion_modules.files.loading import load_motion_model
 from ..motion_modules.files.reading import read_checkpoint
 from .inputs import CATEGORY, MotionModelSocket
 
@@ -34,6 +35,6 @@ class LoadLoomMini(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        with name_file_in_errors(CHECKPOINT.name, "Checkpoint"):
+        with name_file_in_errors("Checkpoint", CHECKPOINT.name):
             weights, _ = read_checkpoint(str(CHECKPOINT))
         return io.NodeOutput(*load_networks(weights), load_motion_model(str(MOTION_MODEL)))

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from math import inf, nan
 
 import pytest
-from animatediff_loom.nodes import NODES, ApplyMotionModel, ContextWindows, PreviewContextWindows
+from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
+from animatediff_loom.nodes import NODES, ApplyMotionModel, ContextWindows, MotionLoraNode, PreviewContextWindows
 from comfy_api.latest import io
 
 from tests.support.host import tiny_model
-from tests.support.motion_models import apply_motion, apply_windows
+from tests.support.motion_loras import motion_lora_file
+from tests.support.motion_models import apply_motion, apply_windows, load_motion
 from tests.support.texts import expect_error
 
 
@@ -24,6 +26,9 @@ RUNS: dict[type, Callable] = {
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
     PreviewContextWindows: preview,
+    MotionLoraNode: lambda strength: add_motion_lora(
+        load_motion(), parse_motion_lora("lora.ckpt", motion_lora_file()), strength
+    ),
 }
 
 

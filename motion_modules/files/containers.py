@@ -57,9 +57,7 @@ def _require_dictionary(content: Any) -> Mapping[str, Any]:
     kind = name_content(weights)
     if kind is not None:
         place = "" if weights is content else " under 'state_dict'"
-        raise FileFault(
-            f"holds {kind}{place} instead of named tensors. Choose an AnimateDiff or Hotshot-XL motion model."
-        )
+        raise FileFault(f"holds {kind}{place} instead of named tensors. Choose another file.")
     return parts
 
 

@@ -13,9 +13,7 @@ adds the name of the file.
 """
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..architectures.registry import architectures, log_refused
 from ..architectures.stacking import split_stack_key
-from ..errors import FileFault, MotionModelError
+from ..errors import FileFault, name_file_in_errors
 from ..families import AUTO, CheckpointFacts, Family, recognise_family
 from ..motion_model import MotionModel, make_custom_family
 from .assembling import build_patcher, find_main_dtype
@@ -32,8 +30,6 @@ from .header import read_header
 from .module_specs import read_specs
 from .motion_file import MotionFile, parse_file
 from .reading import flatten_tensors, read_checkpoint
-
-_long_quotation = r"('[^']{200})[^']+'"
 
 
 def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = False) -> MotionModel:
@@ -49,7 +45,7 @@ def load_motion_model(path: str, family: str = AUTO, disable_dynamic: bool = Fal
 
 def _load(path: str, family: str, disable_dynamic: bool) -> MotionModel:
     name = Path(path).name
-    with name_file_in_errors(name):
+    with name_file_in_errors("Motion model", name):
         checkpoint, metadata = read_checkpoint(path)
     return motion_model_from_tensors(checkpoint, name, family, (path, family), disable_dynamic, metadata=metadata)
 
@@ -73,7 +69,7 @@ def motion_model_from_tensors(
     `source` is the path and the choice of `family` for loading it again. `metadata` is that of a
     safetensors file; in files of this pack it tells how the motion model was trained.
     """
-    with name_file_in_errors(name):
+    with name_file_in_errors("Motion model", name):
         file = parse_file(name, flatten_tensors(checkpoint), read_header(metadata), log_refused(architectures()))
         chosen_family, reason = _choose_family(file, family)
         specs = read_specs(file, chosen_family)
@@ -81,16 +77,6 @@ def motion_model_from_tensors(
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
     return MotionModel(name, patcher, chosen_family, reason, find_main_dtype(file.weights), specs, file.notes)
-
-
-@contextmanager
-def name_file_in_errors(name: str, kind: str = "Motion model") -> Iterator[None]:
-    """Put the kind and the name of the file before what is wrong with it, and shorten long names of its tensors."""
-    try:
-        yield
-    except FileFault as fault:
-        sentence = re.sub(_long_quotation, r"\1…'", str(fault))
-        raise MotionModelError(f"{kind} '{name}' {sentence}") from fault
 
 
 def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:

@@ -52,7 +52,7 @@ def flatten_tensors(checkpoint: Mapping[str, Any]) -> Tensors:
     _flatten(checkpoint, "", tensors, {id(checkpoint)})
     if not tensors:
         content = f"it has no tensors, but '{next(iter(checkpoint))}'" if checkpoint else "it is empty"
-        raise FileFault(f"holds no motion modules ({content}). Choose an AnimateDiff or Hotshot-XL motion model.")
+        raise FileFault(f"holds no weights ({content}). Choose another file.")
     return tensors
 
 

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import comfy.float
+import comfy.lora
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -14,20 +19,30 @@ from ..motion_model import ModuleSpec, MotionModel
 from .assembling import read_unpatched_weights
 from .header import build_header
 
+MERGED, WITHOUT = "merged", "without"
+LORA_CHOICES = (MERGED, WITHOUT)
 
-def save_motion_model(motion_model: MotionModel, path: Path) -> None:
+
+def save_motion_model(motion_model: MotionModel, path: Path, loras: str = MERGED) -> None:
     """Write `motion_model` as safetensors, in the precision in which it is loaded; loading it gives the same clip.
 
-    Raises MotionModelError when the file cannot be written, and when a LoRA is on the motion model:
-    the file would not have it.
+    With `loras` "merged", weights are saved as motion LoRAs change them; with "without", as they
+    are without. Raises MotionModelError when the file cannot be written.
     """
-    if motion_model.patcher.patches:
-        raise MotionModelError(
-            f"Motion model '{motion_model.name}' has a LoRA on it, which would not be saved. "
-            "Save the motion model before the LoRA is applied."
-        )
     weights = read_unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
+    if loras == MERGED:
+        weights |= _merge_patches(motion_model.patcher, weights)
     save_motion_tensors(weights, motion_model.family, motion_model.specs, path)
+
+
+def _merge_patches(patcher: ModelPatcher, weights: Tensors) -> Tensors:
+    """Return the weights that `patcher` patches, as the host changes them when it loads the model."""
+    merged: Tensors = {}
+    for name, patches in patcher.patches.items():
+        weight = weights[name]
+        changed = comfy.lora.calculate_weight(patches, weight.to("cpu", torch.float32, copy=True), name)
+        merged[name] = comfy.float.stochastic_rounding(changed, weight.dtype, comfy.utils.string_to_seed(name))
+    return merged
 
 
 def save_motion_tensors(tensors: Tensors, family: Family, specs: Mapping[str, ModuleSpec], path: Path) -> None:

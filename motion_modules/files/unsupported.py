@@ -36,7 +36,8 @@ OTHER_FILES = (
 )
 
 
-LORA_MARKS = ("_lora.", ".lora_", "lora_linear_layer", ".hada_w1", ".lokr_w", ".oft_", ".boft_", ".dora_scale")
+LORA_MARKS = ("_lora.", ".lora_", ".lora.", "lora_linear_layer", ".hada_w", ".lokr_w", ".oft_", ".boft_", ".dora_scale")
+LORA_ENDS = (".diff", ".diff_b")
 PEFT_BASE = ".base_layer."
 MOTION_MARKS = ("motion_modules", "temporal_attentions", "temporal_transformer")
 
@@ -67,16 +68,36 @@ def _refuse_loras(loras: list[str], motion_keys: Collection[str]) -> None:
             "Merge it, in PEFT with merge_and_unload(), and save the motion model again."
         )
     if for_motion:
-        raise _make_unsupported_fault("motion LoRA", "a motion model to be applied to")
-    if loras and not weights:
         raise FileFault(
-            f"is a LoRA for the image model (its first key is '{loras[0]}'), not a motion model. "
-            "Load it with the Load LoRA node."
+            "is a motion LoRA, not a motion model. Move it to models/animatediff_motion_lora and load it with the "
+            "Motion LoRA node."
         )
+    if loras and not weights:
+        raise _make_image_lora_fault(loras[0], "motion model")
+
+
+def require_motion_lora(keys: Collection[str]) -> None:
+    """Raise FileFault unless `keys` are those of a file with a LoRA for motion modules."""
+    loras = [key for key in keys if _is_lora(key)]
+    if any(any(mark in key for mark in MOTION_MARKS) for key in loras):
+        return
+    if loras:
+        raise _make_image_lora_fault(loras[0], "motion LoRA")
+    if any(any(mark in key for mark in MOTION_MARKS) for key in keys):
+        raise FileFault("is a motion model, not a motion LoRA. Load it with the Load Motion Model node.")
+    raise FileFault(
+        f"holds no LoRA (its first key is '{next(iter(keys))}'). Choose a motion LoRA, such as v2_lora_ZoomIn.ckpt."
+    )
 
 
 def _is_lora(key: str) -> bool:
-    return any(mark in key for mark in LORA_MARKS)
+    return key.endswith(LORA_ENDS) or any(mark in key for mark in LORA_MARKS)
+
+
+def _make_image_lora_fault(key: str, expected: str) -> FileFault:
+    return FileFault(
+        f"is a LoRA for the image model (its first key is '{key}'), not a {expected}. Load it with the Load LoRA node."
+    )
 
 
 def _make_unsupported_fault(kind: str, needs: str) -> FileFault:

@@ -85,7 +85,7 @@ def test_files_of_other_formats_are_called_by_their_name(good_file, suffix, cont
 def test_a_whole_file_without_a_dictionary_is_called_by_its_content(tmp_path, content, kind, new_format):
     path = tmp_path / "other.ckpt"
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
-    with expect_error("'other.ckpt'", f"holds {kind} instead of named tensors", "Choose an AnimateDiff"):
+    with expect_error("'other.ckpt'", f"holds {kind} instead of named tensors", "Choose another file"):
         load_motion_model(str(path))
 
 
@@ -93,7 +93,7 @@ def test_a_whole_file_without_a_dictionary_is_called_by_its_content(tmp_path, co
 def test_an_empty_dictionary_is_called_empty(tmp_path, suffix):
     path = tmp_path / f"other{suffix}"
     safetensors.torch.save_file({}, path) if suffix == ".safetensors" else torch.save({}, path)
-    with expect_error(f"'other{suffix}'", "holds no motion modules (it is empty)"):
+    with expect_error(f"'other{suffix}'", "holds no weights (it is empty)"):
         load_motion_model(str(path))
 
 
@@ -138,7 +138,7 @@ def test_a_dictionary_that_holds_itself(good_file):
     path, endless = good_file.with_name("endless.ckpt"), {}
     endless["state_dict"] = endless
     torch.save(endless, path)
-    with expect_error("'endless.ckpt'", "holds no motion modules"):
+    with expect_error("'endless.ckpt'", "holds no weights"):
         load_motion_model(str(path))
 
 

@@ -48,20 +48,27 @@ OTHER_FILES = {
     "HelloMeme": as_diffusers(V3.file()) | zeros(reference_modules_down__0__norm__weight=(32,)),
     "MotionCtrl": {f"module.{name}": tensor for name, tensor in V2.file().items()}
     | {f"module.{BLOCK}cc_projection.weight": torch.zeros(32, 44)},
-    "motion LoRA of AnimateDiff v2": lora("attention_blocks.0.processor.to_q_lora.down.weight"),
-    "motion LoRA of MotionDirector": lora("ff.net.0.processor.proj_lora.up.weight"),
-    "motion LoRA in PEFT's names": {
-        "unet.down_blocks.0.motion_modules.0.transformer_blocks.0.attn1.to_q.lora_A.weight": torch.zeros(4, 32)
-    },
 }
 
 
 @pytest.mark.parametrize("kind", OTHER_FILES)
 def test_other_kinds_of_file(kind):
-    named = " ".join(word for word in kind.replace(",", "").split(" ") if word[0].isupper() or kind[0] == "m")
-    name = "motion LoRA" if kind.startswith("motion LoRA") else named.split(" ")[0]
+    name = next(word for word in kind.replace(",", "").split(" ") if word[0].isupper())
     with expect_error(f"is a {name} file", *ADVICE):
         motion_model_from_tensors(OTHER_FILES[kind], "other.ckpt")
+
+
+MOTION_LORAS = {
+    "AnimateDiff v2": lora("attention_blocks.0.processor.to_q_lora.down.weight"),
+    "MotionDirector": lora("ff.net.0.processor.proj_lora.up.weight"),
+    "PEFT": {"unet.down_blocks.0.motion_modules.0.transformer_blocks.0.attn1.to_q.lora_A.weight": torch.zeros(4, 32)},
+}
+
+
+@pytest.mark.parametrize("kind", MOTION_LORAS)
+def test_a_motion_lora_is_sent_to_its_node(kind):
+    with expect_error("'other.ckpt' is a motion LoRA", "models/animatediff_motion_lora", "the Motion LoRA node"):
+        motion_model_from_tensors(MOTION_LORAS[kind], "other.ckpt")
 
 
 IMAGE_BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0.attn1."
@@ -112,17 +119,21 @@ def test_a_motion_model_as_peft_wraps_it():
         motion_model_from_tensors(tensors, "other.ckpt")
 
 
+def test_a_file_without_motion_modules():
+    with expect_error("'other.ckpt'", "no motion modules", "input_blocks.0.0", "Choose an AnimateDiff or Hotshot-XL"):
+        motion_model_from_tensors({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(3)}, "other.ckpt")
+
+
 @pytest.mark.parametrize(
     ("tensors", "fault"),
     (
-        ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(3)}, "input_blocks.0.0.weight"),
         ({}, "it is empty"),
         ({"state_dict": {}}, "it has no tensors, but 'state_dict'"),
         ({"global_step": 3}, "it has no tensors, but 'global_step'"),
     ),
 )
-def test_files_without_motion_modules(tensors, fault):
-    with expect_error("'other.ckpt'", "no motion modules", fault, "Choose an AnimateDiff or Hotshot-XL motion model"):
+def test_files_without_weights(tensors, fault):
+    with expect_error("'other.ckpt'", "no weights", fault, "Choose another file"):
         motion_model_from_tensors(tensors, "other.ckpt")
 
 

@@ -1,0 +1,170 @@
+"""Motion LoRAs: files of low-rank changes to the weights of a motion model.
+
+Read in the spellings of the published v2 camera LoRAs, of diffusers and PEFT, of MotionDirector and
+of kohya's trainers. The host's own adapter objects hold the changes, so that they stay low-rank and
+that LoHa, LoKr and DoRA files load too.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import comfy.lora
+import torch
+
+from ..contract import Tensors
+from ..errors import FileFault, name_file_in_errors, require_finite
+from ..motion_model import AppliedLora, MotionModel
+from .reading import flatten_tensors, read_checkpoint
+from .unsupported import require_motion_lora
+
+KIND = "Motion LoRA"
+
+_factor = (
+    r"(_lora\.(up|down)|\.lora\.(up|down)|\.lora_linear_layer\.(up|down)|\.lora_(up|down|mid|A|B))(\.weight)?$"
+    r"|\.(alpha|dora_scale|diff|diff_b|(hada|lokr)_[wt]\d(_[ab])?|reshape_weight)$"
+)
+_block = r"(down_blocks|up_blocks|mid_block)_.*"
+_key_spellings = {".default.weight": ".weight", "_lora.alpha": ".alpha"}
+_layer_spellings = {
+    "_temporal_attentions_": "_motion_modules_",
+    "_temporal_transformer_": "_",
+    "_processor_": "_",
+    "_attn1_": "_attention_blocks_0_",
+    "_attn2_": "_attention_blocks_1_",
+    "_to_out_0": "_to_out",
+}
+
+
+@dataclass(frozen=True)
+class MotionLora:
+    """A motion LoRA file: its `tensors` by key, and the layers that they change.
+
+    `layers` maps the start of keys, such as `….processor.to_q`, to the layer in one spelling for all
+    kinds of files.
+    """
+
+    name: str
+    tensors: Tensors
+    layers: Mapping[str, str]
+
+
+def load_motion_lora(path: str) -> MotionLora:
+    """Load the motion LoRA in the file at `path`; raise MotionModelError for a file of another kind."""
+    name = Path(path).name
+    with name_file_in_errors(KIND, name):
+        checkpoint, _ = read_checkpoint(path)
+        return parse_motion_lora(name, flatten_tensors(checkpoint))
+
+
+def parse_motion_lora(name: str, tensors: Tensors) -> MotionLora:
+    """Return the motion LoRA in the `tensors` of a file; raise FileFault where it is another kind of file."""
+    require_motion_lora(tensors)
+    tensors = {_replace_all(key, _key_spellings): tensor for key, tensor in tensors.items()}
+    starts = dict.fromkeys(key[: match.start()] for key in tensors if (match := re.search(_factor, key)))
+    layers = {start: layer for start in starts if (layer := _respell(start))}
+    if not layers:
+        raise FileFault(
+            f"has keys that name no motion module (its first key is '{next(iter(tensors))}'). "
+            "Choose another motion LoRA."
+        )
+    _require_numbers({key: tensor for key, tensor in tensors.items() if key.startswith(tuple(layers))})
+    return MotionLora(name, tensors, layers)
+
+
+def add_motion_lora(motion_model: MotionModel, lora: MotionLora, strength: float) -> MotionModel:
+    """Return a copy of `motion_model` whose weights are changed by `strength` times `lora`.
+
+    Strength 0 changes nothing, but a LoRA that does not fit is still refused: MotionModelError where
+    it changes no layer of the motion model, or was made for layers of other widths.
+    """
+    with name_file_in_errors(KIND, lora.name):
+        patches = match_layers(lora, motion_model)
+    applied = AppliedLora(lora.name, strength, len(patches), len(lora.layers))
+    require_finite(applied)
+    if not strength:
+        return motion_model
+    if applied.matched < applied.layers:
+        logging.warning(f"Motion LoRA {applied.describe()} of motion model '{motion_model.name}' match.")
+    patcher = motion_model.patcher.clone()
+    patcher.add_patches(patches, strength)
+    return replace(motion_model, patcher=patcher, loras=(*motion_model.loras, applied))
+
+
+def match_layers(lora: MotionLora, motion_model: MotionModel) -> dict[str, Any]:
+    """Return the host's adapters by the name of the weight of `motion_model` that each of them changes."""
+    weights = motion_model.patcher.model.state_dict()
+    names = {_respell(name.removesuffix(".weight")): name for name in weights if name.endswith(".weight")}
+    targets = {start: names[layer] for start, layer in lora.layers.items() if layer in names}
+    if not targets:
+        raise FileFault(
+            f"changes no layer of motion model '{motion_model.name}' (its first layer is "
+            f"'{next(iter(lora.layers))}'). Choose a motion LoRA that was made for this motion model."
+        )
+    try:
+        adapters = comfy.lora.load_lora(lora.tensors, targets, log_missing=False)
+    except KeyError as error:
+        raise FileFault(f"lacks the tensor {error}. Download it again.") from error
+    for name, adapter in adapters.items():
+        _require_width(name, adapter, weights[name].shape, motion_model.name)
+    return adapters
+
+
+def _respell(layer: str) -> str | None:
+    """Return the name of a layer in one spelling for all kinds of files, or None outside of motion modules."""
+    match = re.search(_block, layer.replace(".", "_"))
+    name = _replace_all(match[0], _layer_spellings) if match else ""
+    return name if "_motion_modules_" in name else None
+
+
+def _replace_all(text: str, spellings: Mapping[str, str]) -> str:
+    for old, new in spellings.items():
+        text = text.replace(old, new)
+    return text
+
+
+def _require_numbers(tensors: Tensors) -> None:
+    for key, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise FileFault(f"has {kind} as '{key}', expected floating-point numbers. Download it again.")
+        if not tensor.float().sum().isfinite():
+            raise FileFault(f"has a NaN or Inf in '{key}'. Download it again.")
+
+
+def _require_width(name: str, adapter: Any, shape: torch.Size, motion_model: str) -> None:
+    changed = _measure_shape(adapter)
+    if changed != tuple(shape):
+        raise FileFault(
+            f"changes a weight of shape {list(changed)}, but '{name}' of motion model '{motion_model}' has "
+            f"{list(shape)}. Choose a motion LoRA for the same base model."
+        )
+
+
+def _measure_shape(adapter: Any) -> tuple[int, ...]:
+    """Return the shape of the weight that an adapter of the host changes."""
+    if isinstance(adapter, tuple):  # a whole difference
+        return tuple(adapter[1][0].shape)
+    factors = adapter.weights
+    if adapter.name == "lokr":
+        first, second = _multiply(factors[0], *factors[3:5]), _multiply(factors[1], *factors[5:7])
+        return first[0] * second[0], first[1] * second[1]
+    if adapter.name in ("lora", "loha"):
+        return _multiply(None, *factors[:2])
+    raise FileFault(f"is of the kind '{adapter.name}', which is not supported. Convert it to LoRA, LoHa or LoKr.")
+
+
+def _multiply(whole: torch.Tensor | None, left: torch.Tensor | None, right: torch.Tensor | None) -> tuple[int, ...]:
+    """Return the shape of a factor that is whole, or itself the product of two."""
+    if whole is not None:
+        return tuple(whole.shape)
+    assert left is not None and right is not None, "the host has loaded both"
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+        raise FileFault(
+            f"has factors of shapes {list(left.shape)} and {list(right.shape)}, which cannot be multiplied. "
+            "Download it again."
+        )
+    return left.shape[0], right.shape[1]

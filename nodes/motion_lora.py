@@ -1,0 +1,54 @@
+"""Change a motion model by a motion LoRA."""
+
+from comfy_api.latest import io
+
+from ..motion_modules.files.motion_lora import add_motion_lora, load_motion_lora
+from .inputs import CATEGORY, MotionModelSocket
+from .model_files import ModelFolder
+
+FILES = ModelFolder("animatediff_motion_lora", "motion_lora", "motion LoRA", "such as v2_lora_ZoomIn.ckpt (v2)")
+STRONGEST = 10.0
+
+
+class MotionLoraNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoomMotionLora",
+            display_name="Motion LoRA (AnimateDiff)",
+            category=CATEGORY,
+            description="Adds a motion LoRA to a motion model: a camera move or a motion that was trained for it. "
+            "Several in a row add up.",
+            search_aliases=["Load AnimateDiff LoRA", "camera motion", "MotionDirector", "zoom", "pan"],
+            inputs=[
+                MotionModelSocket.Input("motion_model", tooltip="Motion model to change, from Load Motion Model."),
+                io.Combo.Input(
+                    "motion_lora",
+                    options=FILES.choices,
+                    tooltip="File in models/animatediff_motion_lora. It must be made for this motion model: the "
+                    "published camera LoRAs are for AnimateDiff v2.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-STRONGEST,
+                    max=STRONGEST,
+                    step=0.01,
+                    tooltip="Strength of the LoRA. 1 is as trained, 0 turns it off, and negative values reverse it.",
+                ),
+            ],
+            outputs=[MotionModelSocket.Output(display_name="motion_model")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, motion_lora: str | None = None) -> bool | str:
+        """Return the sentence for a file that is not there, where ComfyUI has only "Value not in list"."""
+        return FILES.check(motion_lora)
+
+    @classmethod
+    def fingerprint_inputs(cls, motion_lora: str, strength: float = 1.0) -> str:
+        return FILES.fingerprint(motion_lora)
+
+    @classmethod
+    def execute(cls, motion_model, motion_lora: str, strength: float = 1.0) -> io.NodeOutput:
+        return io.NodeOutput(add_motion_lora(motion_model, load_motion_lora(FILES.find(motion_lora)), strength))
