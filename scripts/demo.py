@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, metavar="PIXELS", help="width and height, a multiple of 8")
     parser.add_argument("--steps", type=int, help="number of sampling steps")
     _add_paths(parser)
+    parser.add_argument(
+        "--open", action="store_true", help="open this ComfyUI in the browser with Loom Mini's graph instead"
+    )
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     return parser
 

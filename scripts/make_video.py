@@ -12,35 +12,51 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # the Python of ComfyU
 
 from film_strip import save_film_strip
 from host import loom_mini
-from host.checkout import ROOT
+from host.checkout import PACK, ROOT
 from host.data_folder import place_model
 from host.errors import ServerError
+from host.open_browser import serve_in_browser
 from host.prompts import load_prompt, set_everywhere, set_positive_prompt
 from host.script import run_as_script
 from host.server import OnProgress, Progress, Prompt, Server
 from host.weights import ModelFiles, complete_pair
 from tqdm import tqdm
 
-from demo import read_options
+from demo import MODELS, read_options
 
 WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
 VIDEO_SUFFIXES = {".mp4", ".webm", ".mkv", ".mov"}
 SYNTHETIC_SIZE, SYNTHETIC_STEPS = 128, 4
+HINT = "To change its graph in the browser: python scripts/demo.py --open"
 BAR = "{desc:<24} {n_fmt}/{total_fmt} |{bar:30}| {elapsed}"
 SLOW = """The torch in {python} finds no GPU. Real weights are slow on a CPU.
 Use a ComfyUI whose torch finds a GPU with --comfyui PATH, or set a smaller --size and fewer --steps."""
 
 
 def main() -> int:
-    options, start = read_options(), time.monotonic()
+    options = read_options()
+    return open_graph(options) if options.open else make_video(options)
+
+
+def open_graph(options: argparse.Namespace) -> int:
+    """Serve the graph of Loom Mini in the user's browser until Ctrl-C, with the given models in the lists."""
+    server = _new_server(options)
+    for option, kind in MODELS.items():
+        if name := getattr(options, option.lstrip("-").replace("-", "_")):
+            place_model(Path(name), server.folder, kind)
+    with server:
+        server.require_pack("LoomApplyMotionModel")
+        serve_in_browser(server, f"template={loom_mini.TEMPLATE.stem}&source={PACK}")
+    return 0
+
+
+def make_video(options: argparse.Namespace) -> int:
+    start = time.monotonic()
     mini_is_default = loom_mini.is_there() and not (options.checkpoint or options.motion_model)
     prompt = load_prompt(options.workflow or (loom_mini.WORKFLOW if mini_is_default else WORKFLOW))
     uses_mini = loom_mini.is_in(prompt)
     files = None if uses_mini else _model_files(options)
-    print(f"Starting ComfyUI in {options.comfyui} ...", flush=True)
-    server = Server(options.python, options.comfyui, options.folder, _device_arguments(options))
-    if uses_mini:
-        loom_mini.install(server.folder)
+    server = _new_server(options)
     with server:
         server.require_pack("LoomApplyMotionModel")
         print(f"Serving at {server.url} after {time.monotonic() - start:.0f} s.", flush=True)
@@ -49,7 +65,18 @@ def main() -> int:
     picture = video.with_suffix(".png")
     save_film_strip(video, picture)
     print(f"{picture}\n{video}\nmade in {seconds:.1f} s")
+    if uses_mini:
+        print(HINT)
     return 0
+
+
+def _new_server(options: argparse.Namespace) -> Server:
+    """Return a ComfyUI that is about to start, with Loom Mini in it."""
+    print(f"Starting ComfyUI in {options.comfyui} ...", flush=True)
+    server = Server(options.python, options.comfyui, options.folder, _device_arguments(options))
+    if loom_mini.is_there():
+        loom_mini.install(server.folder)
+    return server
 
 
 def _model_files(options: argparse.Namespace) -> ModelFiles:

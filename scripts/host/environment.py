@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from .checkout import ROOT, VENV, python_in
@@ -58,14 +59,26 @@ def read_requirements(file: Path) -> list[str]:
 
 
 def install(venv: Path, requirements: list[str], purpose: str) -> None:
-    """Install a set of requirements with pip, remembered in the environment so that it happens once."""
+    """Install a set of requirements with pip, remembered in the environment so that it happens once.
+
+    pip prints errors only; `pip.log` in the environment keeps what it did.
+    """
     listing = "\n".join(requirements) + "\n"
     marker = venv / f"loom-{hashlib.sha256(listing.encode()).hexdigest()[:16]}.txt"
     if marker.exists():
         return
-    print(f"{purpose}: a few minutes and some GB, once ...", flush=True)
-    run([python_in(venv), "-m", "pip", "install", "--disable-pip-version-check", *requirements], purpose)
+    log, before, start = venv / "pip.log", _size(venv), time.monotonic()
+    print(f"{purpose}: a few minutes and some GB, once; pip's log is {log} ...", flush=True)
+    flags = ["--disable-pip-version-check", "--quiet", "--log", log]
+    run([python_in(venv), "-m", "pip", "install", *flags, *requirements], purpose)
+    size = (_size(venv) - before) / 1e9
+    print(f"Installed {size:.1f} GB in {time.monotonic() - start:.0f} s.", flush=True)
     marker.write_text(listing, encoding="utf-8")
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in `folder`."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def _has_pip(venv: Path) -> bool:

@@ -9,6 +9,7 @@ from .server import Prompt
 FOLDER = ROOT / "demo" / "loom_mini"
 CHECKPOINT, MOTION_MODEL = FOLDER / "loom_mini.safetensors", FOLDER / "loom_mini_motion.safetensors"
 WORKFLOW = FOLDER / "text_to_video.json"
+TEMPLATE = ROOT / "workflows" / "animatediff_01_first_clip_no_download.json"
 LOADER = "LoomMiniLoader"
 
 

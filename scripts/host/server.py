@@ -86,7 +86,7 @@ class Server:
                 self._process = processes.start(self._command(), cwd=self.tree, env=environment, output=log)
         deadline = time.monotonic() + timeout
         while not self._answers():
-            self._check_alive()
+            self.check_alive()
             if time.monotonic() > deadline:
                 raise ServerError(f"ComfyUI did not answer within {timeout:.0f} s.\n{self.log_tail()}")
             time.sleep(0.2)
@@ -96,6 +96,12 @@ class Server:
         process, self._process = self._process, None
         if process:
             processes.stop(process)
+
+    def check_alive(self) -> None:
+        """Raise ServerError when the host has ended."""
+        status = self._process.poll() if self._process else 0
+        if status is not None:
+            raise ServerError(f"ComfyUI ended with exit status {status}. The end of {self.log}:\n{self.log_tail()}")
 
     def get(self, path: str) -> Any:
         with self._explain_death():
@@ -194,7 +200,7 @@ class Server:
         with self._explain_death():
             message = events.receive(timeout=1.0)
         if message is None:
-            self._check_alive()
+            self.check_alive()
             return ENDED if self.get(f"/history/{prompt_id}") else NOTHING
         event, data = (json.loads(message)[key] for key in ("type", "data"))
         return (event, data) if data.get("prompt_id") == prompt_id else NOTHING
@@ -205,11 +211,6 @@ class Server:
         except (OSError, http.client.HTTPException, ValueError):
             return False
 
-    def _check_alive(self) -> None:
-        status = self._process.poll() if self._process else 0
-        if status is not None:
-            raise ServerError(f"ComfyUI ended with exit status {status}. The end of {self.log}:\n{self.log_tail()}")
-
     @contextmanager
     def _explain_death(self) -> Iterator[None]:
         """Let a connection that broke be a ServerError with the exit status and the end of the log."""
@@ -219,7 +220,7 @@ class Server:
             with suppress(subprocess.TimeoutExpired):
                 if self._process:
                     self._process.wait(DYING)
-            self._check_alive()
+            self.check_alive()
             tail = f"The end of {self.log}:\n{self.log_tail()}"
             raise ServerError(f"ComfyUI still runs, but the connection broke off: {error}\n{tail}") from error
 

@@ -73,8 +73,9 @@ def test_without_options_the_demo_shows_a_red_circle_moving_right(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Starting ComfyUI in {HOSTS / NEWEST}" in done.stdout
     assert NOISE not in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("demo.py --open")
     seen = read_clip(
-        torch.from_numpy(decode_video(Path(done.stdout.splitlines()[-2]))).permute(0, 3, 1, 2).float() / 255
+        torch.from_numpy(decode_video(Path(done.stdout.splitlines()[-3]))).permute(0, 3, 1, 2).float() / 255
     )
     assert (seen.motion, seen.most_common("colour"), seen.most_common("shape")) == ("right", "red", "circle")
     assert len(seen.frames) == 16

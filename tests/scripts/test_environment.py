@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from host.checkout import python_in
@@ -34,13 +35,33 @@ def test_every_tool_of_the_tests_is_pinned():
     assert all("==" in line for line in (*TORCH, *read_requirements(TEST_REQUIREMENTS)))
 
 
-def test_an_environment_without_pip_is_completed(tmp_path: Path):
-    """It may be half of one that was broken off, or a whole one of a tool that brings no pip."""
+def test_an_environment_without_pip_is_completed(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """It may be half of one that was broken off, or a whole one of a tool that brings no pip.
+
+    pip itself prints nothing when it installs there; its log is kept.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     (tmp_path / "installed").touch()
     for _ in range(2):
         subprocess.run([make_venv(tmp_path), "-c", "import pip"], check=True)
         assert (tmp_path / "installed").exists()
+
+    install(tmp_path, [str(write_wheel(tmp_path, size=200_000_000))], "Installing one wheel")
+    first, last = capfd.readouterr().out.splitlines()[-2:]
+    assert first.startswith("Installing one wheel") and str(tmp_path / "pip.log") in first
+    assert last.startswith("Installed 0.2 GB in ")
+    assert "Successfully installed zeros" in (tmp_path / "pip.log").read_text(encoding="utf-8")
+
+
+def write_wheel(folder: Path, size: int) -> Path:
+    """Write a wheel that installs `size` bytes of zeros."""
+    file, info = folder / "zeros-1.0-py3-none-any.whl", "zeros-1.0.dist-info"
+    with ZipFile(file, "w", ZIP_DEFLATED) as wheel:
+        wheel.writestr("zeros.bin", bytes(size), compresslevel=1)
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: zeros\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return file
 
 
 def test_an_environment_that_fails_says_what_to_install_and_leaves_nothing(
