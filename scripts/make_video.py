@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from demo import MODELS, read_options
 
-WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
+WORKFLOW = ROOT / "workflows" / "api" / "animatediff_02_text_to_video.json"
 VIDEO_SUFFIXES = {".mp4", ".webm", ".mkv", ".mov"}
 SYNTHETIC_SIZE, SYNTHETIC_STEPS = 128, 4
 HINT = "To change its graph in the browser: python scripts/demo.py --open"

@@ -44,6 +44,27 @@ def input_video(host_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def input_picture(host_server: Server) -> str:
+    """The name of a picture of 96 x 64 pixels in the input folder of `host_server`."""
+    from tests.support.workflows import draw_picture
+
+    file = host_server.folder / "input" / "square.png"
+    draw_picture(left=20).save(file)
+    return file.name
+
+
+@pytest.fixture(scope="session")
+def lora(host_server: Server) -> str:
+    """The name in `host_server` of a LoRA that fits the SD1.5 checkpoint."""
+    from tests.support.workflows import NARROW_WIDTH, save_lora
+
+    file = host_server.folder / "models" / "loras" / "synthetic_lora.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_lora(file, NARROW_WIDTH)
+    return file.name
+
+
+@pytest.fixture(scope="session")
 def models_for(request: pytest.FixtureRequest) -> Callable[[str], HostModels]:
     """The synthetic models that stand in for those of a workflow."""
     others = {"text_to_video_fast": "lightning_models", "text_to_video_sdxl": "sdxl_models"}
@@ -53,7 +74,12 @@ def models_for(request: pytest.FixtureRequest) -> Callable[[str], HostModels]:
 @pytest.fixture(scope="session")
 def files_for(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
     """The further inputs of a workflow that name files, and the files that stand in for theirs."""
-    fixtures = {"controlnet_video": {"control_net_name": "control_net", "file": "input_video"}}
+    fixtures = {
+        "controlnet_video": {"control_net_name": "control_net", "file": "input_video"},
+        "video_to_video": {"file": "input_video"},
+        "picture_to_video": {"image": "input_picture"},
+        "lora_per_frame": {"lora_name": "lora"},
+    }
     return lambda workflow: {
         name: request.getfixturevalue(fixture) for name, fixture in fixtures.get(workflow, {}).items()
     }

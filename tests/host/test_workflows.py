@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import numpy
 import pytest
 from host.checkout import PACK
-from host.prompts import load_prompt, set_everywhere
+from host.prompts import set_everywhere
 from host.server import Server
 from PIL import Image
 from safetensors import safe_open
@@ -24,12 +24,19 @@ from tests.support.workflows import (
     WORKFLOW_NAMES,
     WORKFLOWS,
     decode_video,
+    distances,
     example_frames,
+    example_size,
+    find_template,
     frame_rate,
+    load_twin,
+    node_inputs,
+    run_latents,
     small_prompt,
 )
 
 Entry = dict[str, dict]
+LARGEST_PICTURE = 100_000  # bytes
 FRESH, TRAINED = "scale_shift", "temporal_transformer"
 SITES_OF_V3 = set(site_channels((320, 320, 320, 320), mid=False))
 
@@ -56,7 +63,7 @@ def test_workflow_makes_a_moving_video(name: str, host_server: Server, run_small
     (video,) = host_server.files(run_small(name))
 
     frames = decode_video(video).astype(float)
-    assert frames.shape == (example_frames(name), EXAMPLE_SIZE, EXAMPLE_SIZE, 3)
+    assert frames.shape == (example_frames(name), example_size(name), example_size(name), 3)
     assert frames.std(axis=(1, 2, 3)).min() > 2, "a frame is of one colour"
     assert abs(frames[1:] - frames[:-1]).mean(axis=(1, 2, 3)).min() > 0.5, "two frames in a row are the same"
 
@@ -77,6 +84,22 @@ def test_controlnet_video_follows_its_video(host_server: Server, run_small: Call
     assert edges.shape == (example_frames("controlnet_video"), EXAMPLE_SIZE, EXAMPLE_SIZE, 3)
     assert edges.max(axis=(1, 2, 3)).min() == 255, "a picture has no edges"
     assert (edges[1:] != edges[:-1]).any(axis=(1, 2, 3)).all(), "the edges stand still"
+
+
+def test_video_to_video_keeps_the_rate_of_its_video(host_server: Server, run_small: Callable[[str], Entry]):
+    (video,) = host_server.files(run_small("video_to_video"))
+    assert frame_rate(video) == 12
+
+
+def test_lora_per_frame_changes_the_last_frames_alone(host_server: Server, sd15_models: HostModels, lora: str):
+    """Without a motion model, so that the frames know nothing of each other."""
+    prompt = small_prompt("lora_per_frame", sd15_models.checkpoint, sd15_models.motion_model, steps=1)
+    set_everywhere(prompt, "lora_name", lora)
+    node_inputs(prompt, "LoomApplyMotionModel")["strength"] = 0.0
+    hooked = run_latents(host_server, prompt)
+    set_everywhere(prompt, "strength_model", 0.0)
+    changed = distances(hooked, run_latents(host_server, prompt))
+    assert changed[:8].max() < 1e-5 < 1e-3 < changed[8:].min()
 
 
 def test_custom_module_saves_a_motion_model_that_loads(host_server: Server, run_small: Callable[[str], Entry]):
@@ -115,8 +138,10 @@ def test_inspect_motion_shows_texts_plots_and_json(host_server: Server, run_smal
 
 def shown(entry: Entry, workflow: str) -> dict[str, dict]:
     """Return what the nodes of a finished workflow show, by their titles."""
-    prompt = load_prompt(WORKFLOWS / "api" / f"{workflow}.json")
-    return {prompt[number]["_meta"]["title"]: output for number, output in entry["outputs"].items()}
+    prompt = load_twin(workflow)
+    return {
+        prompt[number]["_meta"]["title"].partition(" \u00b7 ")[0]: output for number, output in entry["outputs"].items()
+    }
 
 
 def previews(server: Server, entry: Entry) -> list[Path]:
@@ -125,14 +150,18 @@ def previews(server: Server, entry: Entry) -> list[Path]:
     return [server.folder / "temp" / item["filename"] for item in items if item["type"] == "temp"]
 
 
-def test_every_workflow_is_tested_and_has_a_picture():
-    assert {file.stem for file in WORKFLOWS.glob("*.json")} == set(WORKFLOW_NAMES)
-    assert {file.stem for file in WORKFLOWS.glob("*.jpg")} == set(WORKFLOW_NAMES)
-    assert {file.stem for file in (WORKFLOWS / "api").glob("*.json")} == set(WORKFLOW_NAMES)
+def test_every_workflow_is_numbered_and_has_a_picture():
+    """The frontend sorts and finds templates by the names of their files."""
+    names = sorted(file.stem for file in WORKFLOWS.glob("*.json"))
+    assert names == [f"animatediff_{number:02}_{name}" for number, name in enumerate(WORKFLOW_NAMES, 1)]
+    assert sorted(file.stem for file in WORKFLOWS.glob("*.jpg")) == names
+    assert sorted(file.stem for file in (WORKFLOWS / "api").glob("*.json")) == names
+    assert [file.name for file in WORKFLOWS.glob("*.jpg") if file.stat().st_size > LARGEST_PICTURE] == []
 
 
 def test_workflows_are_among_the_templates(host_server: Server):
-    assert set(host_server.get("/workflow_templates")[PACK]) == set(WORKFLOW_NAMES)
-    for name in WORKFLOW_NAMES:
+    names = [find_template(name).stem for name in WORKFLOW_NAMES]
+    assert set(host_server.get("/workflow_templates")[PACK]) == set(names)
+    for name in names:
         with urlopen(f"{host_server.url}/api/workflow_templates/{PACK}/{name}.jpg") as picture:
             assert picture.headers.get_content_type() == "image/jpeg"

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.support.workflows import decode_video
 
 DEMO = ROOT / "scripts" / "demo.py"
-WORKFLOW = ROOT / "workflows" / "api" / "text_to_video.json"
+WORKFLOW = ROOT / "workflows" / "api" / "animatediff_02_text_to_video.json"
 INTERRUPT = signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT
 
 

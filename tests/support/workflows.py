@@ -22,18 +22,37 @@ from synthetic_motion import random_tensor
 from synthetic_weights import KINDS, unet_config
 
 WORKFLOWS = ROOT / "workflows"
-FIRST_CLIPS = ("text_to_video", "text_to_video_fast", "text_to_video_sdxl")
-LENGTH_IS_IN = {"long_video": "batch_size", "prompt_travel": "value", "controlnet_video": "length"}
-WORKFLOW_NAMES = (*FIRST_CLIPS, *LENGTH_IS_IN, "loop", "custom_module", "inspect_motion")
+NUMBERED = "animatediff_[0-9][0-9]_"  # which name and order the templates in the frontend
+WORKFLOW_NAMES = tuple(file.stem.split("_", 2)[2] for file in sorted(WORKFLOWS.glob(f"{NUMBERED}*.json")))
+WITHOUT_DOWNLOAD = "first_clip_no_download"
+LENGTH_IS_IN = {
+    "long_video": "batch_size",
+    "prompt_travel": "value",
+    "controlnet_video": "length",
+    "video_to_video": "length",
+}
 EXAMPLE_FRAMES, EXAMPLE_SIZE = 16, 64
 OTHER_LENGTHS = {"loop": 24} | dict.fromkeys(LENGTH_IS_IN, 20)  # more than one window of 16
+ENLARGED = {WITHOUT_DOWNLOAD: 4 * EXAMPLE_SIZE, "latent_upscale": 3 * EXAMPLE_SIZE // 2}
+
+
+def find_template(name: str) -> Path:
+    """Return the template whose file name is `name` after its number."""
+    (file,) = WORKFLOWS.glob(f"{NUMBERED}{name}.json")
+    return file
+
+
+def load_twin(name: str) -> Prompt:
+    """Return the API twin of a template."""
+    return load_prompt(WORKFLOWS / "api" / find_template(name).name)
 
 
 def small_prompt(name: str, checkpoint: str, motion_model: str, steps: int = 2) -> Prompt:
     """The API twin of a workflow with models of the test, 64 x 64 pixels, few steps and at most 24 frames."""
-    prompt = load_prompt(WORKFLOWS / "api" / f"{name}.json")
-    set_everywhere(prompt, "ckpt_name", checkpoint)
-    set_everywhere(prompt, "motion_model", motion_model)
+    prompt = load_twin(name)
+    if name != WITHOUT_DOWNLOAD:
+        set_everywhere(prompt, "ckpt_name", checkpoint)
+        set_everywhere(prompt, "motion_model", motion_model)
     for side in ("width", "height"):
         set_everywhere(prompt, side, EXAMPLE_SIZE)
     set_everywhere(prompt, "steps", steps)
@@ -45,6 +64,11 @@ def small_prompt(name: str, checkpoint: str, motion_model: str, steps: int = 2) 
 def example_frames(name: str) -> int:
     """The frames that a small prompt makes."""
     return OTHER_LENGTHS.get(name, EXAMPLE_FRAMES)
+
+
+def example_size(name: str) -> int:
+    """The width and height of what a small prompt makes."""
+    return ENLARGED.get(name, EXAMPLE_SIZE)
 
 
 def node_inputs(prompt: Prompt, class_type: str) -> dict:
@@ -216,7 +240,7 @@ def _joined(prompt: Prompt, pictures: Sequence[Link]) -> Link:
 
 def run_latents(server: Server, prompt: Prompt, of: Link | None = None) -> torch.Tensor:
     """The frames `[frames, 4, 8, 8]` that the sampler of a prompt makes, or the node `of`; nothing is decoded."""
-    prompt = {key: node for key, node in prompt.items() if node["class_type"] != "SaveImage"}
+    prompt = {key: node for key, node in prompt.items() if node["class_type"] not in ("SaveImage", "SaveVideo")}
     samples = of or node_inputs(prompt, "VAEDecode")["samples"]
     add_node(prompt, "SaveLatent", samples=samples, filename_prefix="long_clip")
     (file,) = server.files(server.run(prompt))
@@ -234,7 +258,7 @@ def require_node(server: Server, class_type: str) -> None:
 
 
 VIDEO_WIDTH, VIDEO_HEIGHT, SQUARE = 96, 64, 24
-MINI_WIDTH, LORA_RANK = 64, 4
+MINI_WIDTH, NARROW_WIDTH, LORA_RANK = 64, 320, 4
 DECODER_KEYS = ("out_channels", "transformer_depth_output")
 
 
@@ -244,15 +268,16 @@ def write_video(file: Path, frames: int, rate: int) -> None:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = VIDEO_WIDTH, VIDEO_HEIGHT, "yuv420p"
         for number in range(frames):
-            picture = av.VideoFrame.from_ndarray(_picture(left=8 + 2 * number), format="rgb24")
+            picture = av.VideoFrame.from_image(draw_picture(left=8 + 2 * number))
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
 
-def _picture(left: int) -> numpy.ndarray:
+def draw_picture(left: int) -> Image.Image:
+    """A bright square on grey."""
     picture = numpy.full((VIDEO_HEIGHT, VIDEO_WIDTH, 3), 60, numpy.uint8)
     picture[20 : 20 + SQUARE, left : left + SQUARE] = 230
-    return picture
+    return Image.fromarray(picture)
 
 
 def save_control_net(file: Path, unet: dict[str, Any] | None = None) -> None:
@@ -269,10 +294,10 @@ def save_control_net(file: Path, unet: dict[str, Any] | None = None) -> None:
     save_file(weights, file)
 
 
-def save_lora(file: Path) -> None:
-    """A LoRA of random weights for attention layers of Loom Mini's UNet, strong enough to be seen."""
+def save_lora(file: Path, width: int = MINI_WIDTH) -> None:
+    """A LoRA of random weights for attention layers of a UNet, strong enough to be seen."""
     layers = [f"input_blocks_{number}_1_transformer_blocks_0_attn1_to_q" for number in (1, 2)]
     layers += [f"output_blocks_{number}_1_transformer_blocks_0_attn2_to_out_0" for number in (9, 10, 11)]
-    shapes = {"lora_up.weight": (MINI_WIDTH, LORA_RANK), "lora_down.weight": (LORA_RANK, MINI_WIDTH)}
+    shapes = {"lora_up.weight": (width, LORA_RANK), "lora_down.weight": (LORA_RANK, width)}
     names = {f"lora_unet_{layer}.{part}": shape for layer in layers for part, shape in shapes.items()}
     save_file({name: random_tensor(name, shape, 0, torch.float32) for name, shape in names.items()}, file)

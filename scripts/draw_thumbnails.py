@@ -1,0 +1,145 @@
+"""Draw the thumbnail of every template: a clip that it makes with Loom Mini, and its graph small in a corner.
+
+Run it with the checkout's environment after a template was changed; it takes about five minutes.
+Names of templates, without the number, draw only those.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from export_api_workflows import WORKFLOWS, twin_of
+from film_strip import read_frames
+from host.browser import ADVICE, find_browser
+from host.checkout import ROOT
+from host.errors import SetupError
+from host.frontend import FIT_VIEW, headless_browser, load_workflow, open_frontend
+from host.prompts import load_prompt, nodes_with, set_everywhere
+from host.releases import host_tree
+from host.script import run_as_script
+from host.server import Prompt, Server
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize
+from safetensors.torch import save_file
+from synthetic_motion import random_tensor
+from thumbnails.on_loom_mini import switch
+from thumbnails.page import HEIGHT, WIDTH, build_page
+
+QUALITY = 80  # of JPEG, in percent
+FIRST = "first_clip_no_download"  # its clip is what other templates change
+REMARKS = {
+    "controlnet_video": "without the ControlNet, which it has none of \u00b7 未使用 ControlNet",
+    "lora_per_frame": "with a LoRA of random weights \u00b7 LoRA 为随机权重",
+    "video_to_video": "from a clip of a red circle \u00b7 由红色圆形的视频生成",
+    "picture_to_video": "from one picture \u00b7 由一张图片生成",
+}
+GRAPH_ALONE = """() => {
+  app.canvas.low_quality_zoom_threshold = 0;
+  app.canvas.render_canvas_border = false;
+  const bounds = app.graph.nodes.filter(node => node.type !== 'MarkdownNote').map(node => node.boundingRect);
+  const left = Math.min(...bounds.map(box => box[0])) - 30, top = Math.min(...bounds.map(box => box[1])) - 70;
+  const right = Math.max(...bounds.map(box => box[0] + box[2])) + 30;
+  const bottom = Math.max(...bounds.map(box => box[1] + box[3])) + 30;
+  const { ds } = app.canvas;
+  const frame = app.canvas.canvas.getBoundingClientRect();
+  const place = (value, axis) => (value + ds.offset[axis]) * ds.scale + [frame.left, frame.top][axis];
+  return { x: place(left, 0), y: place(top, 1), width: (right - left) * ds.scale, height: (bottom - top) * ds.scale };
+}"""
+LORA_LAYERS = [f"output_blocks_{number}_1_transformer_blocks_0_attn2_to_out_0" for number in (9, 10, 11)]
+LORA_SHAPES = {"lora_up.weight": (64, 4), "lora_down.weight": (4, 64)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="templates to draw (default: all)")
+    chosen = parser.parse_args().names
+    with _tools() as (server, browser, frontend):
+        inputs = _make_inputs(server)
+        _list_models(server, frontend)
+        for workflow in WORKFLOWS:
+            name = workflow.stem.split("_", 2)[2]
+            if not chosen or name in chosen:
+                frames = _sample(server, workflow, name, inputs)
+                html = build_page(frames, _photograph_graph(frontend, workflow), REMARKS.get(name, ""))
+                _save(browser, html, workflow.with_suffix(".jpg"))
+    return 0
+
+
+@contextmanager
+def _tools() -> Iterator[tuple[Server, Browser, Page]]:
+    executable = find_browser()
+    if executable is None:
+        raise SetupError(ADVICE)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        Server(Path(sys.executable), host_tree(), Path(folder)) as server,
+        headless_browser(executable) as browser,
+        open_frontend(browser, server) as frontend,
+    ):
+        yield server, browser, frontend
+
+
+def _make_inputs(server: Server) -> dict[str, str]:
+    """Make a video, a picture and a LoRA that templates ask for; return their names by the inputs that name them."""
+    workflow = next(file for file in WORKFLOWS if file.stem.endswith(FIRST))
+    video = _run(server, load_prompt(twin_of(workflow)))
+    (server.folder / "input" / video.name).write_bytes(video.read_bytes())
+    read_frames(video)[4].save(server.folder / "input" / "frame.png")
+    lora = server.folder / "models" / "loras" / "random.safetensors"
+    lora.parent.mkdir(exist_ok=True)
+    names = {f"lora_unet_{layer}.{part}": shape for layer in LORA_LAYERS for part, shape in LORA_SHAPES.items()}
+    save_file({name: random_tensor(name, shape, 0, torch.float32) for name, shape in names.items()}, lora)
+    return {"file": video.name, "image": "frame.png", "lora_name": lora.name}
+
+
+def _list_models(server: Server, page: Page) -> None:
+    """Let the host list the models of the templates, so that the frontend marks none as missing; none is loaded."""
+    workflows = [json.loads(file.read_text(encoding="utf-8")) for file in WORKFLOWS]
+    models = [model for each in workflows for node in each["nodes"] for model in node["properties"].get("models", [])]
+    files = [Path("models", model["directory"], model["name"]) for model in models]
+    placeholders = [
+        Path("input/my_video.mp4"),
+        Path("input/example.png"),
+        Path("models/loras/my_style_lora.safetensors"),
+    ]
+    for file in [*files, *placeholders]:
+        (server.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (server.folder / file).touch()
+    page.evaluate("() => app.refreshComboInNodes()")
+
+
+def _sample(server: Server, workflow: Path, name: str, inputs: dict[str, str]) -> list[Image.Image]:
+    prompt = switch(load_prompt(twin_of(workflow)), name)
+    for key, value in inputs.items():
+        if any(nodes_with(prompt, key)):
+            set_everywhere(prompt, key, value)
+    return read_frames(_run(server, prompt))
+
+
+def _run(server: Server, prompt: Prompt) -> Path:
+    entry = server.run(prompt)
+    return next(file for file in server.files(entry) if file.suffix == ".mp4")
+
+
+def _photograph_graph(page: Page, workflow: Path) -> bytes:
+    load_workflow(page, json.loads(workflow.read_text(encoding="utf-8")))
+    page.evaluate(FIT_VIEW)
+    page.wait_for_function("() => !app.canvas.dirty_canvas && !app.canvas.dirty_bgcanvas")
+    return page.screenshot(clip=page.evaluate(GRAPH_ALONE))
+
+
+def _save(browser: Browser, html: str, file: Path) -> None:
+    page = browser.new_page(viewport=ViewportSize(width=WIDTH, height=HEIGHT))
+    page.set_content(html)
+    page.screenshot(path=file, type="jpeg", quality=QUALITY)
+    page.close()
+    print(f"Written: {file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} KB)", flush=True)
+
+
+if __name__ == "__main__":
+    run_as_script(main)

@@ -1,0 +1,1 @@
+"""Thumbnails of the templates: a real result with Loom Mini, and the graph."""

@@ -1,0 +1,44 @@
+"""The page that a browser photographs as the thumbnail of a template."""
+
+import base64
+import io
+
+from film_strip import make_film_strip
+from PIL import Image
+
+WIDTH, HEIGHT = 640, 480
+SHOWN, COLUMNS = 12, 4  # frames of a clip
+MADE_WITH = "Result with Loom Mini \u00b7 用 Loom Mini 生成的结果"
+PAGE = """<style>
+body {{ margin: 0; width: {width}px; height: {height}px; position: relative; background: #171718; overflow: hidden }}
+.result {{ position: absolute; left: 0; top: 0; width: 100%; height: 100%; object-fit: cover; object-position: top }}
+.graph {{ position: absolute; right: 10px; bottom: 10px; width: 270px; border: 2px solid #ddd; border-radius: 6px }}
+.label {{ position: absolute; left: 10px; bottom: 10px; max-width: 320px; padding: 4px 8px; border-radius: 6px;
+  font: 13px sans-serif; color: #fff; background: #171718cc }}
+</style>
+<img class="result" src="{result}"><img class="graph" src="{graph}"><div class="label">{label}</div>"""
+
+
+def build_page(frames: list[Image.Image], graph: bytes, remark: str = "") -> str:
+    """Return the HTML of a thumbnail: frames of the result, the graph small in a corner, and what it is."""
+    label = f"{MADE_WITH}<br>{remark}" if remark else MADE_WITH
+    result = embed(encode(lay_out(frames)))
+    return PAGE.format(width=WIDTH, height=HEIGHT, result=result, graph=embed(graph), label=label)
+
+
+def lay_out(frames: list[Image.Image]) -> Image.Image:
+    """Return one picture of frames spread evenly over the clip; of a single frame, that frame."""
+    if len(frames) == 1:
+        return frames[0]
+    chosen = [frames[round(index * (len(frames) - 1) / (SHOWN - 1))] for index in range(SHOWN)]
+    return make_film_strip(chosen, COLUMNS, WIDTH // COLUMNS)
+
+
+def encode(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def embed(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
