@@ -59,7 +59,7 @@ def test_it_counts_the_weights(key, ending):
 @languages
 def test_it_leads_to_the_code_and_to_the_guide(key, ending):
     source = ARCHITECTURES[key].module.__module__.partition(".")[2].replace(".", "/")
-    assert {f"../../{source}.py", f"../how-it-works{ending}"} <= set(local_links(page(key, ending)))
+    assert {f"../../{source}.py", f"../write-a-module{ending}"} <= set(local_links(page(key, ending)))
 
 
 @every

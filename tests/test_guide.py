@@ -11,7 +11,12 @@ from PIL import Image
 from tests.support.texts import code_lines, english_links, headings, import_namespace, local_links
 
 DOCS = GUIDE.parent
-PAGES = {"how-it-works": {"video", "fused"}, "write-a-module": {"Drift", "LOOM_MOTION_MODULES", "moved"}}
+PAGES = {  # with some names that their snippets leave
+    "how-it-works": {"video", "fused"},
+    "motion-modules": {"by_hand", "without", "second_after", "gated", "whole"},
+    "write-a-module": {"Drift", "LOOM_MOTION_MODULES", "moved"},
+    "costs": {"counts"},
+}
 every_page = pytest.mark.parametrize("page", PAGES)
 
 

@@ -30,31 +30,38 @@ def figures(run: Run) -> Iterator[Figure]:
         yield Figure(f"10^12 operations, {size}x{size}, {run.frames} frames, CFG", text, details=counts)
 
 
-def count_clip(frames: int = 16, size: int = 512, architecture: str = USUAL) -> Counts:
-    """Return the operations of a step with CFG by part, and those of decoding the clip once."""
-    return count_step(frames, size, architecture) | {"decoding": count_decoding(frames, size)}
+def count_clip(frames: int = 16, size: int = 512) -> Counts:
+    """Return the operations of one step with CFG by part, and those of decoding the clip once."""
+    modules = {"motion modules": count_modules(frames, size), "decoding": count_decoding(frames, size)}
+    return count_unet(frames, size) | modules
 
 
-def count_step(frames: int = 16, size: int = 512, architecture: str = USUAL) -> Counts:
-    """Return the operations of one evaluation of the UNet with CFG: the layers of the UNet, and "motion modules".
-
-    `architecture` is the key of a registered architecture. A fresh module of it runs at every site
-    to which it has no objection.
-    """
-    unet, side = build_unet(), size // LATENT
-    modules = create_on_meta(architecture, frames, size)
-    all_sites = pack("motion_modules.unet.sites").unet_sites(unet)
-    sites, inputs = {name: all_sites[name] for name in modules}, pack("motion_modules.contract").MotionInputs(frames)
-    options = pack("training.bare_unet").bare_options(sites, modules, inputs)
-    options["optimized_attention_override"] = attention_of_torch
-    batch = CHUNKS * frames
+def count_unet(frames: int = 16, size: int = 512) -> Counts:
+    """Return the operations of one evaluation of the UNet with CFG by kind of layer, without motion modules."""
+    unet, batch, side = build_unet(), CHUNKS * frames, size // LATENT
+    options = {"optimized_attention_override": attention_of_torch}
     x, text = torch.zeros(batch, 4, side, side, device=META), torch.zeros(batch, 77, 768, device=META)
     counts = _count(lambda: unet(x, torch.zeros(batch, device=META), text, transformer_options=options))
-    kinds = {type(module).__name__ for module in modules.values()}
-    motion = sum(_total(counts, name) for name in counts if name in kinds)
     layers = {part: sum(_total(counts, name) for name in counts if name.endswith(end)) for end, part in LAYERS.items()}
-    rest = _total(counts, "Global") - motion - sum(layers.values())
-    return {"convolutions and projections": rest, **layers, "motion modules": motion}
+    return {"convolutions and projections": _total(counts, "Global") - sum(layers.values()), **layers}
+
+
+def count_modules(frames: int = 16, size: int = 512, architecture: str = USUAL) -> int:
+    """Return the operations of all motion modules in one evaluation of the UNet with CFG.
+
+    `architecture` is the key of a registered one. It has a fresh module at every site to which it
+    has no objection.
+    """
+    sites = pack("motion_modules.unet.sites").unet_sites(build_unet())
+    total = 0
+    for name, module in create_modules(architecture, frames, size).items():
+        site, side = sites[name], size // LATENT
+        clip = site.clip(frames, side, side)
+        x = torch.zeros(CHUNKS * frames, site.channels, clip.height, clip.width, device=META)
+        time = torch.zeros(len(x), site.time_channels, device=META)
+        inputs = pack("motion_modules.contract").MotionInputs(frames, time_embedding=time)
+        total += _total(_count(lambda module=module, x=x, inputs=inputs: module(x, inputs)), "Global")
+    return total
 
 
 def count_decoding(frames: int = 16, size: int = 512) -> int:
@@ -64,13 +71,17 @@ def count_decoding(frames: int = 16, size: int = 512) -> int:
     return frames * _total(counts, "Global")
 
 
-def create_on_meta(architecture: str, frames: int = 16, size: int = 512) -> Mapping[str, torch.nn.Module]:
-    """Create fresh motion modules without memory for their weights, by site."""
+def create_modules(architecture: str, frames: int = 16, size: int = 512) -> Mapping[str, torch.nn.Module]:
+    """Create fresh motion modules by site, without memory for their weights."""
     untrained, registry = pack("motion_modules.files.untrained"), pack("motion_modules.architectures.registry")
     clip = untrained.TargetClip(frames, height=size, width=size)
     specs = untrained.plan_modules(build_unet(), registry.architectures()[architecture], clip)
     with META:
         return untrained.create_modules(specs).by_site
+
+
+def count_weights(*modules: torch.nn.Module) -> int:
+    return sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 def _count(work: Callable[[], object]) -> Mapping[str, Mapping]:
