@@ -19,6 +19,7 @@ KEPT = ROOT / "artefacts" / "pictures"
 HELP = ROOT / "web" / "docs"
 NAMES = {
     "readme": ROOT / "docs" / "loom_mini.webp",
+    "mini": HELP / "LoomMiniLoader" / "clips.webp",
     "strength": HELP / "LoomApplyMotionModel" / "strength.webp",
     "schedules": HELP / "LoomContextWindows" / "schedules.webp",
     "reading": HELP / "LoomContextPreview" / "reading.png",
@@ -35,6 +36,7 @@ def list_pictures(studio) -> dict[str, Callable[[Path], None]]:
 
     return {
         "readme": lambda file: clip_pictures.draw_readme(studio, file),
+        "mini": lambda file: clip_pictures.draw_mini(studio, file),
         "strength": lambda file: clip_pictures.draw_strength(studio, file),
         "schedules": window_pictures.draw_schedules,
         "reading": window_pictures.draw_reading,

@@ -8,6 +8,7 @@ import pytest
 from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
 from animatediff_loom.nodes.inputs import MotionModelSocket, ReportSocket
+from PIL import Image
 
 from tests.support.motion_models import KEYS
 from tests.support.texts import code_lines, english_links, heading_links, headings, links_within, local_links, web_links
@@ -141,6 +142,13 @@ def test_readme_names_every_family_and_node(path):
     text = read(path)
     assert [family.name for family in FAMILIES if f"| {family.name} |" not in text] == []
     assert [schema.node_id for schema in SCHEMAS if schema.node_id not in text] == []
+
+
+def test_readme_begins_with_a_small_moving_picture():
+    (file,) = {re.search(r"!\[[^]]+\]\(([^)]+)\)", read(path))[1] for path in READMES}
+    assert (ROOT / file).stat().st_size < 1e6
+    with Image.open(ROOT / file) as picture:
+        assert picture.n_frames > 1
 
 
 def test_readmes_have_the_same_structure():

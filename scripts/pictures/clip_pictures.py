@@ -27,22 +27,36 @@ def travel_shot() -> Shot:
     return Shot(frames=TRAVEL_FRAMES, schedule=TRAVEL, suffix=TRAVEL_SUFFIX)
 
 
-def draw_readme(studio: Studio, file: Path) -> None:
-    """Draw eight clips: five prompts, one of them without the motion model too, a prompt schedule and a long clip."""
-    long_clip = [("LoomContextWindows", WINDOWS), ("LoomVideoNoise", FREE_NOISE)]
-    shots = {
+def mini_shots() -> dict[str, Shot]:
+    """Return four prompts that Loom Mini knows, by their labels in two lines."""
+    return {
         "a red circle\nmoving right": Shot(CIRCLE),
         "a blue star\nmoving up": Shot("a blue star moving up"),
         "a green square\nmoving left": Shot("a green square moving left"),
         "a yellow triangle\nmoving down": Shot("a yellow triangle moving down"),
+    }
+
+
+def draw_readme(studio: Studio, file: Path) -> None:
+    """Draw eight clips: five prompts, one of them without the motion model too, a prompt schedule and a long clip."""
+    long_clip = [("LoomContextWindows", WINDOWS), ("LoomVideoNoise", FREE_NOISE)]
+    shots = mini_shots() | {
         "the circle without\na motion model": Shot(CIRCLE, inputs={"strength": 0.0}),
         "Prompt Schedule:\nred, green, blue": travel_shot(),
-        "32 frames in\nContext Windows": Shot(STAR, frames=32, model_nodes=long_clip),
+        "32 frames in\ncontext windows": Shot(STAR, frames=32, model_nodes=long_clip),
         "a cyan star\nmoving right": Shot("a cyan star moving right"),
     }
-    clips = [LabelledClip(studio.film(shot), label) for label, shot in shots.items()]
     foot = "Loom Mini, the 38 MB model of this pack: 64 x 64 pixels, 12 steps, on a CPU"
-    save_animation(tile_clips(clips, Sheet(4, README_WIDTH, NOTE, lines=2), foot), file)
+    save_animation(tile_clips(_film_all(studio, shots), Sheet(4, README_WIDTH, NOTE, lines=2), foot), file)
+
+
+def draw_mini(studio: Studio, file: Path) -> None:
+    """Draw four clips for the page of Load Loom Mini."""
+    save_animation(tile_clips(_film_all(studio, mini_shots()), Sheet(2, size=NOTE, lines=2)), file)
+
+
+def _film_all(studio: Studio, shots: dict[str, Shot]) -> list[LabelledClip]:
+    return [LabelledClip(studio.film(shot), label) for label, shot in shots.items()]
 
 
 def draw_strength(studio: Studio, file: Path) -> None:
