@@ -7,9 +7,12 @@ order, are then separate clips.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
+import torch
 from comfy.patcher_extension import WrappersMP
+from einops import rearrange
 
 from ..contract import WHOLE, Windowing, frames_per_chunk
 from ..errors import LoomError
@@ -31,20 +34,23 @@ def record_call_frames(executor, model, conds, x_in, timestep, model_options):
     return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": options})
 
 
-def find_clip_frames(batch: int, options: Mapping[str, Any]) -> int:
+def find_clip_frames(batch: int, options: Mapping[str, Any], prompts: torch.Tensor | None = None) -> int:
     """Return the number of frames in each clip of a `batch`; `options` are the host's `transformer_options`.
+
+    `prompts` are the text features of the batch, `[batch, tokens, width]`.
 
     The first of these that divides each cond's share of the batch holds: a window of this pack, of
     the host, of another pack (`ad_params`), the frames that the host evaluates at once, the latent.
-    A share below all of them is a window that no option describes. Raise LoomError when clips
-    cannot be told apart.
+    A share below all of them is a window that no option describes. Where the batch could also be all
+    of a clip for fewer conds, the prompts decide: the options of the host are the same in both cases.
+    Raise LoomError when clips cannot be told apart.
     """
     conds = count_conds(options)
     counts = _list_frame_counts(options)
     for frames in counts:
         if batch % (conds * frames) == 0:
             return frames
-    if not counts or _is_unlisted_window(batch, conds, counts):
+    if not counts or _is_unlisted_window(batch, conds, counts, prompts):
         return frames_per_chunk(batch, conds)
     raise LoomError(
         f"The UNet received a batch of {batch} for {conds} conds of {counts[0]} frames, expected a multiple of "
@@ -53,10 +59,20 @@ def find_clip_frames(batch: int, options: Mapping[str, Any]) -> int:
     )
 
 
-def _is_unlisted_window(batch: int, conds: int, counts: list[int]) -> bool:
-    """Return whether a batch holds part of a clip for each cond, and cannot be all of a clip for fewer conds."""
+def _is_unlisted_window(batch: int, conds: int, counts: list[int], prompts: torch.Tensor | None) -> bool:
+    """Return whether a batch holds part of a clip for each cond, and not all of a clip for fewer conds."""
     is_part = batch % conds == 0 and 2 * conds <= batch < conds * min(counts)
-    return is_part and all(batch % frames for frames in counts)
+    return is_part and (all(batch % frames for frames in counts) or _differ_by_cond(prompts, batch, conds))
+
+
+def _differ_by_cond(prompts: torch.Tensor | None, batch: int, conds: int) -> bool:
+    """Return whether each of `conds` equal parts of a batch has one prompt, and the next part another one."""
+    if prompts is None or len(prompts) != batch:
+        return False
+    parts = rearrange(prompts, "(cond frame) token width -> cond frame token width", cond=conds)
+    return torch.equal(parts, parts[:, :1].expand_as(parts)) and not any(
+        torch.equal(part, following) for part, following in pairwise(parts[:, 0])
+    )
 
 
 def _list_frame_counts(options: Mapping[str, Any]) -> list[int]:

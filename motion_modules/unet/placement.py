@@ -129,7 +129,7 @@ def evaluate_with_motion(
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     run: MotionRun | None = options.get(MOTION_RUN)
-    frames, windowing = find_clip_frames(x.shape[0], options), options.get(WINDOWING, WHOLE)
+    frames, windowing = find_clip_frames(x.shape[0], options, c_crossattn), options.get(WINDOWING, WHOLE)
     _require_two_frames(acting, frames)
     if run is not None:
         for motion in acting:

@@ -12,7 +12,7 @@ from tests.support.other_nodes import (
     tile,
     wrap_calc_cond_batch,
 )
-from tests.support.sampling import distance, noise, sample
+from tests.support.sampling import distance, noise, prompt, sample
 
 LENGTH, FRAMES = 3, 6
 KINDS = {
@@ -62,6 +62,30 @@ def test_frames_that_are_evaluated_one_by_one(moving):
         sample(divide_in_function_wrapper(moving, 1), 5)
 
 
-def test_half_of_a_clip_for_each_cond_may_be_a_clip_for_one(moving):
+def test_half_of_a_clip_for_each_cond_is_known_by_the_prompts(model, moves):
+    start = noise(2 * LENGTH)
+    alone = [sample(apply_motion(model, moves), noise=part) for part in start.split(LENGTH)]
+    clip = sample(divide_in_function_wrapper(apply_motion(model, moves), LENGTH), noise=start)
+    assert distance(clip, torch.cat(alone)) < 1e-5
+
+
+def test_half_of_a_clip_for_each_cond_may_be_a_clip_for_one_with_the_same_prompts(moving):
     with pytest.raises(LoomError, match=r"a batch of 6 for 2 conds of 6 frames.*Remove the node that divides"):
-        sample(divide_in_function_wrapper(moving, LENGTH), FRAMES)
+        sample(divide_in_function_wrapper(moving, LENGTH), FRAMES, negative=prompt(2))
+
+
+def test_a_clip_for_one_cond_at_a_time_is_not_taken_for_two_windows(moving):
+    """A node that evaluates cond by cond but lists all of them."""
+    model = moving.clone()
+
+    def evaluate_one_by_one(apply_model, call):
+        parts = torch.arange(len(call["input"])).chunk(len(call["cond_or_uncond"]))
+        inputs = [
+            {name: each[part] if torch.is_tensor(each) else each for name, each in call["c"].items()} for part in parts
+        ]
+        rows = zip(parts, inputs, strict=True)
+        return torch.cat([apply_model(call["input"][part], call["timestep"][part], **each) for part, each in rows])
+
+    model.set_model_unet_function_wrapper(evaluate_one_by_one)
+    with pytest.raises(LoomError, match="a batch of 6 for 2 conds of 6 frames"):
+        sample(model, FRAMES)
