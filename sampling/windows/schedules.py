@@ -64,13 +64,22 @@ def looped_windows(frames: int, layout: WindowLayout, step: int = 0) -> list[Win
 
     A clip that fits in one window is rotated as a whole, so that its last and first frames become
     neighbours. Without `closed_loop`, return the uniform windows, none of which crosses the end. The
-    published looped schedule crosses it in both cases.
+    published looped schedule crosses it in both cases. In a closed loop without overlap, windows that
+    would all begin or stop at the end start a quarter of a window later.
     """
     if not layout.closed_loop:
         return uniform_windows(frames, layout, step)
     if frames <= layout.length:
         return [_wrap(_rotation(frames, step), 1, frames, frames)]
-    passes = (_circle_windows(frames, layout, step, dilation) for dilation in _dilations(frames, layout))
+    windows = _turn_windows(frames, layout, step)
+    if any((frames - 1, 0) in pairwise(window) for window in windows):
+        return windows
+    return _turn_windows(frames, layout, step, shift=max(1, layout.length // 4))
+
+
+def _turn_windows(frames: int, layout: WindowLayout, step: int, shift: int = 0) -> list[Window]:
+    """Return the windows of all dilations on the circle of all frames, `shift` frames later."""
+    passes = (_circle_windows(frames, layout, step, dilation, shift) for dilation in _dilations(frames, layout))
     return list(dict.fromkeys(chain.from_iterable(passes)))
 
 
@@ -111,9 +120,9 @@ def _dilations(frames: int, layout: WindowLayout) -> list[int]:
     return [2**number for number in range(passes) if 2**number * max(1, layout.length - 1) < frames]
 
 
-def _circle_windows(frames: int, layout: WindowLayout, step: int, dilation: int) -> Iterator[Window]:
-    """Yield the windows of one dilation, once around the circle."""
-    rotation, advance = _rotation(frames, step), layout.length * dilation - layout.overlap
+def _circle_windows(frames: int, layout: WindowLayout, step: int, dilation: int, shift: int = 0) -> Iterator[Window]:
+    """Yield the windows of one dilation, once around the circle, `shift` frames later."""
+    rotation, advance = _rotation(frames, step) + shift, layout.length * dilation - layout.overlap
     start = int(_reverse_bits(step) * dilation) + rotation
     end = frames + rotation - (0 if layout.closed_loop else layout.overlap)
     for first in range(start, end, advance):

@@ -51,6 +51,18 @@ def test_closed_loop_decides_whether_the_ends_meet(overlap, stride):
         assert all(list(window) == sorted(window) for step in steps for window in looped_windows(frames, off, step))
 
 
+@given(st.integers(2, 32), st.integers(1, 200), st.integers(0, 8), st.integers(1, 4), st.integers(0, 1000))
+def test_a_window_of_a_closed_loop_crosses_the_end_in_every_step(length, more, overlap, stride, step):
+    layout = WindowLayout(length, min(overlap, length - 1), stride, closed_loop=True)
+    frames = length + more
+    assert any((frames - 1, 0) in pairwise(window) for window in looped_windows(frames, layout, step))
+
+
+@pytest.mark.parametrize(("step", "starts"), enumerate([(4, 20), (20, 4), (8, 24), (24, 8)]))
+def test_vectors_of_a_closed_loop_without_overlap(step, starts):
+    assert looped_windows(32, WindowLayout(16, 0, closed_loop=True), step) == starting(32, *starts)
+
+
 def test_vector_of_a_closed_loop_with_strides():
     settings = WindowLayout(16, 4, stride=3, closed_loop=True)
     expected = starting(64, 0, 12, 24, 36, 48, 60)
