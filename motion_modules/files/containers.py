@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import FileFault
-from .pickle_survey import Entries, PickleSurvey, make_limit_fault, name_content
+from .pickle_calls import name_content
+from .pickle_instructions import INSTRUCTIONS
+from .pickle_survey import Entries, PickleSurvey, make_limit_fault
 
 LARGEST_HEADER = 2**24  # bytes of a safetensors header: 1,300 tensors need 2**18
 LARGEST_COUNT = 100_000  # tensors in a file
@@ -99,7 +101,7 @@ def _survey_archive(file: BinaryIO, size: int) -> Any:
         entries = archive.infolist()
         _check_entries(entries, size)
         folder = entries[0].filename.partition("/")[0]
-        survey = PickleSurvey(size)
+        survey = PickleSurvey(size, INSTRUCTIONS)
         content, _ = survey.read(archive.read(f"{folder}/data.pkl"))
         records = {entry.filename: entry.file_size for entry in entries}
     for key, claimed in survey.storages.items():
@@ -138,7 +140,7 @@ def _survey_legacy(file: BinaryIO) -> Any:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if _is_tar(data[: tarfile.BLOCKSIZE]):
             raise FileFault("is a tar archive. Unpack it, and choose the motion model inside.")
-        survey, position, contents = PickleSurvey(len(data)), 0, []
+        survey, position, contents = PickleSurvey(len(data), INSTRUCTIONS), 0, []
         for _ in range(LEGACY_PICKLES):
             content, position = survey.read(data, position)
             contents.append(content)
