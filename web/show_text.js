@@ -1,7 +1,11 @@
 import { app } from "../../scripts/app.js";
 
 const TEXT_NODES = ["LoomMotionModelInfo"];
-const SIZE = [440, 250];
+const SIZES = {
+  LoomMotionModelInfo: [440, 330],
+  LoomContextPreview: [520, 420],
+  LoomShowReport: [480, 680],
+};
 
 function addTextWidget(node) {
   const { widget } = app.widgets.STRING(node, "shown_text", ["STRING", { multiline: true }], app);
@@ -9,7 +13,6 @@ function addTextWidget(node) {
   widget.element.placeholder = "";
   widget.serialize = false;
   widget.options.serialize = false;
-  node.setSize(SIZE);
 }
 
 function showText(node, output) {
@@ -28,8 +31,11 @@ function extend(nodeType, method, addition) {
 app.registerExtension({
   name: "animatediffloom.ShowText",
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!TEXT_NODES.includes(nodeData.name)) return;
-    extend(nodeType, "onNodeCreated", addTextWidget);
-    extend(nodeType, "onExecuted", showText);
+    if (TEXT_NODES.includes(nodeData.name)) {
+      extend(nodeType, "onNodeCreated", addTextWidget);
+      extend(nodeType, "onExecuted", showText);
+    }
+    const size = SIZES[nodeData.name];
+    if (size) extend(nodeType, "onNodeCreated", (node) => node.setSize(size));
   },
 });
