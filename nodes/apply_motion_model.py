@@ -31,10 +31,10 @@ class ApplyMotionModel(io.ComfyNode):
                 "AnimateLCM",
                 "beta schedule",
                 "multival",
-                "动画",
-                "文生视频",
-                "视频转视频",
-                "运动模型",
+                "\u52a8\u753b",  # Chinese: animation
+                "\u6587\u751f\u89c6\u9891",  # Chinese: text to video
+                "\u89c6\u9891\u8f6c\u89c6\u9891",  # Chinese: video to video
+                "\u8fd0\u52a8\u6a21\u578b",  # Chinese: motion model
             ],
             inputs=[
                 io.Model.Input(

@@ -24,9 +24,9 @@ class ContextWindows(io.ComfyNode):
                 "Looped Uniform",
                 "seamless loop",
                 "view options",
-                "长视频",
-                "循环视频",
-                "滑动窗口",
+                "\u957f\u89c6\u9891",  # Chinese: long video
+                "\u5faa\u73af\u89c6\u9891",  # Chinese: looping video
+                "\u6ed1\u52a8\u7a97\u53e3",  # Chinese: sliding window
             ],
             inputs=[
                 io.Model.Input(

@@ -36,10 +36,10 @@ class LoadMotionModel(io.ComfyNode):
                 "AnimateDiff Lightning",
                 "AnimateLCM",
                 "LongAnimateDiff",
-                "动画",
-                "文生视频",
-                "运动模型",
-                "运动模块",
+                "\u52a8\u753b",  # Chinese: animation
+                "\u6587\u751f\u89c6\u9891",  # Chinese: text to video
+                "\u8fd0\u52a8\u6a21\u578b",  # Chinese: motion model
+                "\u8fd0\u52a8\u6a21\u5757",  # Chinese: motion module
             ],
             inputs=[
                 io.Combo.Input(

@@ -45,8 +45,8 @@ class PromptSchedule(io.ComfyNode):
                 "FizzNodes",
                 "keyframe",
                 "AnimateDiff prompts",
-                "提示词旅行",
-                "关键帧",
+                "\u63d0\u793a\u8bcd\u65c5\u884c",  # Chinese: prompt travel
+                "\u5173\u952e\u5e27",  # Chinese: keyframe
             ],
             inputs=[
                 io.Clip.Input(

@@ -121,15 +121,15 @@ def _check_smallest_windows(motion: AppliedMotion, frames: int, guider, sigmas) 
 def _describe_window_of_one_frame(motion: AppliedMotion, frames: int, length: int) -> LoomError:
     return LoomError(
         f"With `context_length` {length}, a window of this clip of {frames} frames has 1 frame, but motion model "
-        f"'{motion.name}' needs at least 2. Raise `context_length` of Context Windows (AnimateDiff)."
+        f"'{motion.name}' needs at least 2. Raise `context_length` of Apply Context Windows (AnimateDiff)."
     )
 
 
 def _check_positions(motion: AppliedMotion, attended: int, model_options: dict) -> None:
     if attended > motion.positions:
         in_windows = isinstance(model_options.get("context_handler"), LoomContextHandler)
-        node = "Context Windows (AnimateDiff)"
-        change = f"Set {node} to" if in_windows else f"Add a {node} node to the model with"
+        node = "Apply Context Windows (AnimateDiff)"
+        change = f"Set {node} to" if in_windows else f"Add {node} to the model with"
         raise LoomError(
             f"The model would see {attended} frames at once, but motion model '{motion.name}' has positions for "
             f"{motion.positions}. {change} a `context_length` of up to {motion.positions} and "

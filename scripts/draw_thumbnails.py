@@ -33,10 +33,10 @@ from thumbnails.page import HEIGHT, WIDTH, build_page
 QUALITY = 80  # of JPEG, in percent
 FIRST = "first_clip_no_download"  # its clip is what other templates change
 REMARKS = {
-    "controlnet_video": "without the ControlNet, which it has none of \u00b7 未使用 ControlNet",
-    "lora_per_frame": "with a LoRA of random weights \u00b7 LoRA 为随机权重",
-    "video_to_video": "from a clip of a red circle \u00b7 由红色圆形的视频生成",
-    "picture_to_video": "from one picture \u00b7 由一张图片生成",
+    "controlnet_video": "without the ControlNet, which it has none of \u00b7 \u672a\u4f7f\u7528 ControlNet",
+    "lora_per_frame": "with a LoRA of random weights \u00b7 LoRA \u4e3a\u968f\u673a\u6743\u91cd",
+    "video_to_video": "from a clip of a red circle \u00b7 \u7531\u7ea2\u8272\u5706\u5f62\u7684\u89c6\u9891\u751f\u6210",
+    "picture_to_video": "from one picture \u00b7 \u7531\u4e00\u5f20\u56fe\u7247\u751f\u6210",
 }
 GRAPH_ALONE = """() => {
   app.canvas.low_quality_zoom_threshold = 0;

@@ -55,7 +55,7 @@ def find_clip_frames(batch: int, options: Mapping[str, Any], prompts: torch.Tens
     raise LoomError(
         f"The UNet received a batch of {batch} for {conds} conds of {counts[0]} frames, expected a multiple of "
         f"{conds * counts[0]}. Remove the node that divides the batch inside the model, or divide a long clip with "
-        "Context Windows (AnimateDiff) instead."
+        "Apply Context Windows (AnimateDiff) instead."
     )
 
 

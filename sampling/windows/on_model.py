@@ -62,20 +62,20 @@ def _begin_run(handler: LoomContextHandler, conds: Mapping[str, list[dict]], lat
 def _explain_reference(run: ContextRun) -> str:
     if run.same_source:
         return (
-            "Context Windows (AnimateDiff): prompts, masks or control images differ between frames, so "
+            "Apply Context Windows (AnimateDiff): prompts, masks or control images differ between frames, so "
             "`reference_until` keeps objects consistent, but leaves the colours to them."
         )
     return (
-        "Context Windows (AnimateDiff): the latent's frames differ, so windows follow them and `reference_until` has "
-        "no effect."
+        "Apply Context Windows (AnimateDiff): the latent's frames differ, so windows follow them and "
+        "`reference_until` has no effect."
     )
 
 
 def _check(handler: LoomContextHandler, guider, noise) -> None:
     if noise.ndim != 4:
         raise LoomError(
-            f"The latent has the shape {list(noise.shape)}, but Context Windows (AnimateDiff) needs a batch of images "
-            "[frames, channels, height, width]. Use ComfyUI's own Context Windows node for a video model."
+            f"The latent has the shape {list(noise.shape)}, but Apply Context Windows (AnimateDiff) needs a batch of "
+            "images [frames, channels, height, width]. Use ComfyUI's own Context Windows node for a video model."
         )
     frames = noise.shape[0]
     for settings in handler.settings:
@@ -92,8 +92,8 @@ def refuse_attention_guidance(model_options: dict) -> None:
     if any(getattr(function, "__module__", "") == ATTENTION_GUIDANCE for function in functions):
         raise LoomError(
             "Self-Attention Guidance needs the attention of the whole clip, but context windows divide it. "
-            "Remove Self-Attention Guidance from this model, or use Context Windows (AnimateDiff) with the schedule "
-            "view."
+            "Remove Self-Attention Guidance from this model, or use Apply Context Windows (AnimateDiff) with the "
+            "schedule view."
         )
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 WIDTH, HEIGHT = 640, 480
 SHOWN, COLUMNS = 12, 4  # frames of a clip
-MADE_WITH = "Result with Loom Mini \u00b7 用 Loom Mini 生成的结果"
+MADE_WITH = "Result with Loom Mini \u00b7 \u7528 Loom Mini \u751f\u6210\u7684\u7ed3\u679c"
 PAGE = """<style>
 body {{ margin: 0; width: {width}px; height: {height}px; position: relative; background: #171718; overflow: hidden }}
 .result {{ position: absolute; left: 0; top: 0; width: 100%; height: 100%; object-fit: cover; object-position: top }}

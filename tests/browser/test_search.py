@@ -14,12 +14,12 @@ from tests.support.frontend import open_search
 LOAD, APPLY = "LoomLoadMotionModel", "LoomApplyMotionModel"
 WINDOWS, PROMPTS = "LoomContextWindows", "LoomPromptSchedule"
 BOTH = ["AnimateDiff Evolved", "Hotshot-XL", "AnimateDiff Lightning", "AnimateLCM", "ADE"]
-BOTH_IN_CHINESE = ["动画", "文生视频", "运动模型"]
+BOTH_IN_CHINESE = ["\u52a8\u753b", "\u6587\u751f\u89c6\u9891", "\u8fd0\u52a8\u6a21\u578b"]
 SEARCHES = [
     *((words, node) for words in [*BOTH, *BOTH_IN_CHINESE] for node in (LOAD, APPLY)),
     *((words, APPLY) for words in ("beta schedule", "multival", "gif", "vid2vid")),
-    *((words, WINDOWS) for words in ("long video", "长视频", "循环视频")),
-    *((words, PROMPTS) for words in ("keyframe", "prompt travel", "提示词旅行")),
+    *((words, WINDOWS) for words in ("long video", "\u957f\u89c6\u9891", "\u5faa\u73af\u89c6\u9891")),
+    *((words, PROMPTS) for words in ("keyframe", "prompt travel", "\u63d0\u793a\u8bcd\u65c5\u884c")),
 ]
 
 

@@ -91,7 +91,7 @@ def refused_before_sampling(model, *parts, **options) -> None:
 
 @pytest.mark.parametrize("frames", (25, 48))
 def test_more_frames_than_positions(animated, frames):
-    parts = (f"{frames} frames at once", f"'{NAME}'", "positions for 24", "Context Windows (AnimateDiff)")
+    parts = (f"{frames} frames at once", f"'{NAME}'", "positions for 24", "Apply Context Windows (AnimateDiff)")
     refused_before_sampling(animated, *parts, frames=frames)
 
 
@@ -135,7 +135,7 @@ def test_context_windows_that_are_too_long(animated):
 @pytest.mark.parametrize("frames", (25, 40))
 def test_the_longest_context_windows_with_the_hosts_own_defaults(animated, frames):
     """By default the host adds an anchor frame to every window but the first."""
-    parts = ("25 frames at once", "positions for 24", "Add a Context Windows (AnimateDiff) node")
+    parts = ("25 frames at once", "positions for 24", "Add Apply Context Windows (AnimateDiff) to the model")
     refused_before_sampling(windows(animated, 24, anchors=True), *parts, frames=frames)
     assert sample(windows(animated, 23, anchors=True), frames=frames, steps=1).isfinite().all()
 
