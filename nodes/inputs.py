@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..motion_modules.architectures.registry import KnownArchitectures
 from ..motion_modules.unet.site_patterns import ALL
 from ..sampling.prompts.schedule import MAX_FRAMES
 from ..sampling.windows.fusion import FUSIONS
@@ -38,6 +39,11 @@ def context_length(tooltip: str, default: int = 16, min: int = 1, **options) -> 
 
 def context_overlap(tooltip: str, **options) -> io.Int.Input:
     return io.Int.Input("context_overlap", default=4, min=0, max=MAX_WINDOW - 1, tooltip=tooltip, **options)
+
+
+def describe_refused(known: KnownArchitectures) -> str:
+    """Return why modules of other packs cannot be used, to follow a tooltip; empty when all can."""
+    return "".join(f" Not available: {error}" for error in known.refused.values())
 
 
 def sites(tooltip: str) -> io.String.Input:

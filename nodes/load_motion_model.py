@@ -2,9 +2,10 @@
 
 from comfy_api.latest import io
 
+from ..motion_modules.architectures.registry import architectures, log_refused
 from ..motion_modules.families import AUTO, FAMILIES
 from ..motion_modules.files.loading import load_motion_model
-from .inputs import CATEGORY, MotionModelSocket
+from .inputs import CATEGORY, MotionModelSocket, describe_refused
 from .model_files import ModelFolder
 
 FILES = ModelFolder(
@@ -18,6 +19,7 @@ FILES = ModelFolder(
 class LoadMotionModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        refused = describe_refused(log_refused(architectures()))
         return io.Schema(
             node_id="LoomLoadMotionModel",
             display_name="Load Motion Model (AnimateDiff)",
@@ -45,7 +47,7 @@ class LoadMotionModel(io.ComfyNode):
                 io.Combo.Input(
                     "motion_model",
                     options=FILES.choices,
-                    tooltip="File in models/animatediff_models (.safetensors, .ckpt, .pt or .pth).",
+                    tooltip=f"File in models/animatediff_models (.safetensors, .ckpt, .pt or .pth).{refused}",
                 ),
                 io.Combo.Input(
                     "family",
@@ -57,7 +59,7 @@ class LoadMotionModel(io.ComfyNode):
                     "files have the structure of AnimateDiff v2; selecting Lightning only adds its sampler advice.",
                 ),
             ],
-            outputs=[MotionModelSocket.Output(display_name="motion_model")],
+            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip() or None)],
         )
 
     @classmethod

@@ -3,13 +3,13 @@
 from comfy_api.latest import io
 
 from ..motion_modules.architectures.architecture import OUR_NAME, Architecture, accept_any_clip
-from ..motion_modules.architectures.registry import architectures, log_refused
+from ..motion_modules.architectures.registry import KnownArchitectures, architectures, log_refused
 from ..motion_modules.architectures.trial import SITE
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.contract import UNLIMITED
 from ..motion_modules.families import USUAL_BETA_SCHEDULE
 from ..motion_modules.files.untrained import TargetClip, create_motion_model
-from .inputs import CATEGORY, MAX_WINDOW, MotionModelSocket, sites
+from .inputs import CATEGORY, MAX_WINDOW, MotionModelSocket, describe_refused, sites
 
 FIRST_CHOICE = "temporal_transformer"
 
@@ -17,6 +17,8 @@ FIRST_CHOICE = "temporal_transformer"
 class NewMotionModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        known = log_refused(architectures())
+        refused = describe_refused(known)
         return io.Schema(
             node_id="LoomNewMotionModel",
             display_name="New Motion Model",
@@ -28,9 +30,9 @@ class NewMotionModel(io.ComfyNode):
                 io.Model.Input("model", tooltip="UNet model to fit, such as SD1.5 or SDXL."),
                 io.DynamicCombo.Input(
                     "architecture",
-                    options=_architecture_options(),
+                    options=_architecture_options(known),
                     tooltip="Architecture of the motion modules. temporal_transformer is that of AnimateDiff. Other "
-                    "custom-node packs can add more.",
+                    f"custom-node packs can add more.{refused}",
                 ),
                 io.Int.Input(
                     "frames", default=16, min=1, max=MAX_WINDOW, tooltip="Number of frames in the training clips."
@@ -58,7 +60,7 @@ class NewMotionModel(io.ComfyNode):
                     tooltip="Seed of the random weights. It has no visible effect before training.",
                 ),
             ],
-            outputs=[MotionModelSocket.Output(display_name="motion_model")],
+            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip() or None)],
         )
 
     @classmethod
@@ -84,10 +86,9 @@ class NewMotionModel(io.ComfyNode):
         )
 
 
-def _architecture_options() -> list[io.DynamicCombo.Option]:
+def _architecture_options(known: KnownArchitectures) -> list[io.DynamicCombo.Option]:
     """Return a choice for each registered architecture: AnimateDiff's, this pack's others, those of other packs."""
-    usable = log_refused(architectures()).usable.values()
-    ordered = sorted(usable, key=lambda each: (each.origin != OUR_NAME, each.key != FIRST_CHOICE))
+    ordered = sorted(known.usable.values(), key=lambda each: (each.origin != OUR_NAME, each.key != FIRST_CHOICE))
     return [_describe_option(architecture) for architecture in ordered]
 
 

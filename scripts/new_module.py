@@ -1,6 +1,7 @@
 """Make an architecture of motion modules from a small one that works: its file, its test, its pages. Needs Python 3.10.
 
-All tests pass with it as it stands; change it from there. Nothing that is there already is overwritten.
+All tests pass with it as it stands; change it from there. Nothing that is there already is overwritten. With --remove,
+it takes back what it made.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from host.checkout import ROOT
+from host.checkout import ROOT, VENV, python_in
 from host.errors import SetupError
 from host.script import run_as_script
 
@@ -34,8 +35,17 @@ LIST = re.compile(r"^- \*\*`temporal_transformer`.*\n(?:- .*\n)*", re.M)
 
 
 def main() -> int:
-    key = _parser().parse_args().name
+    options = _parser().parse_args()
     _refuse_incomplete_checkout()
+    if options.remove:
+        remove(options.name, options.force)
+    else:
+        create(options.name)
+    return 0
+
+
+def create(key: str) -> None:
+    """Write the files of an architecture and its lines in the lists, and print what to do next."""
     _refuse_key(key)
     created = {pattern.format(key): fill_template(template, key) for template, pattern in MADE.items()}
     changed = {path: insert_line(path, fill_template(template, key)) for template, path in LISTS.items()}
@@ -44,12 +54,30 @@ def main() -> int:
         (ROOT / path).write_text(text, encoding="utf-8", newline="\n")
     for title, lines in {"Created:": created, "Updated:": changed, "Next:": list_next_steps(key)}.items():
         print("\n  ".join([title, *lines]))
-    return 0
+
+
+def remove(key: str, force: bool) -> None:
+    """Delete the files that `create` wrote and their lines in the lists; changed files only with `force`."""
+    files = {pattern.format(key): fill_template(template, key) for template, pattern in MADE.items()}
+    present = [path for path in files if (ROOT / path).exists()]
+    if not KEY.fullmatch(key) or not present:
+        raise SetupError(f"NAME is '{key}', but there is no {MADE['module.py.txt'].format(key)}: check the name.")
+    changed = [path for path in present if read(ROOT / path) != files[path]]
+    if changed and not force:
+        raise SetupError(f"{', '.join(changed)} changed since NAME was made: add --force to delete your changes too.")
+    texts = {path: remove_line(path, key) for path in LISTS.values()} | {PUBLISHED: remove_published_name(key)}
+    for path in present:
+        (ROOT / path).unlink()
+    for path, text in texts.items():
+        (ROOT / path).write_text(text, encoding="utf-8", newline="\n")
+    print("\n  ".join(["Deleted:", *present]), "\n  ".join(["Updated:", *texts]), sep="\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="its key: lower-case letters, digits and underscores, such as my_mixer")
+    parser.add_argument("--remove", action="store_true", help="delete what this script made under that name")
+    parser.add_argument("--force", action="store_true", help="with --remove, also delete files that were changed")
     return parser
 
 
@@ -108,6 +136,17 @@ def insert_line(path: str, line: str) -> str:
     return page[: match.end()] + line + page[match.end() :]
 
 
+def remove_line(path: str, key: str) -> str:
+    """Return the help page without the line of `key` in its list of architectures."""
+    return re.sub(rf"^- \*\*`{key}`.*\n(?:  .*\n)*", "", read(ROOT / path), flags=re.M)
+
+
+def remove_published_name(key: str) -> str:
+    names = json.loads(read(ROOT / PUBLISHED))
+    names["LoomNewMotionModel"]["inputs"]["architecture"].pop(key, None)
+    return json.dumps(names, indent=2) + "\n"
+
+
 def add_published_name(key: str) -> str:
     """The table of published names, with `key` and none of the inputs that an architecture may have."""
     names = json.loads(read(ROOT / PUBLISHED))
@@ -117,12 +156,15 @@ def add_published_name(key: str) -> str:
 
 def list_next_steps(key: str) -> list[str]:
     module, page = (MADE[template].format(key) for template in ("module.py.txt", "page.md.txt"))
+    test, python = MADE["test.py.txt"].format(key), python_in(VENV).relative_to(ROOT).as_posix()
     return [
+        f"test it, in seconds: {python} -m pytest -q {test} (scripts/test.py makes {VENV.name})",
         f"change {module}; docs/write-a-module.md explains its parts",
-        f"test it: python scripts/test.py {MADE['test.py.txt'].format(key)}",
-        f"test what all architectures keep: python scripts/test.py tests -k {key}",
-        f"say what it does: {page}, its Chinese twin, and its line in the two help pages",
         f"train it: python demo/loom_mini/train.py motion --architecture {key}",
+        f"test what all architectures keep: python scripts/test.py tests -k {key}",
+        f"say what it does: {page}, and its line in {LISTS['line.md.txt']}; the tests name each number to write",
+        "in the two Chinese pages, copy code, tables and numbers; the sentences may be left to a maintainer",
+        f"or take it back: python scripts/new_module.py {key} --remove",
     ]
 
 

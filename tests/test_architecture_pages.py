@@ -34,6 +34,10 @@ def table(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^\| `(\S+)` \| `(\[.*\])` \|$", text, re.M)
 
 
+def rows_of(tensors: dict[str, torch.Tensor]) -> str:
+    return "\n".join(f"| `{name}` | `{list(tensor.shape)}` |" for name, tensor in tensors.items())
+
+
 def test_no_page_without_an_architecture():
     assert {file.name for file in FOLDER.iterdir()} == {
         f"{key}{ending}" for key in KEYS for ending in (".md", ".zh.md")
@@ -45,14 +49,18 @@ def test_no_page_without_an_architecture():
 def test_its_table_has_the_shape_of_every_tensor(key, ending):
     rows, tensors = table(page(key, ending)), module_of(key).state_dict()
     matching = {name: [shape for pattern, shape in rows if fnmatchcase(name, pattern)] for name in tensors}
-    assert matching == {name: [str(list(tensor.shape))] for name, tensor in tensors.items()}
-    assert [pattern for pattern, _ in rows if not any(fnmatchcase(name, pattern) for name in tensors)] == []
+    todo = f"Write into docs/architectures/{key}{ending}:\n{rows_of(tensors)}"
+    assert matching == {name: [str(list(tensor.shape))] for name, tensor in tensors.items()}, todo
+    assert [pattern for pattern, _ in rows if not any(fnmatchcase(name, pattern) for name in tensors)] == [], todo
 
 
 @every
 @languages
 def test_it_counts_the_weights(key, ending):
-    assert f"{sum(weight.numel() for weight in module_of(key).parameters()):,} " in page(key, ending)
+    count = f"{sum(weight.numel() for weight in module_of(key).parameters()):,}"
+    assert f"{count} " in page(key, ending), (
+        f"Write into docs/architectures/{key}{ending}: {count} weights at {SITE.channels} channels"
+    )
 
 
 @every

@@ -9,7 +9,7 @@ import pytest
 from animatediff_loom.motion_modules.architectures.architecture import PARTS_OF_DIFFUSERS
 from host.checkout import HOSTS, ROOT, VENV
 from host.data_folder import link_folder
-from new_module import LONGEST, MADE
+from new_module import LISTS, LONGEST, MADE, PUBLISHED
 
 from tests.support.texts import check_sentence
 
@@ -45,9 +45,9 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
 
 
-def new_module(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+def new_module(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """As any Python runs it, without the packages that are installed."""
-    return run(folder, "-E", "-S", "scripts/new_module.py", name)
+    return run(folder, "-E", "-S", "scripts/new_module.py", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,18 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path):
     assert done.returncode == 1
     check_sentence(done.stderr.strip(), "no checkout", "web/docs/LoomNewMotionModel/en.md")
     assert [file.name for file in tmp_path.iterdir()] == ["scripts"]
+
+
+def test_what_was_made_is_taken_back(copy: Path):
+    """Runs last. A changed file is deleted only with --force."""
+    assert new_module(copy, LONG, "--remove").returncode == 0
+    changed = copy / MADE["module.py.txt"].format(SHORT)
+    changed.write_text("# my work\n", encoding="utf-8")
+    refused = new_module(copy, SHORT, "--remove")
+    assert refused.returncode == 1 and changed.exists()
+    check_sentence(refused.stderr.strip(), changed.name, "--force")
+    assert new_module(copy, SHORT, "--remove", "--force").returncode == 0
+    assert not [name for name in (SHORT, LONG) for pattern in MADE.values() if (copy / pattern.format(name)).exists()]
+    for path in (*LISTS.values(), PUBLISHED):
+        assert (copy / path).read_bytes() == (ROOT / path).read_bytes()
+    check_sentence(new_module(copy, SHORT, "--remove").stderr.strip(), SHORT, "check the name")

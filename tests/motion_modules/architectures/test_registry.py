@@ -10,6 +10,8 @@ from animatediff_loom.motion_modules.architectures import registry
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures, motion_module
 from animatediff_loom.motion_modules.architectures.trial import try_out
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.nodes.load_motion_model import LoadMotionModel
+from animatediff_loom.nodes.new_motion_model import NewMotionModel
 from torch import nn
 
 from tests.support.host import tiny_model
@@ -271,6 +273,21 @@ def test_a_broken_module_of_another_pack_leaves_the_others_alone(pack, caplog):
     pack("their_pack", GOOD | {"module": Smaller})
     assert motion_model_from_tensors(motion_file(), "published.safetensors").specs
     assert "'mean' of 'their_pack' turns a feature map" in caplog.text
+
+
+@pytest.mark.parametrize("node", (NewMotionModel, LoadMotionModel))
+def test_nodes_say_why_a_module_is_not_offered(pack, node):
+    """In the tooltip of the combo, and in that of the output, which has no Chinese text in its place."""
+
+    def tooltips() -> list[str]:
+        schema = node.define_schema()
+        combo = next(each for each in schema.inputs if each.id in ("architecture", "motion_model"))
+        return [combo.tooltip or "", schema.outputs[0].tooltip or ""]
+
+    assert not any("Not available" in tooltip for tooltip in tooltips())
+    pack("their_pack", GOOD | {"module": Smaller})
+    for tooltip in tooltips():
+        assert "Not available: The motion module 'mean' of 'their_pack' turns a feature map" in tooltip
 
 
 def test_a_file_of_a_broken_module_says_what_is_wrong(pack):
