@@ -14,8 +14,8 @@ class PreviewContextWindows(io.ComfyNode):
             node_id="LoomContextPreview",
             display_name="Preview Context Windows",
             category=CATEGORY,
-            description="Draws the windows that Apply Context Windows (AnimateDiff) samples in each step, with the weight "
-            "of every frame, and estimates the cost.",
+            description="Draws the windows that Apply Context Windows (AnimateDiff) samples in each step, with the "
+            "weight of every frame, and estimates the cost.",
             search_aliases=["context options preview", "visualize context", "plot windows", "window weights"],
             is_output_node=True,
             inputs=[
