@@ -59,7 +59,7 @@ class LoadMotionModel(io.ComfyNode):
                     "files have the structure of AnimateDiff v2; selecting Lightning only adds its sampler advice.",
                 ),
             ],
-            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip() or None)],
+            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip())],
         )
 
     @classmethod

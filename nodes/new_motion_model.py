@@ -60,7 +60,7 @@ class NewMotionModel(io.ComfyNode):
                     tooltip="Seed of the random weights. It has no visible effect before training.",
                 ),
             ],
-            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip() or None)],
+            outputs=[MotionModelSocket.Output(display_name="motion_model", tooltip=refused.strip())],
         )
 
     @classmethod
