@@ -15,7 +15,7 @@ class MotionLoraNode(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomMotionLora",
-            display_name="Motion LoRA (AnimateDiff)",
+            display_name="Motion LoRA",
             category=CATEGORY,
             description="Adds a motion LoRA to a motion model: a camera move or a motion that was trained for it. "
             "Several in a row add up.",
