@@ -6,21 +6,14 @@ Names of templates, without the number, draw only those.
 
 import argparse
 import json
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from export_api_workflows import WORKFLOWS, twin_of
 from film_strip import read_frames
-from host.browser import ADVICE, find_browser
 from host.checkout import ROOT
-from host.errors import SetupError
-from host.frontend import FIT_VIEW, headless_browser, load_workflow, open_frontend
+from host.frontend import DRAWN, FIT_VIEW, load_workflow, temporary_frontend
 from host.prompts import load_prompt, nodes_with, set_everywhere
-from host.releases import host_tree
 from host.script import run_as_script
 from host.server import Prompt, Server
 from PIL import Image
@@ -58,7 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="templates to draw (default: all)")
     chosen = parser.parse_args().names
-    with _tools() as (server, browser, frontend):
+    with temporary_frontend() as (server, browser, frontend):
         inputs = _make_inputs(server)
         _list_models(server, frontend)
         for workflow in WORKFLOWS:
@@ -68,20 +61,6 @@ def main() -> int:
                 html = build_page(frames, _photograph_graph(frontend, workflow), REMARKS.get(name, ""))
                 _save(browser, html, workflow.with_suffix(".jpg"))
     return 0
-
-
-@contextmanager
-def _tools() -> Iterator[tuple[Server, Browser, Page]]:
-    executable = find_browser()
-    if executable is None:
-        raise SetupError(ADVICE)
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        Server(Path(sys.executable), host_tree(), Path(folder)) as server,
-        headless_browser(executable) as browser,
-        open_frontend(browser, server) as frontend,
-    ):
-        yield server, browser, frontend
 
 
 def _make_inputs(server: Server) -> dict[str, str]:
@@ -129,7 +108,7 @@ def _run(server: Server, prompt: Prompt) -> Path:
 def _photograph_graph(page: Page, workflow: Path) -> bytes:
     load_workflow(page, json.loads(workflow.read_text(encoding="utf-8")))
     page.evaluate(FIT_VIEW)
-    page.wait_for_function("() => !app.canvas.dirty_canvas && !app.canvas.dirty_bgcanvas")
+    page.wait_for_function(DRAWN)
     return page.screenshot(clip=page.evaluate(GRAPH_ALONE))
 
 

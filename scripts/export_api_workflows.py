@@ -6,19 +6,11 @@ fails when a twin is missing or out of date.
 
 import argparse
 import json
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from host.browser import ADVICE, find_browser
 from host.checkout import ROOT
-from host.errors import SetupError
-from host.frontend import api_prompt, headless_browser, load_workflow, open_frontend
-from host.releases import host_tree
+from host.frontend import api_prompt, load_workflow, temporary_frontend
 from host.script import run_as_script
-from host.server import Server
 from playwright.sync_api import Page
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -48,25 +40,11 @@ def write_changed(page: Page, check: bool = False) -> list[Path]:
     return changed
 
 
-@contextmanager
-def _frontend() -> Iterator[Page]:
-    executable = find_browser()
-    if executable is None:
-        raise SetupError(ADVICE)
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        Server(Path(sys.executable), host_tree(), Path(folder)) as server,
-        headless_browser(executable) as browser,
-        open_frontend(browser, server) as page,
-    ):
-        yield page
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail when a twin is out of date, and write nothing")
     check = parser.parse_args().check
-    with _frontend() as page:
+    with temporary_frontend() as (_, _, page):
         changed = write_changed(page, check)
     for twin in changed:
         print(f"{'Out of date' if check else 'Written'}: {twin.relative_to(ROOT)}")

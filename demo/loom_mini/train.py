@@ -90,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, help="of the pictures, in pixels; the same for all stages")
-    parser.add_argument("--restart", action="store_true", help="begin anew instead of from this stage's checkpoint")
+    parser.add_argument(
+        "--restart", action="store_true", help="begin again from the start, not from this stage's checkpoint"
+    )
     _add_ways_of_computing(parser)
     return parser
 

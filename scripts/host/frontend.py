@@ -1,6 +1,8 @@
 """The frontend of a running host in a headless browser. Needs playwright."""
 
 import json
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from .browser import ADVICE, find_browser
+from .errors import SetupError
+from .releases import host_tree
 from .server import Prompt, Server
 
 QUIET = "--disable-gpu --disable-quic --disable-sync --disable-background-networking --disable-component-update"
@@ -26,6 +31,7 @@ FIT_VIEW = """() => {
   app.canvas.deselectAll();
   return app.extensionManager.command.execute('Comfy.Canvas.FitView');
 }"""
+DRAWN = "() => !app.canvas.dirty_canvas && !app.canvas.dirty_bgcanvas"
 FULL_HD = ViewportSize(width=1920, height=1080)
 PATIENCE = 180_000.0  # milliseconds for every wait: a busy machine is slow, not wrong
 
@@ -56,6 +62,21 @@ def open_frontend(browser: Browser, server: Server) -> Iterator[Page]:
         yield page
     finally:
         context.close()
+
+
+@contextmanager
+def temporary_frontend() -> Iterator[tuple[Server, Browser, Page]]:
+    """A server of the newest host in a folder of its own, a browser, and a tab with its frontend."""
+    executable = find_browser()
+    if executable is None:
+        raise SetupError(ADVICE)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        Server(Path(sys.executable), host_tree(), Path(folder)) as server,
+        headless_browser(executable) as browser,
+        open_frontend(browser, server) as page,
+    ):
+        yield server, browser, page
 
 
 def load_workflow(page: Page, workflow: dict[str, Any]) -> None:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from host.browser import ADVICE, find_browser
 from host.checkout import ROOT
-from host.frontend import FIT_VIEW, headless_browser, open_frontend
+from host.frontend import DRAWN, FIT_VIEW, headless_browser, open_frontend
 from host.server import Server
 from playwright.sync_api import Browser, Page
 
 ARTEFACTS = ROOT / "artefacts"
-DRAWN = "() => !app.canvas.dirty_canvas && !app.canvas.dirty_bgcanvas"
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +32,11 @@ def page(browser: Browser, host_server: Server) -> Iterator[Page]:
 @pytest.fixture
 def keep_picture(page: Page) -> Callable[[str], None]:
     """Keep a screenshot of the whole graph for a reviewer."""
+    return lambda name: save_picture(page, name)
+
+
+def save_picture(page: Page, name: str) -> None:
     ARTEFACTS.mkdir(exist_ok=True)
-
-    def keep(name: str) -> None:
-        page.evaluate(FIT_VIEW)
-        page.wait_for_function(DRAWN)
-        page.screenshot(path=ARTEFACTS / f"{name}.png")
-
-    return keep
+    page.evaluate(FIT_VIEW)
+    page.wait_for_function(DRAWN)
+    page.screenshot(path=ARTEFACTS / f"{name}.png")

@@ -6,9 +6,9 @@ import pytest
 from host.checkout import ROOT
 from host.frontend import open_frontend
 from host.server import Server
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import ARTEFACTS
+from tests.browser.conftest import save_picture
 
 NODE = "LoomPromptSchedule"
 ADD_NODE = f"""() => {{
@@ -29,15 +29,10 @@ def test_filled_boxes_carry_their_names(language: str, browser: Browser, host_se
         with open_frontend(browser, host_server) as page:
             page.evaluate(ADD_NODE)
             boxes = dict(page.evaluate(BOXES))
-            keep(page, language)
+            save_picture(page, f"name_boxes_{language}")
     finally:
         host_server.post("/settings/Comfy.Locale", "en")
     assert {name: shown in boxes[name] for name, shown in names(language).items()} == dict.fromkeys(boxes, True)
-
-
-def keep(page: Page, language: str) -> None:
-    ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / f"name_boxes_{language}.png")
 
 
 def names(language: str) -> dict[str, str]:
