@@ -11,17 +11,21 @@ from pathlib import Path
 
 from host.checkout import HOSTS, ROOT
 from host.environment import make_environment
+from host.errors import SetupError
 from host.existing import find_comfyui, find_model, find_python
 from host.processes import hand_over
 from host.releases import NEWEST, host_tree
 from host.script import run_as_script
 
 MODELS = {"--checkpoint": "checkpoints", "--motion-model": "animatediff_models"}
+VIDEO_ONLY = ("--prompt", "--size", "--steps", "--workflow")
 
 
 def main() -> int:
     """Find or make a ComfyUI and its Python, and go on as scripts/make_video.py there."""
     options = read_options()
+    if options.open:
+        _refuse_video_options(options)
     tree, python = _existing_host(options) if options.comfyui else _pinned_host()
     paths = {"--comfyui": tree, "--python": python} | _models(options)
     arguments = [part for pair in paths.items() for part in pair]
@@ -45,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     return parser
+
+
+def _refuse_video_options(options: argparse.Namespace) -> None:
+    """Raise SetupError for options that the graph in the browser does not take."""
+    named = [option for option in VIDEO_ONLY if getattr(options, option.lstrip("-")) is not None]
+    if named:
+        raise SetupError(f"--open does not take {', '.join(named)}: change the graph in the browser instead.")
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:

