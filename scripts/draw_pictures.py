@@ -27,12 +27,19 @@ NAMES = {
     "travel": HELP / "LoomPromptSchedule" / "travel.webp",
     "sites": HELP / "LoomMotionModelInfo" / "sites.png",
     "change": HELP / "LoomSamplingReport" / "change.png",
+    "report": HELP / "LoomShowReport" / "report.png",
+    "attention": HELP / "LoomShowReport" / "attention.png",
+    "metrics": HELP / "LoomVideoMetrics" / "plots.png",
+    "loading": HELP / "LoomLoadMotionModel" / "loading.png",
+    "loras": HELP / "LoomMotionLora" / "loras.png",
+    "selection": HELP / "LoomNewMotionModel" / "sites.png",
+    "saving": HELP / "LoomSaveMotionModel" / "saving.png",
 }
 
 
 def list_pictures(studio) -> dict[str, Callable[[Path], None]]:
     """Return a function for each of `NAMES` that draws the picture into a file."""
-    from pictures import clip_pictures, site_pictures, window_pictures
+    from pictures import clip_pictures, graph_pictures, report_pictures, site_pictures, window_pictures
 
     return {
         "readme": lambda file: clip_pictures.draw_readme(studio, file),
@@ -44,6 +51,13 @@ def list_pictures(studio) -> dict[str, Callable[[Path], None]]:
         "travel": lambda file: clip_pictures.draw_travel(studio, file),
         "sites": site_pictures.draw_sites,
         "change": lambda file: site_pictures.draw_change(studio, file),
+        "report": lambda file: report_pictures.draw_report(studio, file),
+        "attention": lambda file: report_pictures.draw_attention(studio, file),
+        "metrics": lambda file: report_pictures.draw_metrics(studio, file),
+        "loading": graph_pictures.draw_loading,
+        "loras": graph_pictures.draw_loras,
+        "selection": site_pictures.draw_selection,
+        "saving": graph_pictures.draw_saving,
     }
 
 

@@ -39,6 +39,7 @@ class Progress:
     maximum: int
 
 
+SHARED_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads otherwise spin; beside other programs that is slow
 OnProgress = Callable[[Progress], None]
 
 
@@ -81,7 +82,7 @@ class Server:
         """Start the host and wait until it answers."""
         self.port = _free_port()
         with self.log.open("wb") as log:
-            environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+            environment = SHARED_CPU | os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
             with processes.defer_interrupts():
                 self._process = processes.start(self._command(), cwd=self.tree, env=environment, output=log)
         deadline = time.monotonic() + timeout

@@ -14,7 +14,7 @@ from PIL import Image
 
 SHOWN = {"ImageScaleBy", "CreateVideo", "SaveVideo"}  # nodes of the demo's workflow that turn pictures into a video
 SCHEDULE = "LoomPromptSchedule"
-RECORDED = {"stop_at_nan": False, "attention_maps": False, "attention_sites": ""}
+RECORDED = {"stop_at_nan": False, "attention_maps": False, "attention_sites": ""}  # Sampling Report
 Clip = list[Image.Image]
 
 
@@ -75,16 +75,23 @@ class Studio:
                 Image.open(file).convert("RGB").save(kept / f"{number:04}.png")
         return [Image.open(file).convert("RGB") for file in sorted(kept.glob("*.png"))]
 
-    def report(self, shot: Shot) -> dict[str, Any]:
-        """Return the recording of Sampling Report for a shot, as Show Sampling Report gives it in JSON."""
+    def report(self, shot: Shot, **inputs: Any) -> dict[str, Any]:
+        """Return the recording of Sampling Report for a shot, as Show Sampling Report gives it in JSON.
+
+        `inputs` are those of Sampling Report.
+        """
         prompt = shot.build_prompt()
         key, sampler = next((key, node["inputs"]) for key, node in prompt.items() if node["class_type"] == "KSampler")
-        prompt["report"] = {"class_type": "LoomSamplingReport", "inputs": {"model": sampler["model"], **RECORDED}}
+        prompt["report"] = {
+            "class_type": "LoomSamplingReport",
+            "inputs": {"model": sampler["model"], **RECORDED, **inputs},
+        }
         sampler["model"] = ["report", 0]
         prompt["show"] = {"class_type": "LoomShowReport", "inputs": {"report": ["report", 1], "after": [key, 0]}}
         prompt["json"] = {"class_type": "PreviewAny", "inputs": {"source": ["show", 3]}}
         kept = self._find_place(prompt).with_suffix(".json")
         if not kept.is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(self.server.run(prompt)["outputs"]["json"]["text"][0], encoding="utf-8")
         return json.loads(kept.read_text(encoding="utf-8"))
 

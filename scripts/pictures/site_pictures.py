@@ -1,9 +1,9 @@
 """Pictures of motion modules for the help panel: the names of their sites, and how much each changes in every step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diagrams.drawing import BLUE, FAINT, GREEN, ORANGE, PAPER, TEXT, pack, style, write
+from diagrams.drawing import BED, BLUE, FAINT, GREEN, GRID, ORANGE, PAPER, TEXT, pack, style, write
 from PIL import Image
 
 from .animation import GAP, LABEL, NOTE, PANEL
@@ -13,33 +13,52 @@ from .clips import Shot, Studio
 LEVELS, LEVEL, TOP = 4, 56, 92
 BOX, SPACE = (66, 40), 8
 CELL_HEIGHT, LABEL_WIDTH, HEADER = 24, 104, 88
+SELECTION = "down.1, up.*, mid"
+SITES = [
+    *(f"down.{level}.{index}" for level in range(LEVELS) for index in range(2)),
+    "mid.0",
+    *(f"up.{level}.{index}" for level in range(LEVELS) for index in range(3)),
+]
 COUNTS = ("SD1.5: 20; with mid.0 (v2 and its kin): 21", "SDXL: 15, three levels and no mid")
 
 
 def draw_sites(file: Path) -> None:
-    """Draw the U of the UNet: a box is a motion module, named after its column, its level and its place."""
-    page = Image.new("RGB", (PANEL, TOP + (LEVELS + 1) * LEVEL + 82), PAPER)
+    """Draw the U of the UNet with a motion module at every site."""
+    _draw_unet("Where motion modules run", COUNTS).save(file, optimize=True)
+
+
+def draw_selection(file: Path) -> None:
+    """Draw the U of the UNet with motion modules at the sites that an example of `sites` selects."""
+    _draw_unet(f"sites: {SELECTION}", [], SELECTION).save(file, optimize=True)
+
+
+def _draw_unet(title: str, remarks: Sequence[str], patterns: str = "*") -> Image.Image:
+    """Draw a box for each site, named after its column, its level and its place; filled if `patterns` select it."""
+    page = Image.new("RGB", (PANEL, TOP + (LEVELS + 1) * LEVEL + 20 + 32 * len(remarks)), PAPER)
     pen, right = style.Pen(page), PANEL - GAP - 3 * (BOX[0] + SPACE) + SPACE
-    write(pen, (GAP, 12), "Where motion modules run", TEXT, LABEL)
-    for name, left, hue in (("down.", GAP, BLUE), ("up.", right, GREEN)):
-        write(pen, (left, TOP - 34), name, hue, LABEL)
-    for level in range(LEVELS):
-        y, up = TOP + level * LEVEL, LEVELS - 1 - level
-        _draw_boxes(pen, GAP, y, [f"{level}.{index}" for index in range(2)], BLUE)
-        _draw_boxes(pen, right, y, [f"{up}.{index}" for index in range(3)], GREEN)
+    write(pen, (GAP, 12), title, TEXT, LABEL)
+    chosen = pack("motion_modules.unet.site_patterns").sites_like(patterns, SITES, "SD1.5")
+    for name, left, hue in (("down", GAP, BLUE), ("up", right, GREEN)):
+        write(pen, (left, TOP - 34), f"{name}.", hue, LABEL)
+        for level, site in enumerate(f"{name}.{level}" for level in range(LEVELS)):
+            row = level if name == "down" else LEVELS - 1 - level
+            places = [each for each in SITES if each.startswith(f"{site}.")]
+            _draw_boxes(pen, (left, TOP + row * LEVEL), {each: each in chosen for each in places}, hue)
     bottom = TOP + LEVELS * LEVEL
     write(pen, (PANEL / 2 - 104, bottom + 6), "mid.", ORANGE, LABEL)
-    _draw_boxes(pen, PANEL / 2 - 48, bottom, ["0"], ORANGE)
-    for line, text in enumerate(COUNTS):
+    _draw_boxes(pen, (PANEL / 2 - 48, bottom), {"mid.0": "mid.0" in chosen}, ORANGE)
+    for line, text in enumerate(remarks):
         write(pen, (GAP, bottom + 60 + line * 32), text, FAINT, NOTE)
-    page.save(file, optimize=True)
+    return page
 
 
-def _draw_boxes(pen, left: float, top: float, names: Sequence[str], hue) -> None:
-    for number, name in enumerate(names):
-        x = left + number * (BOX[0] + SPACE)
-        pen.rounded_rectangle((x, top, x + BOX[0], top + BOX[1]), 6, hue)
-        write(pen, (x + BOX[0] / 2, top + BOX[1] / 2), name, PAPER, NOTE, "mm")
+def _draw_boxes(pen, place: tuple[float, float], sites: Mapping[str, bool], hue) -> None:
+    """Draw boxes from left to right with the numbers of `sites`, filled or empty."""
+    for number, (site, filled) in enumerate(sites.items()):
+        x, y = place[0] + number * (BOX[0] + SPACE), place[1]
+        pen.rounded_rectangle((x, y, x + BOX[0], y + BOX[1]), 6, hue if filled else BED, None if filled else GRID)
+        name = site.partition(".")[2]
+        write(pen, (x + BOX[0] / 2, y + BOX[1] / 2), name, PAPER if filled else FAINT, NOTE, "mm")
 
 
 def draw_change(studio: Studio, file: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from host.checkout import ROOT
 from host.frontend import open_frontend
 from host.server import Server
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 HELP = ROOT / "web" / "docs"
@@ -66,7 +67,8 @@ def open_help(page: Page, node: str, heading: str) -> None:
     expect(page.locator(HELP_PANEL).get_by_role("heading", level=1)).to_have_text(heading)
 
 
-def test_every_picture_of_a_help_page_is_small():
+def test_every_picture_of_a_help_page_is_small_and_made_for_the_panel():
     pictures = [file for file in HELP.rglob("*") if file.suffix in (".png", ".webp")]
     assert pictures
     assert {file.name: file.stat().st_size for file in pictures if file.stat().st_size > LARGEST} == {}
+    assert {file.name: width for file in pictures if (width := Image.open(file).width) != 2 * NARROWEST} == {}
