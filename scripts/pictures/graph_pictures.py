@@ -18,7 +18,7 @@ class Item:
 
     name: str
     remark: str
-    hue: style.Colour = GRID
+    hue: tuple[int, ...] = GRID
 
 
 Row = Sequence[Item]

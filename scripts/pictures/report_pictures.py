@@ -25,7 +25,7 @@ class Plot:
     """Curves by name and colour, over frames; values that belong to a step lie between two frames."""
 
     title: str
-    curves: dict[str, tuple[Sequence[float], style.Colour]]
+    curves: dict[str, tuple[Sequence[float], tuple[int, ...]]]
     borders: Sequence[int] = ()
 
 
@@ -57,7 +57,7 @@ def _draw_heat(pen, left: float, width: float, rows: Sequence[Sequence[float]]) 
     write(pen, (left + width / 2, HEADER + ROW * len(rows) + 6), f"{len(rows[0])} steps", FAINT, SMALL, "ma")
 
 
-def _draw_bars(pen, left: float, width: float, values: Sequence[float], hue: style.Colour) -> None:
+def _draw_bars(pen, left: float, width: float, values: Sequence[float], hue: tuple[int, ...]) -> None:
     for row, value in enumerate(values):
         y = HEADER + row * ROW
         pen.rectangle((left, y, left + width, y + ROW - 5), BED)
