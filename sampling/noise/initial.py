@@ -75,9 +75,18 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
 def sample_from_video_noise(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
     """Wrapper of the host's sampler: put the frames of the noise in another order."""
     options = extra_args["model_options"]
-    settings = fit_to_windows(options["transformer_options"][VIDEO_NOISE], options)
-    noise = NOISES[settings.kind](noise, settings, extra_args["seed"] or 0)
+    _log_other_lengths(options["transformer_options"][VIDEO_NOISE], options)
+    noise = arrange_noise(noise, options, extra_args["seed"] or 0)
     return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+
+def arrange_noise(noise: torch.Tensor, model_options: Mapping[str, Any], seed: int) -> torch.Tensor:
+    """Return white `noise` as the Video Noise on a model makes it; without one, as it is."""
+    settings = model_options["transformer_options"].get(VIDEO_NOISE)
+    if settings is None:
+        return noise
+    settings = fit_to_windows(settings, model_options)
+    return NOISES[settings.kind](noise, settings, seed)
 
 
 def fit_to_windows(settings: NoiseSettings, model_options: Mapping[str, Any]) -> NoiseSettings:
@@ -85,11 +94,16 @@ def fit_to_windows(settings: NoiseSettings, model_options: Mapping[str, Any]) ->
     layout = _find_layout(model_options.get("context_handler"))
     if settings.kind != "FreeNoise" or layout in (None, WindowLayout(settings.length, settings.overlap)):
         return settings
-    logging.info(
-        f"Video Noise: FreeNoise uses the context windows of the model, {layout.length} frames with an overlap of "
-        f"{layout.overlap}, instead of {settings.length} and {settings.overlap}."
-    )
     return replace(settings, length=layout.length, overlap=layout.overlap)
+
+
+def _log_other_lengths(settings: NoiseSettings, model_options: Mapping[str, Any]) -> None:
+    fitted = fit_to_windows(settings, model_options)
+    if fitted is not settings:
+        logging.info(
+            f"Video Noise: FreeNoise uses the context windows of the model, {fitted.length} frames with an overlap of "
+            f"{fitted.overlap}, instead of {settings.length} and {settings.overlap}."
+        )
 
 
 def _find_layout(handler: Any) -> WindowLayout | None:
