@@ -5,6 +5,7 @@ On a MODEL, from the node that adds it on:
 - APPLIED: the motion models that were applied, a tuple of `unet.applied.AppliedMotion`
 - ATTENTION_TAPS: what sees or edits temporal attention, a tuple of `attention_tap.AttentionTap`
 - VIDEO_NOISE: the noise to start from, `sampling.noise.initial.NoiseSettings`
+- FREE_INIT: how often to sample, and the filter in between, `sampling.noise.free_init.FreeInitSettings`
 - REPORT: the report that sampling fills, `inspection.report.sampling_report.SamplingReport`
 
 During one run of a sampler:
@@ -36,6 +37,7 @@ from comfy.model_patcher import ModelPatcher
 APPLIED = "loom_applied_motion"
 ATTENTION_TAPS = "loom_attention_taps"
 VIDEO_NOISE = "loom_video_noise"
+FREE_INIT = "loom_free_init"
 REPORT = "loom_sampling_report"
 
 MOTION_RUN = "loom_motion_run"

@@ -3,6 +3,7 @@
 from .apply_motion_model import ApplyMotionModel
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
+from .free_init import FreeInit
 from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
 from .motion_lora import MotionLoraNode
@@ -24,6 +25,7 @@ NODES = [
     ContextWindows,
     PreviewContextWindows,
     VideoNoise,
+    FreeInit,
     AddSamplingReport,
     ShowSamplingReport,
     VideoMetricsNode,

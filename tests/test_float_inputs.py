@@ -9,7 +9,14 @@ from math import inf, nan
 
 import pytest
 from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
-from animatediff_loom.nodes import NODES, ApplyMotionModel, ContextWindows, MotionLoraNode, PreviewContextWindows
+from animatediff_loom.nodes import (
+    NODES,
+    ApplyMotionModel,
+    ContextWindows,
+    FreeInit,
+    MotionLoraNode,
+    PreviewContextWindows,
+)
 from comfy_api.latest import io
 
 from tests.support.host import tiny_model
@@ -25,6 +32,9 @@ def preview(**inputs) -> None:
 RUNS: dict[type, Callable] = {
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
+    FreeInit: lambda **inputs: FreeInit.execute(
+        tiny_model(), iterations=2, filter="box", variance_preserving=True, **inputs
+    ),
     PreviewContextWindows: preview,
     MotionLoraNode: lambda strength: add_motion_lora(
         load_motion(), parse_motion_lora("lora.ckpt", motion_lora_file()), strength
