@@ -6,7 +6,7 @@ from .context_windows import ContextWindows
 from .free_init import FreeInit
 from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
-from .motion_lora import MotionLoraNode
+from .motion_lora import MotionLoraHookNode, MotionLoraNode
 from .motion_model_info import MotionModelInfo
 from .new_motion_model import NewMotionModel
 from .prompt_schedule import PromptSchedule
@@ -19,6 +19,7 @@ from .video_noise import VideoNoise
 NODES = [
     LoadMotionModel,
     MotionLoraNode,
+    MotionLoraHookNode,
     ApplyMotionModel,
     MotionModelInfo,
     PromptSchedule,

@@ -9,11 +9,13 @@ from math import inf, nan
 
 import pytest
 from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
+from animatediff_loom.motion_modules.files.motion_lora_hook import create_motion_lora_hook
 from animatediff_loom.nodes import (
     NODES,
     ApplyMotionModel,
     ContextWindows,
     FreeInit,
+    MotionLoraHookNode,
     MotionLoraNode,
     PreviewContextWindows,
 )
@@ -38,6 +40,9 @@ RUNS: dict[type, Callable] = {
     PreviewContextWindows: preview,
     MotionLoraNode: lambda strength: add_motion_lora(
         load_motion(), parse_motion_lora("lora.ckpt", motion_lora_file()), strength
+    ),
+    MotionLoraHookNode: lambda strength: create_motion_lora_hook(
+        parse_motion_lora("lora.ckpt", motion_lora_file()), strength
     ),
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import comfy.lora
 import torch
+from comfy.model_patcher import ModelPatcher
 
 from ..contract import Tensors
 from ..errors import FileFault, name_file_in_errors, require_finite
@@ -82,7 +83,7 @@ def add_motion_lora(motion_model: MotionModel, lora: MotionLora, strength: float
     it changes no layer of the motion model, or was made for layers of other widths.
     """
     with name_file_in_errors(KIND, lora.name):
-        patches = match_layers(lora, motion_model)
+        patches = match_layers(lora, motion_model.name, motion_model.patcher)
     applied = AppliedLora(lora.name, strength, len(patches), len(lora.layers))
     require_finite(applied)
     if not strength:
@@ -94,14 +95,17 @@ def add_motion_lora(motion_model: MotionModel, lora: MotionLora, strength: float
     return replace(motion_model, patcher=patcher, loras=(*motion_model.loras, applied))
 
 
-def match_layers(lora: MotionLora, motion_model: MotionModel) -> dict[str, Any]:
-    """Return the host's adapters by the name of the weight of `motion_model` that each of them changes."""
-    weights = motion_model.patcher.model.state_dict()
+def match_layers(lora: MotionLora, motion_model: str, patcher: ModelPatcher) -> dict[str, Any]:
+    """Return the host's adapters by the name of the weight in `patcher` that each of them changes.
+
+    Raise FileFault where there is none, or one of another width; `motion_model` is the name for it.
+    """
+    weights = patcher.model.state_dict()
     names = {_respell(name.removesuffix(".weight")): name for name in weights if name.endswith(".weight")}
     targets = {start: names[layer] for start, layer in lora.layers.items() if layer in names}
     if not targets:
         raise FileFault(
-            f"changes no layer of motion model '{motion_model.name}' (its first layer is "
+            f"changes no layer of motion model '{motion_model}' (its first layer is "
             f"'{next(iter(lora.layers))}'). Choose a motion LoRA that was made for this motion model."
         )
     try:
@@ -109,7 +113,7 @@ def match_layers(lora: MotionLora, motion_model: MotionModel) -> dict[str, Any]:
     except KeyError as error:
         raise FileFault(f"lacks the tensor {error}. Download it again.") from error
     for name, adapter in adapters.items():
-        _require_width(name, adapter, weights[name].shape, motion_model.name)
+        _require_width(name, adapter, weights[name].shape, motion_model)
     return adapters
 
 

@@ -39,6 +39,7 @@ from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
 from .clip_frames import find_clip_frames
 from .frame_norm import JointFrameNorm
 from .sites import Block, Site, require_fit
+from .weight_hooks import register_weight_hooks
 
 LAYER_PATCHES = "forward_timestep_embed_patch"
 
@@ -114,6 +115,7 @@ def _register(model: ModelPatcher) -> None:
     patches[LAYER_PATCHES] = _list_layer_patches() + patches.get(LAYER_PATCHES, [])
     add_wrapper_once(model, WrappersMP.APPLY_MODEL, APPLIED, evaluate_with_motion)
     add_wrapper_once(model, WrappersMP.DIFFUSION_MODEL, APPLIED, hand_over_motion)
+    register_weight_hooks(model)
 
 
 def _list_layer_patches() -> list:

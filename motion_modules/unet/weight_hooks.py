@@ -1,0 +1,93 @@
+"""Hooks of the host that change weights of motion models, per conditioning and per step.
+
+The host's own weight hooks reach the UNet only. These follow them by callbacks of its patcher: where
+it patches the UNet for a group of hooks, they patch the motion models on it, which are additional
+models. Nothing is cached, so that no dense copy of a patched weight stays.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+from comfy.hooks import EnumHookMode, EnumHookType, EnumWeightTarget, HookGroup, WeightHook
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
+
+from ..run_state import APPLIED
+from .applied import AppliedMotion, applied_motion
+
+
+class MotionWeightHook(WeightHook):
+    """A hook of the host on the weights of motion models; the host makes copies by a call without arguments."""
+
+    @abstractmethod
+    def add_patches(self, weights: ModelPatcher) -> None:
+        """Add the host's patches of this hook to a motion model, none where it does not fit."""
+
+    @abstractmethod
+    def require_match(self, model: ModelPatcher, motions: tuple[AppliedMotion, ...]) -> None:
+        """Raise MotionModelError unless the hook fits one of the `motions` on `model`."""
+
+    def add_hook_patches(
+        self, model: ModelPatcher, model_options: dict, target_dict: dict, registered: HookGroup
+    ) -> bool:
+        """Register the hook before sampling. The host calls this, also for text encoders, which it leaves alone."""
+        if target_dict.get("target") != EnumWeightTarget.Model:
+            return False
+        motions = applied_motion(model.model_options)
+        self.require_match(model, motions)
+        for motion in motions:
+            _use_patchable_weights(model, motion.key)
+        registered.add(self)
+        return True
+
+
+def register_weight_hooks(model: ModelPatcher) -> None:
+    """Put the callbacks on `model`, which should be a clone with its first motion model."""
+    for kind, callback in (
+        (CallbacksMP.ON_PREPARE_STATE, follow_keyframes),
+        (CallbacksMP.ON_APPLY_HOOKS, patch_motion_models),
+        (CallbacksMP.ON_CLEANUP, remove_weight_hooks),
+    ):
+        model.add_callback_with_key(kind, APPLIED, callback)
+
+
+def follow_keyframes(patcher: ModelPatcher, *_: Any) -> None:
+    """Unpatch motion models where the host has unpatched the UNet, since the strength of a hook changed."""
+    if patcher.current_hooks is None:
+        patch_motion_models(patcher, None)
+
+
+def patch_motion_models(patcher: ModelPatcher, hooks: HookGroup | None) -> None:
+    """Change the weights of the motion models on `patcher` for an evaluation with these `hooks`."""
+    for weights in _list_motion_weights(patcher):
+        for hook in _list_motion_hooks(hooks):
+            if hook.hook_ref not in weights.hook_patches:
+                hook.add_patches(weights)
+        weights.set_hook_mode(EnumHookMode.MinVram)
+        weights.patch_hooks(hooks)
+
+
+def remove_weight_hooks(patcher: ModelPatcher) -> None:
+    """Restore the weights of the motion models on `patcher` after a run, also one that failed."""
+    for weights in _list_motion_weights(patcher):
+        weights.clean_hooks()
+        weights.hook_patches.clear()
+
+
+def _list_motion_hooks(hooks: HookGroup | None) -> list[MotionWeightHook]:
+    weight_hooks = hooks.get_type(EnumHookType.Weight) if hooks else []
+    return [hook for hook in weight_hooks if isinstance(hook, MotionWeightHook)]
+
+
+def _list_motion_weights(patcher: ModelPatcher) -> Iterator[ModelPatcher]:
+    for motion in applied_motion(patcher.model_options):
+        yield from patcher.get_additional_models_with_key(motion.key)
+
+
+def _use_patchable_weights(model: ModelPatcher, key: str) -> None:
+    """Replace patchers that page weights in, which hooks cannot patch, as the host does with the UNet's."""
+    patchers = model.get_additional_models_with_key(key)
+    if any(patcher.is_dynamic() for patcher in patchers):
+        fixed = [patcher.get_non_dynamic_delegate() if patcher.is_dynamic() else patcher for patcher in patchers]
+        model.set_additional_models(key, fixed)
