@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from comfy.hooks import EnumHookMode, EnumHookType, EnumWeightTarget, HookGroup, WeightHook
-from comfy.model_patcher import ModelPatcher
+from comfy.model_patcher import ModelPatcher, ModelPatcherDynamic
 from comfy.patcher_extension import CallbacksMP
 
 from ..run_state import APPLIED
@@ -61,11 +61,18 @@ def follow_keyframes(patcher: ModelPatcher, *_: Any) -> None:
 def patch_motion_models(patcher: ModelPatcher, hooks: HookGroup | None) -> None:
     """Change the weights of the motion models on `patcher` for an evaluation with these `hooks`."""
     for weights in _list_motion_weights(patcher):
-        for hook in _list_motion_hooks(hooks):
-            if hook.hook_ref not in weights.hook_patches:
-                hook.add_patches(weights)
-        weights.set_hook_mode(EnumHookMode.MinVram)
-        weights.patch_hooks(hooks)
+        if hooks is None:
+            weights.unpatch_hooks()
+        else:
+            _patch(weights, hooks)
+
+
+def _patch(weights: ModelPatcher, hooks: HookGroup) -> None:
+    for hook in hooks.get_type(EnumHookType.Weight):
+        if isinstance(hook, MotionWeightHook) and hook.hook_ref not in weights.hook_patches:
+            hook.add_patches(weights)
+    weights.set_hook_mode(EnumHookMode.MinVram)
+    weights.patch_hooks(hooks)
 
 
 def remove_weight_hooks(patcher: ModelPatcher) -> None:
@@ -73,11 +80,6 @@ def remove_weight_hooks(patcher: ModelPatcher) -> None:
     for weights in _list_motion_weights(patcher):
         weights.clean_hooks()
         weights.hook_patches.clear()
-
-
-def _list_motion_hooks(hooks: HookGroup | None) -> list[MotionWeightHook]:
-    weight_hooks = hooks.get_type(EnumHookType.Weight) if hooks else []
-    return [hook for hook in weight_hooks if isinstance(hook, MotionWeightHook)]
 
 
 def _list_motion_weights(patcher: ModelPatcher) -> Iterator[ModelPatcher]:
@@ -88,6 +90,9 @@ def _list_motion_weights(patcher: ModelPatcher) -> Iterator[ModelPatcher]:
 def _use_patchable_weights(model: ModelPatcher, key: str) -> None:
     """Replace patchers that page weights in, which hooks cannot patch, as the host does with the UNet's."""
     patchers = model.get_additional_models_with_key(key)
-    if any(patcher.is_dynamic() for patcher in patchers):
-        fixed = [patcher.get_non_dynamic_delegate() if patcher.is_dynamic() else patcher for patcher in patchers]
-        model.set_additional_models(key, fixed)
+    if any(isinstance(patcher, ModelPatcherDynamic) for patcher in patchers):
+        model.set_additional_models(key, [_make_patchable(patcher) for patcher in patchers])
+
+
+def _make_patchable(patcher: ModelPatcher) -> ModelPatcher:
+    return patcher.get_non_dynamic_delegate() if isinstance(patcher, ModelPatcherDynamic) else patcher

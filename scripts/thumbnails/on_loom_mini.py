@@ -25,6 +25,7 @@ TEXTS = {
     "lora_per_frame": "a red square moving right on a white background",
     "several_motion_models": "a purple triangle moving left on a black background",
     "inspect_motion": "a yellow circle moving up",
+    "motion_lora": "a red star moving down on a white background",
     "custom_module": "a cyan circle moving down",
 }
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from host.server import Server
-from safetensors.torch import save_file
+from host.weights import ModelFiles
+from safetensors.torch import load_file, save_file
 from synthetic_motion import LAYOUTS, motion_model_state_dict
 
 from tests.support.server import HostModels
@@ -65,6 +66,18 @@ def lora(host_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def camera_lora(host_server: Server, sd15_files: ModelFiles) -> str:
+    """The name in `host_server` of a motion LoRA of random weights that fits the motion model for SD1.5."""
+    from tests.support.motion_loras import linear_layers, random_factors, spell
+
+    file = host_server.folder / "models" / "animatediff_motion_lora" / "synthetic_camera.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    layers = linear_layers(load_file(sd15_files.motion_model), r"to_q")
+    save_file(spell(random_factors(layers)), file)
+    return file.name
+
+
+@pytest.fixture(scope="session")
 def models_for(request: pytest.FixtureRequest) -> Callable[[str], HostModels]:
     """The synthetic models that stand in for those of a workflow."""
     others = {"text_to_video_fast": "lightning_models", "text_to_video_sdxl": "sdxl_models"}
@@ -79,6 +92,7 @@ def files_for(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]
         "video_to_video": {"file": "input_video"},
         "picture_to_video": {"image": "input_picture"},
         "lora_per_frame": {"lora_name": "lora"},
+        "motion_lora": {"motion_lora": "camera_lora"},
     }
     return lambda workflow: {
         name: request.getfixturevalue(fixture) for name, fixture in fixtures.get(workflow, {}).items()
