@@ -19,7 +19,7 @@ During one evaluation of the UNet:
 
 - WINDOWING: how frames are divided among motion modules, `contract.Windowing`
 - CALL_FRAMES: the number of frames that the host evaluates at once, before other nodes divide them
-- ACTIVE: the modules to run in each block, `unet.placement.ActiveMotion`
+- ACTIVE: the modules to run in each block, `unet.activation.ActiveMotion`
 - AD_PARAMS: the frames of the windows, under the name and in the form that packs for AnimateDiff read
 - CONTEXT_WINDOW: the same in the host's own form
 
@@ -82,15 +82,20 @@ def count_conds(options: Mapping[str, Any]) -> int:
     return max(1, len(options.get("cond_or_uncond", (0,))))
 
 
+def list_window_frames(options: Mapping[str, Any]) -> list[int] | None:
+    """Return the frames in the windows of any node that lists them; `options` are the host's `transformer_options`."""
+    window = options.get(CONTEXT_WINDOW)
+    listed = getattr(window, "index_list", None) if getattr(window, "dim", 0) == 0 else None
+    return listed or (options.get(AD_PARAMS) or {}).get("sub_idxs")
+
+
 def list_call_frames(options: Mapping[str, Any], frames: int) -> list[int]:
     """Return the frames of the whole clip that a cond shows in this evaluation, in windows of any node that lists them.
 
     `options` are the host's `transformer_options`, and `frames` is the number of frames in each
     window, of which there may be several in a row.
     """
-    window = options.get(CONTEXT_WINDOW)
-    listed = getattr(window, "index_list", None) if getattr(window, "dim", 0) == 0 else None
-    numbers = listed or (options.get(AD_PARAMS) or {}).get("sub_idxs") or range(frames)
+    numbers = list_window_frames(options) or range(frames)
     anchor = [max(0, numbers[0] - 1)] * (frames - len(numbers))  # the host may put a frame before a window
     numbers = [*anchor, *numbers]
     return numbers if len(numbers) % frames == 0 else list(range(frames))

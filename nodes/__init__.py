@@ -8,6 +8,7 @@ from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
 from .motion_lora import MotionLoraHookNode, MotionLoraNode
 from .motion_model_info import MotionModelInfo
+from .motion_strength import MotionStrengthNode
 from .new_motion_model import NewMotionModel
 from .prompt_schedule import PromptSchedule
 from .replace_motion_modules import ReplaceMotionModules
@@ -20,6 +21,7 @@ NODES = [
     LoadMotionModel,
     MotionLoraNode,
     MotionLoraHookNode,
+    MotionStrengthNode,
     ApplyMotionModel,
     MotionModelInfo,
     PromptSchedule,

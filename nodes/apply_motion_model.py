@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..motion_modules.families import AUTO
 from ..motion_modules.unet.applied import MotionSettings
 from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
-from .inputs import CATEGORY, MotionModelSocket, advanced_float
+from .inputs import CATEGORY, MotionModelSocket, MotionStrengthSocket, advanced_float
 
 
 class ApplyMotionModel(io.ComfyNode):
@@ -77,6 +77,18 @@ class ApplyMotionModel(io.ComfyNode):
                     tooltip="Noise schedule to sample with. auto selects the one the motion model was trained with; "
                     "any other gives grey or washed-out videos. A ModelSampling node after this node overrides it.",
                 ),
+                MotionStrengthSocket.Input(
+                    "motion_strength",
+                    optional=True,
+                    tooltip="Strength that varies over frames, sampling, places or blocks, from Motion Strength. It "
+                    "multiplies strength.",
+                ),
+                MotionStrengthSocket.Input(
+                    "motion_attention_scale",
+                    optional=True,
+                    tooltip="Attention scale that varies in the same way, from Motion Strength. It multiplies "
+                    "attention_scale.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model")],
         )
@@ -91,6 +103,9 @@ class ApplyMotionModel(io.ComfyNode):
         start_percent: float = 0.0,
         end_percent: float = 1.0,
         beta_schedule: str = AUTO,
+        motion_strength=None,
+        motion_attention_scale=None,
     ) -> io.NodeOutput:
-        settings = MotionSettings(strength, attention_scale, start_percent, end_percent)
+        variations = (motion_strength, motion_attention_scale)
+        settings = MotionSettings(strength, attention_scale, start_percent, end_percent, *variations)
         return io.NodeOutput(animate(model, motion_model, settings, beta_schedule))

@@ -14,6 +14,7 @@ MAX_WINDOW = 1024  # frames that a model may see at once
 MAX_STEPS = 10000
 
 MotionModelSocket = io.Custom("MOTION_MODEL")
+MotionStrengthSocket = io.Custom("MOTION_STRENGTH")
 ReportSocket = io.Custom("SAMPLING_REPORT")
 
 

@@ -28,9 +28,10 @@ def animate(
     model that does not fit is still refused.
     """
     _check_settings(motion_model, settings)
+    acts = _has_strength(motion_model, settings)
     if beta_schedule == AUTO:
-        beta_schedule = motion_model.family.beta_schedule if settings.strength else AS_THE_MODEL
-    if settings.strength:
+        beta_schedule = motion_model.family.beta_schedule if acts else AS_THE_MODEL
+    if acts:
         model = place(model, motion_model, settings)
         register_checks(model)
     else:
@@ -45,6 +46,15 @@ def animate(
     return set_beta_schedule(model, BETA_SCHEDULES[beta_schedule])
 
 
+def _has_strength(motion_model: MotionModel, settings: MotionSettings) -> bool:
+    """Return whether the strength is above 0 at any site, as far as it does not depend on the clip and on sampling."""
+    variation = settings.motion_strength
+    if variation is None or not settings.strength:
+        return bool(settings.strength)
+    sites = variation.scale_sites(motion_model.specs, f"motion model '{motion_model.name}'")
+    return not variation.is_zero and any(sites.values())
+
+
 def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None:
     require_finite(settings)
     if settings.start_percent >= settings.end_percent:
@@ -56,6 +66,11 @@ def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None
         raise LoomError(
             f"`attention_scale` is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "
             "between frames. Set `attention_scale` to 1."
+        )
+    if settings.motion_attention_scale is not None and not motion_model.attends:
+        raise LoomError(
+            f"`motion_attention_scale` is connected, but motion model '{motion_model.name}' has no attention between "
+            "frames. Disconnect it, or connect it to `motion_strength`."
         )
     if motion_model.broken_weight:
         raise LoomError(

@@ -39,7 +39,7 @@ def require_motion_elsewhere(motions: tuple[AppliedMotion, ...], prompt: Running
     if not any(_runs_elsewhere(motion, prompt) for motion in motions):
         raise LoomError(
             f"{_describe_range(motions[0])}, where this sampler has no step, and no other sampler uses it. "
-            f"Widen `start_percent` and `end_percent`, or change {_name_range_inputs(prompt)} of the sampler."
+            f"Widen {_name_range_settings(motions[0])}, or change {_name_range_inputs(prompt)} of the sampler."
         )
 
 
@@ -54,7 +54,16 @@ def _runs_elsewhere(motion: AppliedMotion, prompt: RunningPrompt | None) -> bool
 def _describe_range(motion: AppliedMotion) -> str:
     settings = motion.settings
     percents = f"{settings.start_percent:.0%} to {settings.end_percent:.0%}"
-    return f"Motion model '{motion.name}' acts from {percents} of the schedule"
+    strength = settings.motion_strength
+    changes = strength is not None and strength.changes_over_sampling
+    condition = " while its `progress_curve` is above 0" if changes else ""
+    return f"Motion model '{motion.name}' acts from {percents} of the schedule{condition}"
+
+
+def _name_range_settings(motion: AppliedMotion) -> str:
+    strength = motion.settings.motion_strength
+    changes = strength is not None and strength.changes_over_sampling
+    return "`start_percent` and `end_percent`" + " and raise `progress_curve` of Motion Strength" * changes
 
 
 def _name_range_inputs(prompt: RunningPrompt | None) -> str:

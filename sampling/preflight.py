@@ -35,7 +35,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     _check_before_sampling(guider, acting, noise, latent_image, sigmas, prompt)
     idle = tuple(motion for motion in motions if motion not in acting)
     log_motion_off(idle, prompt)
-    run = MotionRun(guider.model_patcher, noise.shape[0])
+    run = MotionRun(guider.model_patcher, noise.shape[0], tuple(noise.shape[-2:]))
     values = {MOTION_RUN: run, WRAPPERS: list_recording_wrappers(guider.model_options)}
     with set_temporarily(guider.model_options, values):
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -59,6 +59,8 @@ def _check_before_sampling(
         refuse_attention_guidance(guider.model_options)
     for motion in motions:
         _check_two_frames(motion, frames, latent, prompt)
+        for variation in motion.settings.variations:
+            variation.check_frames(frames)
         if attended is not None:
             _check_positions(motion, attended, guider.model_options)
             motion.check_size(attended, height, width)

@@ -3,23 +3,47 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import LoomError
 from ..motion_model import ModuleSpec
-from ..noise_schedule import has_started
+from ..noise_schedule import find_progress, has_started
 from ..run_state import APPLIED
 from .sites import Site
+from .variation import ClipFields, Variation
 
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """Strength of a motion model, and its range in percent of the sampling schedule."""
+    """Strength of a motion model, and its range in percent of the sampling schedule.
+
+    `motion_strength` and `motion_attention_scale` multiply the two scalars where they vary.
+    """
 
     strength: float = 1.0
     attention_scale: float = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0
+    motion_strength: Variation | None = None
+    motion_attention_scale: Variation | None = None
+
+    @property
+    def variations(self) -> tuple[Variation, ...]:
+        return tuple(each for each in (self.motion_strength, self.motion_attention_scale) if each is not None)
+
+    def strength_at(self, sigma: float | torch.Tensor, model_sampling) -> float:
+        """Return the strength that all sites, frames and places share at `sigma`."""
+        return self.strength * _scale_at(self.motion_strength, sigma, model_sampling)
+
+    def attention_scale_at(self, sigma: float | torch.Tensor, model_sampling) -> float:
+        return self.attention_scale * _scale_at(self.motion_attention_scale, sigma, model_sampling)
+
+
+def _scale_at(variation: Variation | None, sigma: float | torch.Tensor, model_sampling) -> float:
+    if variation is None:
+        return 1.0
+    return variation.scale_at(find_progress(float(sigma), model_sampling) if variation.changes_over_sampling else 0.0)
 
 
 class MotionHistory:
@@ -48,7 +72,8 @@ class MotionHistory:
 class AppliedMotion:
     """A motion model on a patcher, whose additional models hold its weights under `key`.
 
-    `specs` holds the spec of each module, under the names of the `sites`.
+    `specs` holds the spec of each module, under the names of the `sites`. `site_strengths` and
+    `site_attention_scales` have the factors of sites at which they vary, empty where they do not.
     """
 
     key: str
@@ -58,11 +83,15 @@ class AppliedMotion:
     settings: MotionSettings
     sites: Mapping[str, Site]
     specs: Mapping[str, ModuleSpec]
+    site_strengths: Mapping[str, float] = field(default_factory=dict)
+    site_attention_scales: Mapping[str, float] = field(default_factory=dict)
     history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start, end = self.settings.start_percent, self.settings.end_percent
-        return has_started(start, sigma, model_sampling) and not has_started(end, sigma, model_sampling)
+        if not has_started(start, sigma, model_sampling) or has_started(end, sigma, model_sampling):
+            return False
+        return self.settings.strength_at(sigma, model_sampling) != 0
 
     def check_size(self, frames: int, height: int, width: int) -> None:
         """Raise LoomError when a module cannot process `frames` latents of this size at once."""
@@ -76,14 +105,17 @@ class AppliedMotion:
 
     @property
     def acts_always(self) -> bool:
-        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1
+        strength = self.settings.motion_strength
+        changes = strength is not None and strength.changes_over_sampling
+        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1 and not changes
 
 
 class MotionRun:
-    """A run of a guider: its patcher, the frames of its latent, and whether any motion module has run."""
+    """A run of a guider: its patcher, the frames and size of its latent, and whether any motion module has run."""
 
-    def __init__(self, patcher: ModelPatcher, frames: int):
-        self.patcher, self.frames = patcher, frames
+    def __init__(self, patcher: ModelPatcher, frames: int, size: tuple[int, int]):
+        self.patcher, self.frames, self.size = patcher, frames, size
+        self.fields = ClipFields(frames)
         self.executed = False
         self._checked: set[tuple] = set()
 

@@ -7,8 +7,7 @@ classes run them after the layers.
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -19,7 +18,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from ..attention_tap import AttentionTap, BatchContents, ModuleTaps
-from ..contract import ATTENTION_OVERRIDE, WHOLE, MotionInputs, Windowing
+from ..contract import ATTENTION_OVERRIDE, MotionInputs
 from ..errors import MotionModelError
 from ..motion_model import MotionModel
 from ..run_state import (
@@ -28,38 +27,20 @@ from ..run_state import (
     ATTENTION_TAPS,
     MOTION_RUN,
     OBSERVER,
-    WINDOWING,
     add_wrapper_once,
     frame_numbers,
     list_call_frames,
     put_on_model,
 )
 from ..watching.observer import Observer
+from .activation import ActiveModule, ActiveMotion, Evaluation, group_by_block
 from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
 from .clip_frames import find_clip_frames
-from .frame_norm import JointFrameNorm
-from .sites import Block, Site, require_fit
+from .sites import Site, require_fit
+from .variation import QueryScale, ScaledModule
 from .weight_hooks import register_weight_hooks
 
 LAYER_PATCHES = "forward_timestep_embed_patch"
-
-
-class ActiveModule(NamedTuple):
-    """A module of the applied motion model with the key `owner`; `site` is its name in motion model files."""
-
-    owner: str
-    site: str
-    module: nn.Module
-    inputs: MotionInputs
-
-
-@dataclass(frozen=True)
-class ActiveMotion:
-    """The modules to run in one evaluation of the UNet, with their inputs: for every block, in order."""
-
-    after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
-    after_residual: Mapping[Block, tuple[ActiveModule, ...]]
-    joint_norm: JointFrameNorm | None
 
 
 def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
@@ -67,6 +48,10 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     sites = require_fit(model, motion_model)
     clone = model.clone()
     applied = applied_motion(clone.model_options)
+    strengths, scales = (
+        variation.scale_sites(sites, f"motion model '{motion_model.name}'") if variation else {}
+        for variation in (settings.motion_strength, settings.motion_attention_scale)
+    )
     motion = AppliedMotion(
         key=f"loom_motion_{len(applied)}_{motion_model.name}",
         name=motion_model.name,
@@ -75,6 +60,8 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         settings=settings,
         sites=sites,
         specs=motion_model.specs,
+        site_strengths=strengths,
+        site_attention_scales=scales,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))
@@ -93,9 +80,8 @@ def add_attention_tap(model: ModelPatcher, tap: AttentionTap) -> ModelPatcher:
 
 def module_options(sites: Mapping[str, Site], modules: Mapping[str, nn.Module], inputs: MotionInputs) -> dict:
     """Return `transformer_options` that run `modules` at `sites`, which have the same names, without a patcher."""
-    by_layer: tuple[dict, dict] = ({}, {})
-    _add(by_layer, "", sites, modules, inputs)
-    return {"patches": {LAYER_PATCHES: _list_layer_patches()}, ACTIVE: ActiveMotion(*by_layer, None)}
+    entries = [(site, ActiveModule("", name, modules[name], inputs)) for name, site in sites.items()]
+    return {"patches": {LAYER_PATCHES: _list_layer_patches()}, ACTIVE: group_by_block(entries)}
 
 
 def find_blocking_patch(model_options: dict) -> str | None:
@@ -131,12 +117,12 @@ def evaluate_with_motion(
     if not acting:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     run: MotionRun | None = options.get(MOTION_RUN)
-    frames, windowing = find_clip_frames(x.shape[0], options, c_crossattn), options.get(WINDOWING, WHOLE)
+    frames = find_clip_frames(x.shape[0], options, c_crossattn)
     _require_two_frames(acting, frames)
     if run is not None:
         for motion in acting:
             run.check_size(motion, frames, *x.shape[-2:])
-    active = _activate(acting, _list_patchers(executor.class_obj, run), frames, windowing)
+    active = Evaluation(executor.class_obj, x, t.max(), frames, options).activate(acting)
     with active.joint_norm or nullcontext():
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs, **{ACTIVE: active})
 
@@ -167,40 +153,6 @@ def _require_two_frames(acting: list[AppliedMotion], frames: int) -> None:
             f"Motion model '{acting[0].name}' received {frames} frame at once, but needs at least 2. "
             "Raise the length of the context windows, or choose windows of equal length."
         )
-
-
-def _list_patchers(base_model, run: MotionRun | None) -> list[ModelPatcher]:
-    """Return the patchers that may hold weights: DualModelGuider shares options between its models, not weights."""
-    return [base_model.current_patcher, *([run.patcher] if run else [])]
-
-
-def _activate(
-    acting: list[AppliedMotion], patchers: list[ModelPatcher], frames: int, windowing: Windowing
-) -> ActiveMotion:
-    by_layer: tuple[dict, dict] = ({}, {})
-    for motion in acting:
-        modules = _find_modules(motion, patchers)
-        settings = motion.settings
-        inputs = MotionInputs(frames, settings.strength, settings.attention_scale, views=windowing.views)
-        _add(by_layer, motion.key, motion.sites, modules, inputs)
-    joint = JointFrameNorm(frames) if any(motion.joint_unet_norm for motion in acting) else None
-    return ActiveMotion(*by_layer, joint)
-
-
-def _add(by_layer: tuple[dict, dict], owner: str, sites: Mapping[str, Site], modules, inputs: MotionInputs) -> None:
-    for name, site in sites.items():
-        blocks = by_layer[0] if site.after_transformer else by_layer[1]
-        blocks[site.block] = (*blocks.get(site.block, ()), ActiveModule(owner, name, modules[name], inputs))
-
-
-def _find_modules(motion: AppliedMotion, patchers: list[ModelPatcher]) -> Mapping[str, nn.Module]:
-    for patcher in patchers:
-        for weights in patcher.get_additional_models_with_key(motion.key):
-            return weights.model.by_site
-    raise MotionModelError(
-        f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
-        "Apply the motion model after the node that removed them."
-    )
 
 
 @torch.compiler.disable(recursive=False)
@@ -236,16 +188,19 @@ def _run_modules(x, emb, modules, transformer_options):
     options = transformer_options if ATTENTION_OVERRIDE in transformer_options else {}
     observer: Observer | None = transformer_options.get(OBSERVER)
     taps = (*transformer_options.get(ATTENTION_TAPS, ()), *(observer.taps if observer else ()))
-    for owner, site, module, inputs in modules.get(transformer_options["block"], ()):
+    for active in modules.get(transformer_options["block"], ()):
         throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
-        inputs = replace(inputs, host_options=options, time_embedding=emb)
-        if taps:
+        inputs = replace(active.inputs, host_options=options, time_embedding=emb)
+        scale, strength = (field and field.on(x) for field in (active.attention_scale, active.strength))
+        seen = taps if scale is None else (QueryScale(scale, x, inputs.frames), *taps)
+        if seen:
             batch = _batch_contents(transformer_options, len(x), inputs.frames)
-            inputs = replace(inputs, taps=ModuleTaps(taps, module, owner, site, batch))
+            inputs = replace(inputs, taps=ModuleTaps(seen, active.module, active.owner, active.site, batch))
+        module = active.module if strength is None else ScaledModule(active.module, strength)
         if observer is None:
             x = module(x, inputs)
         else:
-            x = observer.watch(owner, site, module, x, inputs, transformer_options)
+            x = observer.watch(active.owner, active.site, module, x, inputs, transformer_options)
         if MOTION_RUN in transformer_options:
             transformer_options[MOTION_RUN].executed = True
     return x

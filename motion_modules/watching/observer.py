@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from ..attention_tap import AttentionTap
 from ..contract import MotionInputs
@@ -19,6 +18,7 @@ IMAGE = (1, 2, 3)
 MEAN_IN, NORM_IN, LARGEST_IN, MEAN_OUT, NORM_OUT, LARGEST_OUT, CHANGE = range(7)  # rows of a reading
 
 Elapsed = Callable[[], float | None]
+Module = Callable[[torch.Tensor, MotionInputs], torch.Tensor]  # a motion module, or what scales its change
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Observer:
 
     @torch.compiler.disable(recursive=False)
     def watch(
-        self, owner: str, site: str, module: nn.Module, x: torch.Tensor, inputs: MotionInputs, options: dict
+        self, owner: str, site: str, module: Module, x: torch.Tensor, inputs: MotionInputs, options: dict
     ) -> torch.Tensor:
         """Return `module(x, inputs)` and measure it; `options` are those of the host."""
         memory = LiveMemory() if self.measures_memory else None

@@ -1,0 +1,143 @@
+"""The motion modules that run in one evaluation of the UNet, with the inputs of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import nn
+
+from ..contract import WHOLE, MotionInputs
+from ..errors import LoomError, MotionModelError
+from ..run_state import MOTION_RUN, WINDOWING, frame_numbers, list_window_frames
+from .applied import AppliedMotion, MotionRun
+from .frame_norm import JointFrameNorm
+from .sites import Block, Site
+from .variation import BatchField, ClipFields, Variation
+
+
+class ActiveModule(NamedTuple):
+    """A module of the applied motion model with the key `owner`; `site` is its name in motion model files.
+
+    `strength` and `attention_scale` multiply those of `inputs`, where they vary over frames or places.
+    """
+
+    owner: str
+    site: str
+    module: nn.Module
+    inputs: MotionInputs
+    strength: BatchField | None = None
+    attention_scale: BatchField | None = None
+
+
+@dataclass(frozen=True)
+class ActiveMotion:
+    """The modules to run in one evaluation of the UNet, with their inputs: for every block, in order."""
+
+    after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
+    after_residual: Mapping[Block, tuple[ActiveModule, ...]]
+    joint_norm: JointFrameNorm | None = None
+
+
+Entry = tuple[Site, ActiveModule]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation of the UNet of `base_model` on latents `x`, whose clips have `frames`.
+
+    `sigma` is the noise level, and `options` are the host's `transformer_options`.
+    """
+
+    base_model: Any
+    x: torch.Tensor
+    sigma: torch.Tensor
+    frames: int
+    options: Mapping[str, Any]
+
+    @property
+    def run(self) -> MotionRun | None:
+        return self.options.get(MOTION_RUN)
+
+    def activate(self, acting: Sequence[AppliedMotion]) -> ActiveMotion:
+        """Return the modules of the motion models that act. Raise LoomError where their strength cannot follow."""
+        entries = [entry for motion in acting for entry in self._list_modules(motion)]
+        joint = JointFrameNorm(self.frames) if any(motion.joint_unet_norm for motion in acting) else None
+        return group_by_block(entries, joint)
+
+    def _list_modules(self, motion: AppliedMotion) -> list[Entry]:
+        """Return the modules of a motion model, without those of strength 0."""
+        modules, settings = find_modules(motion, self._list_patchers()), motion.settings
+        model_sampling = self.base_model.model_sampling
+        inputs = MotionInputs(
+            self.frames,
+            settings.strength_at(self.sigma, model_sampling),
+            settings.attention_scale_at(self.sigma, model_sampling),
+            views=self.options.get(WINDOWING, WHOLE).views,
+        )
+        fields = (self._make_field(settings.motion_strength), self._make_field(settings.motion_attention_scale))
+        return [
+            (site, ActiveModule(motion.key, name, modules[name], scaled, *fields))
+            for name, site in motion.sites.items()
+            if (scaled := _scale_inputs(inputs, motion, name)).strength
+        ]
+
+    def _list_patchers(self) -> list[ModelPatcher]:
+        """Return the patchers that may hold weights: DualModelGuider shares options between its models, not weights."""
+        return [self.base_model.current_patcher, *([self.run.patcher] if self.run else [])]
+
+    def _make_field(self, variation: Variation | None) -> BatchField | None:
+        if variation is None:
+            return None
+        numbers = frame_numbers(self.options, len(self.x), self.frames)
+        fields = self.run.fields if self.run else ClipFields(max(numbers) + 1)
+        if variation.changes_over_frames:
+            self._require_frame_numbers(fields.frames)
+        if variation.has_mask and self.run:
+            self._require_whole_latent(self.run.size)
+        return BatchField(variation, fields, numbers)
+
+    def _require_frame_numbers(self, clip_frames: int) -> None:
+        if self.frames != clip_frames and not list_window_frames(self.options):
+            raise LoomError(
+                f"Motion Strength differs between frames, but another node divides the clip of {clip_frames} frames "
+                f"into parts of {self.frames} and does not list which frames they hold. Use Apply Context Windows "
+                "(AnimateDiff) instead."
+            )
+
+    def _require_whole_latent(self, size: tuple[int, int]) -> None:
+        height, width = self.x.shape[-2:]
+        if (height, width) != size:
+            raise LoomError(
+                f"`mask` of Motion Strength covers a latent of {size[1]} x {size[0]}, but another node evaluates a "
+                f"part of {width} x {height}, whose place is unknown. Remove the mask, or the tiles or area of that "
+                "node."
+            )
+
+
+def group_by_block(entries: Sequence[Entry], joint_norm: JointFrameNorm | None = None) -> ActiveMotion:
+    """Return `entries` by the block of their site, in order."""
+    by_layer: tuple[dict[Block, tuple[ActiveModule, ...]], dict[Block, tuple[ActiveModule, ...]]] = ({}, {})
+    for site, active in entries:
+        blocks = by_layer[0] if site.after_transformer else by_layer[1]
+        blocks[site.block] = (*blocks.get(site.block, ()), active)
+    return ActiveMotion(*by_layer, joint_norm)
+
+
+def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> Mapping[str, nn.Module]:
+    """Return the modules of a motion model by site, from the first patcher that holds its weights."""
+    for patcher in patchers:
+        for weights in patcher.get_additional_models_with_key(motion.key):
+            return weights.model.by_site
+    raise MotionModelError(
+        f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
+        "Apply the motion model after the node that removed them."
+    )
+
+
+def _scale_inputs(inputs: MotionInputs, motion: AppliedMotion, site: str) -> MotionInputs:
+    strength, scale = motion.site_strengths.get(site, 1.0), motion.site_attention_scales.get(site, 1.0)
+    if strength == scale == 1:
+        return inputs
+    return replace(inputs, strength=inputs.strength * strength, attention_scale=inputs.attention_scale * scale)
