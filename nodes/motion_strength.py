@@ -12,7 +12,6 @@ from ..sampling.steering.strength import (
     SITES,
     MotionStrength,
     StrengthFactor,
-    check_factor,
     check_mask,
     read_levels,
 )
@@ -30,7 +29,14 @@ class MotionStrengthNode(io.ComfyNode):
             category=CATEGORY,
             description="Varies the strength of motion over frames, sampling steps, places in the picture and blocks "
             "of the UNet, for Apply Motion Model.",
-            search_aliases=["multival", "AnimateDiff Keyframe", "AD Per Block", "audio reactive", "motion scale"],
+            search_aliases=[
+                "multival",
+                "AD Keyframe",
+                "AD Per Block",
+                "audio reactive",
+                "motion scale",
+                "strength schedule",
+            ],
             is_input_list=True,  # so that a list of FLOAT values arrives whole
             inputs=[
                 io.Float.Input(
@@ -103,15 +109,16 @@ class MotionStrengthNode(io.ComfyNode):
         previous: list[MotionStrength] | None = None,
     ) -> io.NodeOutput:
         factor = StrengthFactor(
-            check_factor("strength", _take("strength", strength, 1.0)),
+            float(_take("strength", strength, 1.0)),
             read_frame_curve(_take(FRAME_CURVE, frame_curve, ""), FRAME_CURVE),
             read_progress_curve(_take(PROGRESS_CURVE, progress_curve, ""), PROGRESS_CURVE),
             read_site_values(_take(SITES, sites, ""), SITES),
             read_levels(levels or ()),
-            check_factor("level_floor", _take("level_floor", level_floor, 0.0)),
+            float(_take("level_floor", level_floor, 0.0)),
             drawn_curve[0].interp if drawn_curve else None,
             check_mask(torch.cat(mask)) if mask else None,
         )
+        factor.check()
         others = previous[0].factors if previous else ()
         return io.NodeOutput(MotionStrength((*others, factor)))
 

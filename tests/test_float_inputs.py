@@ -17,6 +17,7 @@ from animatediff_loom.nodes import (
     FreeInit,
     MotionLoraHookNode,
     MotionLoraNode,
+    MotionStrengthNode,
     PreviewContextWindows,
 )
 from comfy_api.latest import io
@@ -24,6 +25,7 @@ from comfy_api.latest import io
 from tests.support.host import tiny_model
 from tests.support.motion_loras import motion_lora_file
 from tests.support.motion_models import apply_motion, apply_windows, load_motion
+from tests.support.sampling import call
 from tests.support.texts import expect_error
 
 
@@ -38,6 +40,9 @@ RUNS: dict[type, Callable] = {
         tiny_model(), iterations=2, filter="box", variance_preserving=True, **inputs
     ),
     PreviewContextWindows: preview,
+    MotionStrengthNode: lambda **inputs: call(
+        MotionStrengthNode, **{"strength": [1.0]} | {k: [v] for k, v in inputs.items()}
+    ),
     MotionLoraNode: lambda strength: add_motion_lora(
         load_motion(), parse_motion_lora("lora.ckpt", motion_lora_file()), strength
     ),

@@ -1,7 +1,7 @@
 """Strength that varies over frames, sampling, places in the picture and sites: the value of MOTION_STRENGTH.
 
     s(frame, progress, y, x, site) = product over all nodes of
-        value * frame_curve(frame) * drawn_curve(frame / (frames - 1)) * level(frame)
+        strength * frame_curve(frame) * drawn_curve(frame / (frames - 1)) * level(frame)
         * progress_curve(progress) * mask(frame, y, x) * site_value(site)
 
 An input that is not used counts as 1.
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from ...motion_modules.errors import LoomError, shorten
+from ...motion_modules.errors import LoomError, require_finite, shorten
 from ...motion_modules.unet.site_patterns import sites_like
 from .curves import LARGEST, CurvePoint, WrittenPoint, evaluate_curve, place_points
 
@@ -32,7 +32,7 @@ class StrengthFactor:
     maps 0 to 1, the first to the last frame, to a factor. `mask` is `[1 or frames, height, width]`.
     """
 
-    value: float = 1.0
+    strength: float = 1.0
     frame_curve: tuple[WrittenPoint, ...] = ()
     progress_curve: tuple[CurvePoint, ...] = ()
     site_values: tuple[tuple[str, float], ...] = ()
@@ -40,6 +40,13 @@ class StrengthFactor:
     level_floor: float = 0.0
     drawn_curve: Callable[[float], float] | None = None
     mask: torch.Tensor | None = None
+
+    def check(self) -> None:
+        """Raise LoomError for a number that no clip can have: linked inputs ignore the limits of the node."""
+        require_finite(self)
+        for name, value in {"strength": self.strength, "level_floor": self.level_floor}.items():
+            if not 0 <= value <= LARGEST:
+                raise LoomError(f"`{name}` of Motion Strength is {value:g}. Use a value from 0 to {LARGEST:g}.")
 
     def check_frames(self, frames: int) -> None:
         """Raise LoomError for a number of levels or masks that is neither 1 nor `frames`, and for unordered points."""
@@ -91,7 +98,7 @@ class MotionStrength:
     @property
     def is_zero(self) -> bool:
         """Return whether a value is 0, whatever the clip is."""
-        return any(factor.value == 0 for factor in self.factors)
+        return any(factor.strength == 0 for factor in self.factors)
 
     def check_frames(self, frames: int) -> None:
         for factor in self.factors:
@@ -100,7 +107,9 @@ class MotionStrength:
     def scale_at(self, progress: float) -> float:
         """Return the part of the product that all frames, places and sites share, at a progress of 0 to 1."""
         curves = (factor.progress_curve for factor in self.factors if factor.progress_curve)
-        return prod(factor.value for factor in self.factors) * prod(evaluate_curve(curve, progress) for curve in curves)
+        return prod(factor.strength for factor in self.factors) * prod(
+            evaluate_curve(curve, progress) for curve in curves
+        )
 
     def scale_sites(self, names: Iterable[str], whose: str) -> Mapping[str, float]:
         """Return a factor for each of `names`, sites in motion model files.
@@ -128,13 +137,6 @@ class MotionStrength:
             if factor.mask is not None:
                 field = field * F.adaptive_avg_pool2d(rearrange(factor.mask, "f h w -> f 1 h w"), (height, width))
         return None if bool((field == 1).all()) else field
-
-
-def check_factor(name: str, value: float) -> float:
-    """Return `value`. Raise LoomError for one outside of 0 to LARGEST, which linked inputs may have."""
-    if not 0 <= value <= LARGEST:
-        raise LoomError(f"`{name}` of Motion Strength is {value:g}. Use a value from 0 to {LARGEST:g}.")
-    return float(value)
 
 
 def read_levels(values: Any) -> tuple[float, ...]:

@@ -244,7 +244,7 @@ def test_wrong_lengths_are_refused_before_sampling(plain, motion_model, name, in
     [
         (lambda: strength(levels=[0.5, float("nan")]), ("`levels`", "nan at frame 1")),
         (lambda: strength(levels=["loud"]), ("'loud'", "not a number")),
-        (lambda: strength(strength=11.0), ("`strength`", "11")),
+        (lambda: strength(strength=11.0), ("`strength`", "11", "0 to 10")),
         (lambda: check_mask(torch.full((1, 2, 2), -1.0)), ("`mask`", "-1")),
         (lambda: check_mask(torch.ones(1, 2, 2, 3)), ("`mask`", "[1, 2, 2, 3]")),
         (lambda: call(MotionStrengthNode, strength=[1.0, 2.0]), ("`strength`", "2 values", "`levels`")),
