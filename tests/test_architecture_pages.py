@@ -2,6 +2,7 @@
 
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +62,22 @@ def test_it_counts_the_weights(key, ending):
     assert f"{count} " in page(key, ending), (
         f"Write into docs/architectures/{key}{ending}: {count} weights at {SITE.channels} channels"
     )
+
+
+def test_a_wrong_page_says_what_to_write_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    key, ending = KEYS[0], ".md"
+    rows, count = rows_of(module_of(key).state_dict()), sum(weight.numel() for weight in module_of(key).parameters())
+    monkeypatch.setattr(f"{__name__}.FOLDER", tmp_path)
+    (tmp_path / f"{key}{ending}").write_text("| `proj_in.weight` | `[1, 2]` |\n5 weights\n", encoding="utf-8")
+    for check, todo in (
+        (test_its_table_has_the_shape_of_every_tensor, rows),
+        (test_it_counts_the_weights, f"{count:,}"),
+    ):
+        with pytest.raises(AssertionError) as failure:
+            check(key, ending)
+        place, written = str(failure.value).split("Write into ")[1].split(":", 1)
+        assert place == f"docs/architectures/{key}{ending}"
+        assert re.sub(r"\n +", "\n", written).strip().startswith(todo)
 
 
 @every
