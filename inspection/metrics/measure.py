@@ -82,7 +82,7 @@ def _measure_loop_change(images: torch.Tensor) -> float:
 def _measure_steps(frames: torch.Tensor) -> Iterator[tuple[float, float, float, float]]:
     """Yield change, flicker, mean motion and fastest motion from each frame to the next."""
     changes = [float((second - first).abs().mean()) for first, second in pairwise(frames)]
-    grey = (_shrink(frames) * frames.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    grey = _convert_to_grey(_shrink(frames))
     flow = estimate_flow(grey[:-1], _match_brightness(grey[:-1], grey[1:]))
     inside = stays_inside(flow)
     difference = (warp(grey[1:], flow) - grey[:-1]).abs() * inside
@@ -90,6 +90,16 @@ def _measure_steps(frames: torch.Tensor) -> Iterator[tuple[float, float, float, 
     lengths = flow.norm(dim=1).flatten(1) * (max(frames.shape[2:]) / max(grey.shape[2:]))
     fastest = lengths.topk(max(1, round(FASTEST * lengths.shape[1])), dim=1).values.mean(dim=1)
     yield from zip(changes, flickers.tolist(), lengths.mean(dim=1).tolist(), fastest.tolist(), strict=True)
+
+
+def estimate_colour_flow(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Estimate the flow `[pairs, 2, height, width]` from pictures `[pairs, 3, height, width]` to others."""
+    first, second = _convert_to_grey(first), _convert_to_grey(second)
+    return estimate_flow(first, _match_brightness(first, second))
+
+
+def _convert_to_grey(frames: torch.Tensor) -> torch.Tensor:
+    return (frames * frames.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def _match_brightness(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,12 @@
-"""The initial noise of a clip, put on a MODEL so that every sampler node of the host uses it.
+"""The noise of a clip, put on a MODEL so that every sampler node of the host uses it.
 
 The node Video Noise calls `add_video_noise`. Noise before and after is `[frames, ...]`.
 """
 
+import itertools
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,21 +14,37 @@ from comfy.context_windows import IndexListContextHandler
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
+from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
 from ..windows.handler import LoomContextHandler
 from ..windows.schedules import WindowLayout
+from .mixing import mix
+from .paths import Camera, follow_camera, follow_flows
+from .seeds import draw_frames, draw_seeded_frames, draw_white
+from .step_noise import with_step_noise
+from .warp import find_box, warp_clip
 
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """A kind of noise from `NOISES`, with the `length` and `overlap` of the context windows, in frames."""
+    """A kind of noise from `NOISES`, and what it needs.
+
+    `length` and `overlap` are those of the context windows, in frames. `start` is the number of the
+    first frame. `flows` are those of `paths.follow_flows`. `fresh` is the share of independent noise
+    in the variance. With `in_steps`, the noise that a sampler adds after each step is of this kind too.
+    """
 
     kind: str
     length: int = 16
     overlap: int = 4
+    start: int = 0
+    camera: Camera = field(default_factory=Camera)
+    flows: torch.Tensor | None = field(default=None, compare=False)
+    fresh: float = 0.0
+    in_steps: bool = False
 
 
-def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
+def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Fill the clip after the first window with the frames of that window, shuffled (Qiu et al. 2024, "FreeNoise").
 
     Each frame is still white noise, while distant windows consist of the same frames.
@@ -43,21 +60,81 @@ def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch
     return noise[order]
 
 
-def repeated_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
+def repeat_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Repeat the frames of the first window."""
     return noise[[frame % settings.length for frame in range(len(noise))]]
 
 
-def same_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int) -> torch.Tensor:
+def share_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Use the noise of the first frame for all frames, which makes the clip calmer, and closer to a still."""
     return noise[[0] * len(noise)]
 
 
-NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int], torch.Tensor]] = {
+def seed_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
+    """Draw frame i with `seed` + i, as Stable Diffusion web UI does; the clip's length changes nothing."""
+    draws = draw_seeded_frames(tuple(noise.shape), seed, settings.start)
+    return next(itertools.islice(draws, draw, None))
+
+
+def stream_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
+    """Draw each frame from a stream that no other frame of any seed shares."""
+    return draw_frames(tuple(noise.shape), seed, "frames", draw, start=settings.start)
+
+
+def move_with_camera(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
+    """Move the noise of the first frame as a camera moves the picture."""
+    positions = follow_camera(settings.camera, len(noise), *noise.shape[-2:])
+    return warp_clip(noise[0].float().cpu(), positions, seed, "camera", draw)
+
+
+def move_with_video(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
+    """Move the noise of the first frame as a video moves."""
+    assert settings.flows is not None
+    positions = follow_flows(settings.flows[: len(noise) - 1], *noise.shape[-2:])
+    return warp_clip(noise[0].float().cpu(), positions, seed, "video", draw)
+
+
+SEEDED, CAMERA, VIDEO = "seed + frame", "camera", "video"
+NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int, int], torch.Tensor]] = {
     "FreeNoise": free_noise,
-    "repeated": repeated_noise,
-    "same": same_noise,
+    "repeated": repeat_noise,
+    "same": share_noise,
+    SEEDED: seed_frames,
+    "stream per frame": stream_frames,
+    CAMERA: move_with_camera,
+    VIDEO: move_with_video,
 }
+
+
+def make_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
+    """Return noise of the kind of `settings` from white `noise`; all zeros, as where no noise is added, stay.
+
+    `draw` counts the noises of one run; 0 is the initial one.
+    """
+    if not noise.count_nonzero():
+        return noise
+    kind = NOISES[settings.kind](noise, settings, seed, draw).to(noise)
+    return _mix_fresh(kind, settings, seed, draw)
+
+
+def _mix_fresh(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int) -> torch.Tensor:
+    if not settings.fresh:
+        return noise
+    return mix(
+        noise, draw_frames(tuple(noise.shape), seed, "fresh", draw, start=settings.start).to(noise), settings.fresh
+    )
+
+
+def draw_step_noise(shape: tuple[int, ...], settings: NoiseSettings, seed: int) -> Iterator[torch.Tensor]:
+    """Yield noise of the kind of `settings` for step after step, `shape` being that of the initial noise."""
+    seeded = draw_seeded_frames(shape, seed, settings.start)
+    for draw in itertools.count():
+        if settings.kind == SEEDED:
+            noise = _mix_fresh(next(seeded), settings, seed, draw)
+        else:
+            noise = make_noise(draw_white(shape, seed, "step", draw), settings, seed, draw)
+        if draw:
+            yield noise
 
 
 def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatcher:
@@ -66,27 +143,79 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
     Context windows on the model replace the lengths of FreeNoise, wherever they are added.
     """
     WindowLayout(settings.length, settings.overlap).check()
+    require_finite(settings)
+    require_finite(settings.camera)
     clone = model.clone()
     put_on_model(clone, VIDEO_NOISE, settings)
+    add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, VIDEO_NOISE, check_and_add_step_noise)
     add_wrapper_once(clone, WrappersMP.SAMPLER_SAMPLE, VIDEO_NOISE, sample_from_video_noise)
     return clone
 
 
+class ArrangedSeed(int):
+    """The seed of a NOISE that is of such a kind already, so that a model with Video Noise leaves it as it is."""
+
+
+def check_and_add_step_noise(
+    executor,
+    noise,
+    latent_image,
+    sampler,
+    sigmas,
+    denoise_mask=None,
+    callback=None,
+    disable_pbar=False,
+    seed=None,
+    **kwargs,
+):
+    """Wrapper of the host's guider: refuse what does not fit the clip, and let step noise follow the initial noise."""
+    guider = executor.class_obj
+    settings = fit_to_windows(guider.model_options["transformer_options"][VIDEO_NOISE], guider.model_options)
+    check_clip(settings, tuple(noise.shape))
+    if settings.in_steps:
+        draws = draw_step_noise(tuple(noise.shape), settings, seed or 0)
+        sampler = with_step_noise(sampler, draws, guider.model_patcher.load_device)
+    return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
+
+
+def check_clip(settings: NoiseSettings, shape: tuple[int, ...]) -> None:
+    """Raise LoomError where noise of `shape` cannot be of the kind of `settings`."""
+    if settings.kind not in (CAMERA, VIDEO):
+        return
+    if len(shape) != 4:
+        raise LoomError(
+            f"The latent has the shape {list(shape)}, but noise of the type '{settings.kind}' needs a batch of images "
+            "[frames, channels, height, width]. Choose another `noise_type` of Video Noise."
+        )
+    frames, _, height, width = shape
+    if settings.kind == CAMERA:
+        find_box(follow_camera(settings.camera, frames, height, width), height, width)
+    elif settings.flows is None or len(settings.flows) < frames - 1:
+        length = 0 if settings.flows is None else len(settings.flows) + 1
+        raise LoomError(
+            f"The clip has {frames} frames, but the `images` of Video Noise only {length}. Load more frames of the "
+            f"video, or make a clip of {length} frames."
+        )
+
+
 def sample_from_video_noise(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
-    """Wrapper of the host's sampler: put the frames of the noise in another order."""
-    options = extra_args["model_options"]
+    """Wrapper of the host's sampler: make the initial noise one of the kind on the model."""
+    options, seed = extra_args["model_options"], extra_args["seed"]
     _log_other_lengths(options["transformer_options"][VIDEO_NOISE], options)
-    noise = arrange_noise(noise, options, extra_args["seed"] or 0)
+    if not isinstance(seed, ArrangedSeed):
+        noise = arrange_noise(noise, options, seed or 0)
     return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
 
-def arrange_noise(noise: torch.Tensor, model_options: Mapping[str, Any], seed: int) -> torch.Tensor:
-    """Return white `noise` as the Video Noise on a model makes it; without one, as it is."""
+def arrange_noise(noise: torch.Tensor, model_options: Mapping[str, Any], seed: int, draw: int = 0) -> torch.Tensor:
+    """Return white `noise` as the Video Noise on a model makes it; without one, as it is.
+
+    `draw` counts the noises of one run; 0 is the initial one.
+    """
     settings = model_options["transformer_options"].get(VIDEO_NOISE)
     if settings is None:
         return noise
-    settings = fit_to_windows(settings, model_options)
-    return NOISES[settings.kind](noise, settings, seed)
+    return make_noise(noise, fit_to_windows(settings, model_options), seed, draw)
 
 
 def fit_to_windows(settings: NoiseSettings, model_options: Mapping[str, Any]) -> NoiseSettings:

@@ -1,16 +1,30 @@
 """Noise for long clips: the reference's order, and that every frame keeps its own distribution (reference E.5)."""
 
+import importlib
+from dataclasses import replace
+
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.video_noise import VideoNoise
-from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise
+from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise, make_noise
+from animatediff_loom.sampling.noise.paths import Camera
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.host import tiny_model
 from tests.support.motion_models import apply_motion, apply_windows
-from tests.support.sampling import apply_host_windows, call, ksampler, noise, sample
+from tests.support.sampling import (
+    SEED,
+    apply_host_windows,
+    call,
+    ksampler,
+    ksampler_advanced,
+    noise,
+    prompt,
+    record_unet,
+    sample,
+)
 
 
 def order(frames: int, length: int, overlap: int, seed: int) -> list[int]:
@@ -51,17 +65,100 @@ def model():
     return tiny_model()
 
 
-def noisy(model, kind: str = "FreeNoise", **inputs):
-    return call(VideoNoise, model=model, noise_type={"noise_type": kind, **inputs})
+def noisy(model, kind: str = "FreeNoise", fresh_noise: float = 0.0, **inputs):
+    return call(VideoNoise, model=model, noise_type={"noise_type": kind, **inputs}, fresh_noise=fresh_noise)
 
 
-@pytest.mark.parametrize("kind", NOISES)
-def test_sampling_begins_with_that_noise(model, kind):
-    start, settings = noise(7), NoiseSettings(kind, 4, 2)
-    expected = sample(model, noise=NOISES[kind](start, settings, seed=1))
-    noisy_model = noisy(model, kind, context_length=4, context_overlap=2)
-    assert torch.equal(sample(noisy_model, noise=start), expected)
-    assert not torch.equal(sample(model, noise=start), expected)
+CAMERA = {"pan_x": 8.0, "pan_y": -4.0, "zoom": 1.1, "roll": 3.0, "path": "straight"}
+KINDS: dict[str, tuple[dict, NoiseSettings]] = {
+    "FreeNoise": ({"context_length": 4, "context_overlap": 2}, NoiseSettings("FreeNoise", 4, 2)),
+    "repeated": ({"context_length": 4}, NoiseSettings("repeated", 4, 0)),
+    "same": ({}, NoiseSettings("same")),
+    "seed + frame": ({"start_frame": 2}, NoiseSettings("seed + frame", start=2)),
+    "stream per frame": ({"start_frame": 2}, NoiseSettings("stream per frame", start=2)),
+    "camera": (CAMERA, NoiseSettings("camera", camera=Camera(1.0, -0.5, 1.1, 3.0))),
+    "video": ({"images": torch.rand(9, 64, 64, 3)}, NoiseSettings("video", flows=torch.zeros(8, 2, 64, 64))),
+}
+
+
+@pytest.mark.parametrize(("kind", "fresh"), [*((kind, 0.0) for kind in NOISES), ("same", 0.25)])
+def test_sampling_begins_with_that_noise(model, kind, fresh):
+    """A still video, whose pixels are unrelated noise, moves nothing, as far as its flow can be measured."""
+    start, (inputs, settings) = noise(7), KINDS[kind]
+    if kind == "video":
+        inputs = {"images": inputs["images"][:1].expand(9, -1, -1, -1)}
+    expected = make_noise(start, replace(settings, fresh=fresh), seed=1)
+    sampled = sample(noisy(model, kind, fresh, **inputs), noise=start, cfg=1.0, steps=1)
+    assert torch.equal(sampled, sample(model, noise=expected, cfg=1.0, steps=1))
+    assert not torch.equal(expected, start)
+    assert float(expected.var()) == pytest.approx(float(start[0].var()), abs=0.3)
+
+
+def test_noise_that_is_off_stays_off(model):
+    off = ksampler_advanced(noisy(model, "camera", 0.5, **CAMERA), add_noise="disable", cfg=1.0)["samples"]
+    assert torch.equal(off, ksampler_advanced(model, add_noise="disable", cfg=1.0)["samples"])
+
+
+def test_image_to_image_scales_it_as_the_host_does(model):
+    latent, start = noise(5, seed=9), noise(5)
+    expected = make_noise(start, KINDS["camera"][1], seed=1)
+    options = {"latent_image": latent, "denoise": 0.5, "steps": 4}
+    sampled = sample(noisy(model, "camera", **CAMERA), noise=start, **options)
+    assert torch.equal(sampled, sample(model, noise=expected, **options))
+
+
+@pytest.mark.parametrize("kind", ["FreeNoise", "camera"])
+def test_noise_output_has_the_seed_and_is_used_once(model, kind):
+    """By a model without the node, and by one with it."""
+    inputs, _ = KINDS[kind]
+    values = {"model": model, "noise_type": {"noise_type": kind, **inputs}, "fresh_noise": 0.5}
+    custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
+    source = call(custom.RandomNoise, noise_seed=SEED)
+    with_node, output = VideoNoise.execute(**values, noise=source).result
+    assert output.seed == SEED
+    clips = [sample_custom(each, noise) for each, noise in ((with_node, source), (model, output), (with_node, output))]
+    assert torch.equal(clips[0], clips[1])
+    assert torch.equal(clips[0], clips[2])
+    assert not torch.equal(clips[0], sample_custom(model, source))
+
+
+def sample_custom(model, noise):
+    custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
+    return call(
+        custom.SamplerCustomAdvanced,
+        noise=noise,
+        guider=call(custom.BasicGuider, model=model, conditioning=prompt(2)),
+        sampler=call(custom.KSamplerSelect, sampler_name="euler"),
+        sigmas=call(custom.BasicScheduler, model=model, scheduler="normal", steps=1, denoise=1.0),
+        latent_image={"samples": torch.zeros(6, 4, 8, 8)},
+    )["samples"]
+
+
+def test_noise_output_needs_a_seed(model):
+    _, output = VideoNoise.execute(model, {"noise_type": "same"}).result
+    with pytest.raises(LoomError, match=r"its `noise` input is not connected\. Connect RandomNoise to it"):
+        output.generate_noise({"samples": torch.zeros(2, 4, 8, 8)})
+
+
+REFUSED = {
+    r"clip has 12 frames, but the `images` of Video Noise only 9.*make a clip of 9 frames": ("video", {}),
+    r"moves across \d+ x \d+ latent pixels": ("camera", {"zoom": 0.5}),
+    r"`pan_x` is nan": ("camera", {"pan_x": float("nan")}),
+}
+
+
+@pytest.mark.parametrize(("message", "change"), REFUSED.items())
+def test_what_does_not_fit_the_clip_is_refused_before_sampling(model, message, change):
+    kind, values = change
+    watched, seen = record_unet(model)
+    with pytest.raises(LoomError, match=message):
+        sample(noisy(watched, kind, **(KINDS[kind][0] | values)), 12)
+    assert not seen.calls
+
+
+def test_one_picture_is_no_video(model):
+    with pytest.raises(LoomError, match="`images` of Video Noise has 1 frame, but motion needs at least 2"):
+        noisy(model, "video", images=torch.zeros(1, 64, 64, 3))
 
 
 def test_one_noise_for_all_frames_is_a_still_without_motion(model):
