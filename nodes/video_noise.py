@@ -69,9 +69,7 @@ class VideoNoise(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(display_name="model"),
-                io.Noise.Output(
-                    display_name="noise", tooltip="This noise with the seed of the noise input, for a custom sampler."
-                ),
+                io.Noise.Output(display_name="noise"),
             ],
         )
 
@@ -161,7 +159,7 @@ def _amount(name: str, default: float, limit: float, tooltip: str) -> io.Float.I
 def _read_settings(model, values: dict[str, Any], fresh: float, in_steps: bool) -> NoiseSettings:
     kind = values["noise_type"]
     settings = NoiseSettings(
-        kind, values.get("context_length", 1), values.get("context_overlap", 0), fresh=fresh, in_steps=in_steps
+        kind, values.get("context_length", 1), values.get("context_overlap", 0), fresh_noise=fresh, in_steps=in_steps
     )
     if kind == CAMERA:
         return replace(settings, camera=_read_camera(model, **values))

@@ -24,6 +24,7 @@ NAMES = {
     "schedules": HELP / "LoomContextWindows" / "schedules.webp",
     "reading": HELP / "LoomContextPreview" / "reading.png",
     "noise": HELP / "LoomVideoNoise" / "free_noise.webp",
+    "camera": HELP / "LoomVideoNoise" / "camera.webp",
     "travel": HELP / "LoomPromptSchedule" / "travel.webp",
     "sites": HELP / "LoomMotionModelInfo" / "sites.png",
     "change": HELP / "LoomSamplingReport" / "change.png",
@@ -39,7 +40,14 @@ NAMES = {
 
 def list_pictures(studio) -> dict[str, Callable[[Path], None]]:
     """Return a function for each of `NAMES` that draws the picture into a file."""
-    from pictures import clip_pictures, graph_pictures, report_pictures, site_pictures, window_pictures
+    from pictures import (
+        clip_pictures,
+        graph_pictures,
+        noise_pictures,
+        report_pictures,
+        site_pictures,
+        window_pictures,
+    )
 
     return {
         "readme": lambda file: clip_pictures.draw_readme(studio, file),
@@ -48,6 +56,7 @@ def list_pictures(studio) -> dict[str, Callable[[Path], None]]:
         "schedules": window_pictures.draw_schedules,
         "reading": window_pictures.draw_reading,
         "noise": lambda file: clip_pictures.draw_noise(studio, file),
+        "camera": noise_pictures.draw_camera,
         "travel": lambda file: clip_pictures.draw_travel(studio, file),
         "sites": site_pictures.draw_sites,
         "change": lambda file: site_pictures.draw_change(studio, file),

@@ -19,6 +19,7 @@ from animatediff_loom.nodes import (
     MotionLoraNode,
     MotionStrengthNode,
     PreviewContextWindows,
+    VideoNoise,
 )
 from comfy_api.latest import io
 
@@ -33,8 +34,14 @@ def preview(**inputs) -> None:
     PreviewContextWindows.execute(16, 4, {"schedule": "static"}, "pyramid", frames=32, steps=2, **inputs)
 
 
+def make_noise(fresh_noise: float = 0.0, **inputs) -> None:
+    camera = {"pan_x": 0.0, "pan_y": 0.0, "zoom": 1.0, "roll": 0.0, "path": "straight"} | inputs
+    VideoNoise.execute(tiny_model(), {"noise_type": "camera"} | camera, fresh_noise)
+
+
 RUNS: dict[type, Callable] = {
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
+    VideoNoise: make_noise,
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
     FreeInit: lambda **inputs: FreeInit.execute(
         tiny_model(), iterations=2, filter="box", variance_preserving=True, **inputs

@@ -30,7 +30,7 @@ class NoiseSettings:
     """A kind of noise from `NOISES`, and what it needs.
 
     `length` and `overlap` are those of the context windows, in frames. `start` is the number of the
-    first frame. `flows` are those of `paths.follow_flows`. `fresh` is the share of independent noise
+    first frame. `flows` are those of `paths.follow_flows`. `fresh_noise` is the share of independent noise
     in the variance. With `in_steps`, the noise that a sampler adds after each step is of this kind too.
     """
 
@@ -40,8 +40,18 @@ class NoiseSettings:
     start: int = 0
     camera: Camera = field(default_factory=Camera)
     flows: torch.Tensor | None = field(default=None, compare=False)
-    fresh: float = 0.0
+    fresh_noise: float = 0.0
     in_steps: bool = False
+
+    def check(self) -> None:
+        """Raise LoomError when a value cannot be used."""
+        WindowLayout(self.length, self.overlap).check()
+        require_finite(self)
+        require_finite(self.camera)
+        if not 0 <= self.fresh_noise <= 1:
+            raise LoomError(f"`fresh_noise` is {self.fresh_noise:g}, but must be from 0 to 1. Change `fresh_noise`.")
+        if self.camera.zoom <= 0:
+            raise LoomError(f"`zoom` is {self.camera.zoom:g}, but must be above 0. Change `zoom`.")
 
 
 def free_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
@@ -118,11 +128,10 @@ def make_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: in
 
 
 def _mix_fresh(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int) -> torch.Tensor:
-    if not settings.fresh:
+    if not settings.fresh_noise:
         return noise
-    return mix(
-        noise, draw_frames(tuple(noise.shape), seed, "fresh", draw, start=settings.start).to(noise), settings.fresh
-    )
+    fresh = draw_frames(tuple(noise.shape), seed, "fresh", draw, start=settings.start)
+    return mix(noise, fresh.to(noise), settings.fresh_noise)
 
 
 def draw_step_noise(shape: tuple[int, ...], settings: NoiseSettings, seed: int) -> Iterator[torch.Tensor]:
@@ -142,9 +151,7 @@ def add_video_noise(model: ModelPatcher, settings: NoiseSettings) -> ModelPatche
 
     Context windows on the model replace the lengths of FreeNoise, wherever they are added.
     """
-    WindowLayout(settings.length, settings.overlap).check()
-    require_finite(settings)
-    require_finite(settings.camera)
+    settings.check()
     clone = model.clone()
     put_on_model(clone, VIDEO_NOISE, settings)
     add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, VIDEO_NOISE, check_and_add_step_noise)

@@ -87,7 +87,7 @@ def test_sampling_begins_with_that_noise(model, kind, fresh):
     start, (inputs, settings) = noise(7), KINDS[kind]
     if kind == "video":
         inputs = {"images": inputs["images"][:1].expand(9, -1, -1, -1)}
-    expected = make_noise(start, replace(settings, fresh=fresh), seed=1)
+    expected = make_noise(start, replace(settings, fresh_noise=fresh), seed=1)
     sampled = sample(noisy(model, kind, fresh, **inputs), noise=start, cfg=1.0, steps=1)
     assert torch.equal(sampled, sample(model, noise=expected, cfg=1.0, steps=1))
     assert not torch.equal(expected, start)
@@ -143,7 +143,8 @@ def test_noise_output_needs_a_seed(model):
 REFUSED = {
     r"clip has 12 frames, but the `images` of Video Noise only 9.*make a clip of 9 frames": ("video", {}),
     r"moves across \d+ x \d+ latent pixels": ("camera", {"zoom": 0.5}),
-    r"`pan_x` is nan": ("camera", {"pan_x": float("nan")}),
+    r"`zoom` is 0, but must be above 0": ("camera", {"zoom": 0.0}),
+    r"`fresh_noise` is 1\.5, but must be from 0 to 1": ("camera", {"fresh_noise": 1.5}),
 }
 
 

@@ -38,7 +38,7 @@ def test_generators_continue_in_steps():
 def test_frames_do_not_depend_on_the_length(kind):
     assert torch.equal(make(kind, 9)[:4], make(kind, 4))
     assert torch.equal(make(kind, 9)[5:], make(kind, 4, start=5))
-    assert torch.equal(make(kind, 9, fresh=0.3)[:4], make(kind, 4, fresh=0.3))
+    assert torch.equal(make(kind, 9, fresh_noise=0.3)[:4], make(kind, 4, fresh_noise=0.3))
 
 
 def test_a_stream_is_of_one_seed_only():

@@ -79,7 +79,7 @@ CAMERAS = {
 
 @pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
 def test_every_frame_is_white_noise_of_unit_variance(camera):
-    """Of 2 x 2 pixels around a place, over 40 clips and all places."""
+    """Covariance of 2 x 2 neighbours, over 40 clips and all places."""
     frames = torch.stack([clip_of_seed(camera, seed) for seed in range(40)]).flatten(0, 1)
     pixels = torch.stack((frames[:, :-1, :-1], frames[:, :-1, 1:], frames[:, 1:, :-1], frames[:, 1:, 1:]))
     covariance = pixels.flatten(1).cov()
