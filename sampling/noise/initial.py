@@ -24,6 +24,8 @@ from .seeds import draw_frames, draw_seeded_frames, draw_white
 from .step_noise import with_step_noise
 from .warp import find_box, warp_clip
 
+SEEDED, CAMERA, VIDEO = "seed + frame", "camera", "video"
+
 
 @dataclass(frozen=True)
 class NoiseSettings:
@@ -82,8 +84,9 @@ def share_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: i
 
 def seed_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Draw frame i with `seed` + i, as Stable Diffusion web UI does; the clip's length changes nothing."""
-    draws = draw_seeded_frames(tuple(noise.shape), seed, settings.start)
-    return next(itertools.islice(draws, draw, None))
+    if draw:
+        return draw_frames(tuple(noise.shape), SEEDED, draw, start=seed + settings.start)
+    return next(draw_seeded_frames(tuple(noise.shape), seed, settings.start))
 
 
 def stream_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
@@ -104,7 +107,6 @@ def move_with_video(noise: torch.Tensor, settings: NoiseSettings, seed: int, dra
     return warp_clip(noise[0].float().cpu(), positions, seed, "video", draw)
 
 
-SEEDED, CAMERA, VIDEO = "seed + frame", "camera", "video"
 NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int, int], torch.Tensor]] = {
     "FreeNoise": free_noise,
     "repeated": repeat_noise,
@@ -119,7 +121,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int, int], torch.Tensor
 def make_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Return noise of the kind of `settings` from white `noise`; all zeros, as where no noise is added, stay.
 
-    `draw` counts the noises of one run; 0 is the initial one.
+    `draw` numbers the noises of one run; 0 is the initial one.
     """
     if not noise.count_nonzero():
         return noise
@@ -217,7 +219,7 @@ def sample_from_video_noise(executor, guider, sigmas, extra_args, callback, nois
 def arrange_noise(noise: torch.Tensor, model_options: Mapping[str, Any], seed: int, draw: int = 0) -> torch.Tensor:
     """Return white `noise` as the Video Noise on a model makes it; without one, as it is.
 
-    `draw` counts the noises of one run; 0 is the initial one.
+    `draw` numbers the noises of one run; 0 is the initial one.
     """
     settings = model_options["transformer_options"].get(VIDEO_NOISE)
     if settings is None:

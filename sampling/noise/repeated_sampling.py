@@ -3,6 +3,7 @@
 The node FreeInit calls `add_free_init`.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -21,6 +22,7 @@ from .free_init import FreeInitSettings, add_noise_again, mix_noise, plan_iterat
 from .initial import arrange_noise
 
 FRESH_SEED = 0x5EEDF12E  # added to the run's seed, so that fresh noise differs from the noise that the run began with
+FIRST_DRAW = -1  # noises of Video Noise are counted from 0 on in steps, and from here on between iterations
 SAMPLE_SIGMAS = "sample_sigmas"  # the noise levels of a run, in the host's transformer_options
 BEFORE = "connect it to the model from before FreeInit"
 
@@ -60,8 +62,10 @@ def sample_repeatedly(
     noise_scale = _find_noise_scale(guider, executor.class_obj, sigmas)
     generator = torch.Generator().manual_seed((seed + FRESH_SEED) % 2**63)
 
+    numbers = itertools.count(FIRST_DRAW, -1)
+
     def draw() -> torch.Tensor:
-        return arrange_noise(torch.randn(noise.shape, generator=generator), options, seed)
+        return arrange_noise(torch.randn(noise.shape, generator=generator), options, seed, next(numbers))
 
     schedules = plan_iterations(settings, sigmas)
     samples, start = noise, noise

@@ -57,3 +57,14 @@ def test_streams_of_two_keys_differ():
 
 def test_seeded_frames_begin_at_a_frame():
     assert torch.equal(next(draw_seeded_frames((3, *SHAPE), 4, 2)), next(draw_seeded_frames((3, *SHAPE), 6)))
+
+
+@pytest.mark.parametrize("kind", ["seed + frame", STREAMS, "camera"])
+def test_noises_between_iterations_differ_from_each_other_and_in_steps(kind):
+    settings = NoiseSettings(kind)
+    white = [noise(4, seed) for seed in (1, 2, 3)]
+    draws = [make_noise(each, settings, 1, draw) for each, draw in zip(white, (0, -1, -2), strict=True)]
+    steps = itertools.islice(draw_step_noise(tuple(white[0].shape), settings, seed=1), 2)
+    for one, other in itertools.combinations([*draws, *steps], 2):
+        assert not torch.isclose(one, other).flatten(1).all(dim=1).any()
+        assert abs(float(torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1])) < 0.2
