@@ -50,7 +50,7 @@ def split(
 
 
 def find_requests(positions: torch.Tensor, width: int) -> Requests:
-    """Return which pixels of a plane `width` pixels wide each pixel of a frame requests.
+    """Return which pixels of a plane `width` pixels wide each pixel of a frame takes a part of.
 
     `positions` `[pixels, 2]` are rows and columns in the plane, which holds the pixels around all of them.
     """
@@ -64,15 +64,15 @@ def find_requests(positions: torch.Tensor, width: int) -> Requests:
     return Requests(sources, weights, _number_slots(sources))
 
 
-def warp(plane: torch.Tensor, z: torch.Tensor, requests: Requests) -> torch.Tensor:
+def warp(plane: torch.Tensor, z: torch.Tensor, wanted: Requests) -> torch.Tensor:
     """Return a frame `[channels, pixels]` of the noise `plane` `[channels, pixels]`.
 
     `z` `[slots, channels, pixels]` is white noise of the plane's pixels. The same `z` for all frames
     makes the parts change as gradually as the positions.
     """
-    sources, weights = requests.sources.flatten(), requests.weights.flatten()
-    parts, w = split(plane, sources, weights, z[requests.slots.flatten(), :, sources].T)
-    shape = requests.sources.shape
+    sources, weights = wanted.sources.flatten(), wanted.weights.flatten()
+    parts, w = split(plane, sources, weights, z[wanted.slots.flatten(), :, sources].T)
+    shape = wanted.sources.shape
     return parts.unflatten(1, shape).sum(dim=1) / w.view(shape).sum(dim=0).sqrt()
 
 
@@ -88,10 +88,10 @@ def warp_clip(first: torch.Tensor, positions: torch.Tensor, *key: int | str) -> 
     plane[:, -top : height - top, -left : width - left] = first
     origin = torch.tensor((top, left))
     frames = [find_requests((frame - origin).flatten(0, 1), columns) for frame in positions]
-    slots = max(int(requests.slots.max()) for requests in frames) + 1
+    slots = max(int(wanted.slots.max()) for wanted in frames) + 1
     z = torch.stack([draw_plane(channels, top, left, rows, columns, *key, "slot", slot) for slot in range(slots)])
     plane, z = plane.flatten(1), z.flatten(2)
-    return torch.stack([warp(plane, z, requests).view(first.shape) for requests in frames])
+    return torch.stack([warp(plane, z, wanted).view(first.shape) for wanted in frames])
 
 
 def find_box(positions: torch.Tensor, height: int, width: int) -> tuple[int, int, int, int]:
