@@ -6,6 +6,7 @@ Names of templates, without the number, draw only those.
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from safetensors.torch import load_file, save_file
 from synthetic_motion import random_tensor
 from thumbnails.on_loom_mini import switch
-from thumbnails.page import HEIGHT, WIDTH, build_page
+from thumbnails.page import HEIGHT, WIDTH, build_page, lay_out, lay_out_comparison
 
 QUALITY = 80  # of JPEG, in percent
 FIRST = "first_clip_no_download"  # its clip is what other templates change
@@ -31,8 +32,10 @@ REMARKS = {
     "motion_lora": "with a motion LoRA of random weights \u00b7 \u8fd0\u52a8 LoRA \u4e3a\u968f\u673a\u6743\u91cd",
     "lora_per_frame": "with a LoRA of random weights \u00b7 LoRA \u4e3a\u968f\u673a\u6743\u91cd",
     "video_to_video": "from a clip of a red circle \u00b7 \u7531\u7ea2\u8272\u5706\u5f62\u7684\u89c6\u9891\u751f\u6210",
+    "free_init": "without (top) and with FreeInit, strength 0.5 \u00b7 \u4e0b\u65b9\u4f7f\u7528 FreeInit",
     "picture_to_video": "from one picture \u00b7 \u7531\u4e00\u5f20\u56fe\u7247\u751f\u6210",
 }
+WITHOUT = {"free_init": {"iterations": 1}}  # inputs that switch off what a template shows, for a comparison
 GRAPH_ALONE = """() => {
   app.canvas.low_quality_zoom_threshold = 0;
   app.canvas.render_canvas_border = false;
@@ -59,8 +62,8 @@ def main() -> int:
         for workflow in WORKFLOWS:
             name = workflow.stem.split("_", 2)[2]
             if not chosen or name in chosen:
-                frames = _sample(server, workflow, name, inputs)
-                html = build_page(frames, _photograph_graph(frontend, workflow), REMARKS.get(name, ""))
+                picture = _draw_result(server, workflow, name, inputs)
+                html = build_page(picture, _photograph_graph(frontend, workflow), REMARKS.get(name, ""))
                 _save(browser, html, workflow.with_suffix(".jpg"))
     return 0
 
@@ -109,7 +112,14 @@ def _list_models(server: Server, page: Page) -> None:
     page.evaluate("() => app.refreshComboInNodes()")
 
 
-def _sample(server: Server, workflow: Path, name: str, inputs: dict[str, str]) -> list[Image.Image]:
+def _draw_result(server: Server, workflow: Path, name: str, inputs: dict[str, str]) -> Image.Image:
+    frames = _sample(server, workflow, name, inputs)
+    if name not in WITHOUT:
+        return lay_out(frames)
+    return lay_out_comparison(_sample(server, workflow, name, inputs | WITHOUT[name]), frames)
+
+
+def _sample(server: Server, workflow: Path, name: str, inputs: Mapping[str, str | int]) -> list[Image.Image]:
     prompt = switch(load_prompt(twin_of(workflow)), name)
     for key, value in inputs.items():
         if any(nodes_with(prompt, key)):

@@ -11,6 +11,7 @@ from .clips import Shot, Studio
 WINDOWS = {"context_length": 16, "context_overlap": 4, "schedule": "static", "fuse": "pyramid"}
 WITHOUT_REFERENCE = WINDOWS | {"reference_until": 0.0}
 FREE_NOISE = {"noise_type": "FreeNoise", "noise_type.context_length": 16, "noise_type.context_overlap": 4}
+FREE_INIT, FREE_INIT_SEED = {"filter": "butterworth", "variance_preserving": True}, 42
 # A background is named where frames are not held together: without one they flash from black to white.
 CIRCLE, STAR = "a red circle moving right on a grey background", "a blue star moving up on a grey background"
 TRAVEL = """0-5: a red square moving up
@@ -73,6 +74,16 @@ def draw_noise(studio: Studio, file: Path) -> None:
     clips = [
         LabelledClip(studio.film(Shot(STAR, frames=32, model_nodes=added)), label) for label, added in nodes.items()
     ]
+    save_animation(tile_clips(clips, Sheet(2, size=LABEL)), file)
+
+
+def draw_free_init(studio: Studio, file: Path) -> None:
+    """Draw a clip at half strength without and with FreeInit."""
+    clips = []
+    for label, iterations in {"without": 1, "with FreeInit": 3}.items():
+        nodes = [("LoomFreeInit", FREE_INIT | {"iterations": iterations})]
+        shot = Shot("a red circle moving left", seed=FREE_INIT_SEED, inputs={"strength": 0.5}, model_nodes=nodes)
+        clips.append(LabelledClip(studio.film(shot), label))
     save_animation(tile_clips(clips, Sheet(2, size=LABEL)), file)
 
 

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from host.loom_mini import LOADER
-from host.prompts import nodes_with
+from host.prompts import nodes_with, set_everywhere
 from host.server import Prompt
 
 SETTINGS = {"steps": 12, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "width": 64, "height": 64}
@@ -27,7 +27,9 @@ TEXTS = {
     "inspect_motion": "a yellow circle moving up",
     "motion_lora": "a red star moving down on a white background",
     "custom_module": "a cyan circle moving down",
+    "free_init": "a red circle moving left",
 }
+STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
 
 
 def switch(prompt: Prompt, name: str) -> Prompt:
@@ -47,6 +49,8 @@ def switch(prompt: Prompt, name: str) -> Prompt:
     for setting, value in SETTINGS.items():
         for inputs in nodes_with(switched, setting):
             inputs[setting] = value
+    if name in STRENGTHS:
+        set_everywhere(switched, "strength", STRENGTHS[name])
     _set_texts(switched, name)
     return switched
 

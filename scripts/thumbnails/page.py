@@ -8,9 +8,11 @@ from PIL import Image
 
 WIDTH, HEIGHT = 640, 480
 SHOWN, COLUMNS = 12, 4  # frames of a clip
+BACKGROUND = "#171718"
 MADE_WITH = "Result with Loom Mini \u00b7 \u7528 Loom Mini \u751f\u6210\u7684\u7ed3\u679c"
 PAGE = """<style>
-body {{ margin: 0; width: {width}px; height: {height}px; position: relative; background: #171718; overflow: hidden }}
+body {{ margin: 0; width: {width}px; height: {height}px; position: relative; overflow: hidden;
+  background: {background} }}
 .result {{ position: absolute; left: 0; top: 0; width: 100%; height: 100%; object-fit: cover; object-position: top }}
 .graph {{ position: absolute; right: 10px; bottom: 10px; width: 270px; border: 2px solid #ddd; border-radius: 6px }}
 .label {{ position: absolute; left: 10px; bottom: 10px; max-width: 320px; padding: 4px 8px; border-radius: 6px;
@@ -19,11 +21,13 @@ body {{ margin: 0; width: {width}px; height: {height}px; position: relative; bac
 <img class="result" src="{result}"><img class="graph" src="{graph}"><div class="label">{label}</div>"""
 
 
-def build_page(frames: list[Image.Image], graph: bytes, remark: str = "") -> str:
-    """Return the HTML of a thumbnail: frames of the result, the graph small in a corner, and what it is."""
+def build_page(picture: Image.Image, graph: bytes, remark: str = "") -> str:
+    """Return the HTML of a thumbnail: a picture of the result, the graph small in a corner, and what it is."""
     label = f"{MADE_WITH}<br>{remark}" if remark else MADE_WITH
-    result = embed(encode(lay_out(frames)))
-    return PAGE.format(width=WIDTH, height=HEIGHT, result=result, graph=embed(graph), label=label)
+    result = embed(encode(picture))
+    return PAGE.format(
+        background=BACKGROUND, width=WIDTH, height=HEIGHT, result=result, graph=embed(graph), label=label
+    )
 
 
 def lay_out(frames: list[Image.Image]) -> Image.Image:
@@ -32,6 +36,13 @@ def lay_out(frames: list[Image.Image]) -> Image.Image:
         return frames[0]
     chosen = [frames[round(index * (len(frames) - 1) / (SHOWN - 1))] for index in range(SHOWN)]
     return make_film_strip(chosen, COLUMNS, WIDTH // COLUMNS)
+
+
+def lay_out_comparison(plain: list[Image.Image], changed: list[Image.Image]) -> Image.Image:
+    """Return one picture of two clips, one above the other, with room for the graph below."""
+    picture = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
+    picture.paste(make_film_strip([*plain, *changed], 2 * COLUMNS, WIDTH // (2 * COLUMNS)), (0, 0))
+    return picture
 
 
 def encode(picture: Image.Image) -> bytes:
