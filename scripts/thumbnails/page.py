@@ -3,7 +3,7 @@
 import base64
 import io
 
-from film_strip import make_film_strip
+from film_strip import GAP, make_film_strip
 from PIL import Image
 
 WIDTH, HEIGHT = 640, 480
@@ -40,8 +40,9 @@ def lay_out(frames: list[Image.Image]) -> Image.Image:
 
 def lay_out_comparison(plain: list[Image.Image], changed: list[Image.Image]) -> Image.Image:
     """Return one picture of two clips, one above the other, with room for the graph below."""
+    columns = 2 * COLUMNS
     picture = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
-    picture.paste(make_film_strip([*plain, *changed], 2 * COLUMNS, WIDTH // (2 * COLUMNS)), (0, 0))
+    picture.paste(make_film_strip([*plain, *changed], columns, WIDTH // columns - GAP), (0, 0))
     return picture
 
 
