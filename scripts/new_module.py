@@ -158,7 +158,8 @@ def list_next_steps(key: str) -> list[str]:
     module, page = (MADE[template].format(key) for template in ("module.py.txt", "page.md.txt"))
     test, python = MADE["test.py.txt"].format(key), python_in(VENV).relative_to(ROOT).as_posix()
     return [
-        f"test it, in seconds: {python} -m pytest -q {test} (scripts/test.py makes {VENV.name})",
+        f"test it, in seconds: {python} -m pytest -q {test}",
+        f"without {VENV.name} or pytest: python scripts/test.py {test}, which installs both",
         f"change {module}; docs/write-a-module.md explains its parts",
         f"train it: python demo/loom_mini/train.py motion --architecture {key}",
         f"test what all architectures keep: python scripts/test.py tests -k {key}",
