@@ -6,6 +6,7 @@ On a MODEL, from the node that adds it on:
 - ATTENTION_TAPS: what sees or edits temporal attention, a tuple of `attention_tap.AttentionTap`
 - VIDEO_NOISE: the noise to start from, `sampling.noise.initial.NoiseSettings`
 - FREE_INIT: how often to sample, and the filter in between, `sampling.noise.free_init.FreeInitSettings`
+- AMPLIFIER: what amplifies motion, a tuple of `sampling.steering.amplifier.AmplifierSettings`
 - REPORT: the report that sampling fills, `inspection.report.sampling_report.SamplingReport`
 
 During one run of a sampler:
@@ -38,6 +39,8 @@ APPLIED = "loom_applied_motion"
 ATTENTION_TAPS = "loom_attention_taps"
 VIDEO_NOISE = "loom_video_noise"
 FREE_INIT = "loom_free_init"
+AMPLIFIER = "loom_motion_amplifier"
+TEMPORAL_GUIDANCE = "loom_temporal_guidance"
 REPORT = "loom_sampling_report"
 
 MOTION_RUN = "loom_motion_run"

@@ -6,6 +6,7 @@ from .context_windows import ContextWindows
 from .free_init import FreeInit
 from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
+from .motion_amplifier import MotionAmplifier
 from .motion_lora import MotionLoraHookNode, MotionLoraNode
 from .motion_model_info import MotionModelInfo
 from .motion_strength import MotionStrengthNode
@@ -14,6 +15,7 @@ from .prompt_schedule import PromptSchedule
 from .replace_motion_modules import ReplaceMotionModules
 from .sampling_report import AddSamplingReport, ShowSamplingReport
 from .save_motion_model import SaveMotionModel
+from .temporal_guidance import TemporalGuidanceNode
 from .video_metrics import VideoMetricsNode
 from .video_noise import VideoNoise
 
@@ -29,6 +31,8 @@ NODES = [
     PreviewContextWindows,
     VideoNoise,
     FreeInit,
+    MotionAmplifier,
+    TemporalGuidanceNode,
     AddSamplingReport,
     ShowSamplingReport,
     VideoMetricsNode,

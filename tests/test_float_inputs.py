@@ -15,10 +15,12 @@ from animatediff_loom.nodes import (
     ApplyMotionModel,
     ContextWindows,
     FreeInit,
+    MotionAmplifier,
     MotionLoraHookNode,
     MotionLoraNode,
     MotionStrengthNode,
     PreviewContextWindows,
+    TemporalGuidanceNode,
     VideoNoise,
 )
 from comfy_api.latest import io
@@ -43,6 +45,8 @@ RUNS: dict[type, Callable] = {
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
     VideoNoise: make_noise,
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
+    MotionAmplifier: lambda **inputs: MotionAmplifier.execute(tiny_model(), **({"beta": 1.5} | inputs)),
+    TemporalGuidanceNode: lambda **inputs: TemporalGuidanceNode.execute(tiny_model(), **({"scale": 1.0} | inputs)),
     FreeInit: lambda **inputs: FreeInit.execute(
         tiny_model(), iterations=2, filter="box", variance_preserving=True, **inputs
     ),
