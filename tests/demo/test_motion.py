@@ -10,16 +10,26 @@ import pytest
 import torch
 from host.server import Server
 from loom_mini.captions import WORDS
-from loom_mini.measures import ClipReading
+from loom_mini.measures import ClipReading, read_clip
 from loom_mini.scores import score_clips, share
 from loom_mini.world import DIRECTIONS, Combination, combinations
 
-from tests.support.workflows import film, film_all, mini_prompt, read_pictures, run_latents, without_files
+from tests.support.workflows import (
+    add_to_model,
+    film,
+    film_all,
+    mini_prompt,
+    read_pictures,
+    run_latents,
+    run_pictures,
+    without_files,
+)
 
 SEEDS = (1, 2)
 ASKED = combinations(held_out=True)
 MOVING = [combination for combination in ASKED if combination[2] in DIRECTIONS]
 STILL = [combination for combination in ASKED if combination[2] == "still"]
+LEAST_PULL = 0.3  # pixels per frame
 LEAST_DIRECTION, LEAST_LOOKS, CHANCE, STILL_STEP, JUMPING_STEP = 0.95, 0.9, 0.4, 1.0, 6.0
 
 pytestmark = pytest.mark.timeout(3600)  # 37 clips in the first fixture, up to 15 s each on two busy cores
@@ -94,3 +104,18 @@ def test_a_seed_makes_one_clip(host_server: Server):
     assert not set(first) & set(again), "the second clip was not made anew"
     assert torch.equal(read_pictures(again), read_pictures(first))
     assert (read_pictures(other) - read_pictures(first)).abs().mean() > 0.005
+
+
+def test_an_object_follows_noise_that_pans(host_server: Server):
+    """The prompt names no direction; how far this goes over seeds is in the README."""
+    right, left = (drift_with_pan(host_server, pan) for pan in (2.0, -2.0))
+    assert right - left > LEAST_PULL
+
+
+def drift_with_pan(server: Server, pan: float) -> float:
+    """Return how far the object goes to the right from frame to frame, in pixels."""
+    camera = {"pan_x": pan, "pan_y": 0.0, "zoom": 1.0, "roll": 0.0, "path": "straight"}
+    values = {f"noise_type.{name}": value for name, value in camera.items()} | {"noise_type": "camera"}
+    prompt = add_to_model(mini_prompt("a red circle", steps=8), "LoomVideoNoise", **values)
+    frames = read_clip(run_pictures(server, prompt)).frames
+    return (frames[-1].x - frames[0].x) / (len(frames) - 1)
