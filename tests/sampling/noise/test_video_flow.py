@@ -29,7 +29,7 @@ def test_motion_to_the_right_came_from_the_left():
 
 
 def test_the_model_of_the_host():
-    """Ask one of random weights for the flow to the frame before, in its range of values and at a size that it takes."""
+    """Ask one of random weights for the flow to the frame before, in its range and at a size that it takes."""
     host_node("nodes_void.OpticalFlowLoader")
     model, frames = raft_large(weights=None, progress=False).eval(), video(3, 128, 136, step=1)
     flows = measure_flows(frames, estimate_by_model(ModelPatcher(model, CPU, CPU)))
