@@ -28,6 +28,7 @@ TEXTS = {
     "motion_lora": "a red star moving down on a white background",
     "custom_module": "a cyan circle moving down",
     "free_init": "a red circle moving left",
+    "motion_strength": "a red circle moving right on a black background",
 }
 STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
 
