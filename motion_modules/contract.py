@@ -18,12 +18,13 @@ from torch import nn
 
 from .attention_tap import ModuleTaps
 from .errors import LoomError, MotionModelError
+from .frame_positions import AS_TRAINED, FramePositions
+from .frame_positions import UNLIMITED as UNLIMITED
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
 
 ATTENTION_OVERRIDE = "optimized_attention_override"  # in the host's transformer_options: a function of another node
-UNLIMITED = 2**31 - 1  # the `positions` of a module that takes any number of frames
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class MotionInputs:
     With `views`, frames attend to each other only within those windows. `time_embedding` is what
     the host's residual blocks get, `[chunks * frames, time_channels]`: the embedded timestep, in
     SDXL plus the embedded picture size and pooled prompt. `taps` see and may edit attention, None
-    where there are none.
+    where there are none. `positions` tells which row of its table of positions a module gives to
+    each frame.
     """
 
     frames: int
@@ -127,6 +129,7 @@ class MotionInputs:
     views: Views | None = None
     time_embedding: torch.Tensor | None = None
     taps: ModuleTaps | None = None
+    positions: FramePositions = AS_TRAINED
 
     @property
     def attended_frames(self) -> int:
@@ -135,6 +138,7 @@ class MotionInputs:
 
     def require_positions(self, positions: int) -> None:
         """Raise MotionModelError when more than `positions` frames attend to each other."""
+        positions = self.positions.capacity(positions)
         if self.attended_frames > positions:
             raise MotionModelError(
                 f"The motion model received {self.attended_frames} frames at once, but has positions for "

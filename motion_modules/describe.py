@@ -7,6 +7,7 @@ import torch
 from .contract import UNLIMITED
 from .families import Family
 from .motion_model import MotionModel
+from .recipes import find_recipe
 
 
 def describe(motion_model: MotionModel) -> str:
@@ -28,11 +29,19 @@ def describe(motion_model: MotionModel) -> str:
         "beta schedule": family.beta_schedule,
         "dtype": f"{_format_dtype(motion_model.file_dtype)}, loaded as {_format_dtype(weights[0].dtype)}",
         "size": f"{count / 1e6:.1f} million weights, {size / 2**20:.0f} MiB",
+        "settings": _describe_settings(family),
         "advice": family.advice,
         "motion LoRAs": "; ".join(lora.describe() for lora in motion_model.loras),
         "notes": "; ".join(motion_model.notes),
     }
     return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+def _describe_settings(family: Family) -> str:
+    """Return the usual settings by the names of inputs, to copy."""
+    recipe = find_recipe(family.name)
+    sampler = f"{recipe.describe()}, " if recipe else ""
+    return f"{sampler}batch_size {family.trained_frames}, context_length {family.trained_frames}"
 
 
 def _format_positions(positions: int) -> str:

@@ -102,6 +102,11 @@ class MotionModel:
         """Return whether any module attends along frames, so that a factor on its attention means something."""
         return any(spec.architecture.attends for spec in self.specs.values())
 
+    @property
+    def moves_positions(self) -> bool:
+        """Return whether every module takes positions from a table, so that frames can have others than in training."""
+        return all(spec.architecture.moves_positions for spec in self.specs.values())
+
     @cached_property
     def broken_weight(self) -> str | None:
         """Name of the first weight with a NaN or Inf, searched once: a file of 2 GB takes about a second."""

@@ -5,7 +5,54 @@ from comfy_api.latest import io
 from ..motion_modules.families import AUTO
 from ..motion_modules.unet.applied import MotionSettings
 from ..sampling.animate import BETA_SCHEDULE_CHOICES, animate
-from .inputs import CATEGORY, MotionModelSocket, MotionStrengthSocket, advanced_float
+from ..sampling.positions import (
+    BEGIN_LATER,
+    FIRST_POSITION,
+    REPEAT,
+    REPEATED_FRAMES,
+    STRETCH,
+    STRETCHED_FRAMES,
+    TRAINED,
+    read_positions,
+)
+from .inputs import CATEGORY, MAX_WINDOW, MotionModelSocket, MotionStrengthSocket, advanced_float
+
+
+def _positions() -> io.DynamicCombo.Input:
+    stretched = _count_frames(
+        STRETCHED_FRAMES,
+        default=32,
+        tooltip="Frames over which the positions of the training are spread. Gives slower motion, and windows longer "
+        "than those of the training, such as 32 frames instead of 16.",
+    )
+    repeated = _count_frames(
+        REPEATED_FRAMES,
+        default=16,
+        tooltip="Frames after which the positions begin again. For windows of any length at the usual speed; the "
+        "motion tends to repeat.",
+    )
+    first = _count_frames(
+        FIRST_POSITION,
+        default=4,
+        tooltip="Position of the first frame. For clips that begin with a jolt: the first frame is then like one from "
+        "the middle of a clip. It leaves fewer positions.",
+    )
+    return io.DynamicCombo.Input(
+        "positions",
+        options=[
+            io.DynamicCombo.Option(TRAINED, []),
+            io.DynamicCombo.Option(STRETCH, [stretched]),
+            io.DynamicCombo.Option(REPEAT, [repeated]),
+            io.DynamicCombo.Option(BEGIN_LATER, [first]),
+        ],
+        optional=True,
+        tooltip="Which positions the motion model gives to frames. Change it for slower motion, or for windows longer "
+        "than it has positions for.",
+    )
+
+
+def _count_frames(name: str, default: int, tooltip: str) -> io.Int.Input:
+    return io.Int.Input(name, default=default, min=2, max=MAX_WINDOW, tooltip=tooltip)
 
 
 class ApplyMotionModel(io.ComfyNode):
@@ -89,6 +136,7 @@ class ApplyMotionModel(io.ComfyNode):
                     tooltip="Attention scale that varies in the same way, from Motion Strength. It multiplies "
                     "attention_scale.",
                 ),
+                _positions(),
             ],
             outputs=[io.Model.Output(display_name="model")],
         )
@@ -105,7 +153,9 @@ class ApplyMotionModel(io.ComfyNode):
         beta_schedule: str = AUTO,
         motion_strength=None,
         motion_attention_scale=None,
+        positions: dict | None = None,
     ) -> io.NodeOutput:
         variations = (motion_strength, motion_attention_scale)
-        settings = MotionSettings(strength, attention_scale, start_percent, end_percent, *variations)
+        rule = read_positions(positions, motion_model)
+        settings = MotionSettings(strength, attention_scale, start_percent, end_percent, *variations, rule)
         return io.NodeOutput(animate(model, motion_model, settings, beta_schedule))

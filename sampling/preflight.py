@@ -11,6 +11,7 @@ from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, se
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
 from ..motion_modules.unet.clip_frames import WRAPPERS, list_recording_wrappers
 from ..motion_modules.unet.placement import find_blocking_patch
+from .advice import SamplingFacts, give_advice
 from .frame_advice import advise_more_frames
 from .motion_range import list_acting, log_motion_off, record_run, require_motion_elsewhere
 from .other_nodes import may_divide_clip
@@ -35,6 +36,7 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     _check_before_sampling(guider, acting, noise, latent_image, sigmas, prompt)
     idle = tuple(motion for motion in motions if motion not in acting)
     log_motion_off(idle, prompt)
+    give_advice(acting, _collect_facts(guider, noise, latent_image, sampler, sigmas, prompt), prompt)
     run = MotionRun(guider.model_patcher, noise.shape[0], tuple(noise.shape[-2:]))
     values = {MOTION_RUN: run, WRAPPERS: list_recording_wrappers(guider.model_options)}
     with set_temporarily(guider.model_options, values):
@@ -47,6 +49,26 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     record_run(acting, prompt, run.executed)
     record_run(idle, prompt, False)
     return samples
+
+
+def _collect_facts(guider, noise, latent, sampler, sigmas, prompt: RunningPrompt | None) -> SamplingFacts:
+    find_value = prompt.find_value if prompt else lambda name: None
+    attended = _attended_frames(noise.shape[0], guider.model_options)
+    function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    return SamplingFacts(
+        latent=latent,
+        sigmas=sigmas,
+        model_sampling=guider.model_patcher.get_model_object("model_sampling"),
+        attended=attended,
+        windowed=attended is not None and attended < noise.shape[0],
+        loras=bool(guider.model_patcher.patches),
+        cfg=getattr(guider, "cfg", None),
+        sampler=find_value("sampler_name") or function.removeprefix("sample_") or None,
+        scheduler=find_value("scheduler"),
+        denoise=find_value("denoise"),
+        vae=prompt.find_decoding_vae() if prompt else None,
+        lora_file=find_value("lora_name"),
+    )
 
 
 def _check_before_sampling(

@@ -14,7 +14,8 @@ from typing import Any
 from comfy_execution.utils import get_executing_context
 
 APPLY_NODE = "LoomApplyMotionModel"
-LATENT, IMAGE, MODEL = "LATENT", "IMAGE", "MODEL"
+LATENT, IMAGE, MODEL, VAE = "LATENT", "IMAGE", "MODEL", "VAE"
+NO_TEXT = "animatediffloom.no_text"  # the event that web/node_text.js waits for
 OUTPUTS_TO_EXECUTE = 4  # the place in an item of the host's queue, after number, id, nodes and extra data
 
 MODEL_LINKS = r"MODEL|GUIDER|\*|COMFY_MATCHTYPE_V3|.*PIPE.*"  # types of links that may carry a model
@@ -69,6 +70,34 @@ class RunningPrompt:
         class_type = self.nodes[node_id]["class_type"]
         return getattr(sys.modules.get("nodes"), "NODE_DISPLAY_NAME_MAPPINGS", {}).get(class_type, class_type)
 
+    def find_value(self, name: str) -> Any:
+        """Return the value of an input of the running node, or of the nearest node before it that has that input."""
+        waiting = [self.node_id]
+        for node_id in waiting:
+            inputs = self.nodes[node_id]["inputs"]
+            if name in inputs and not isinstance(inputs[name], list):
+                return inputs[name]
+            waiting += [source for source, _ in self._list_links(node_id) if source not in waiting]
+        return None
+
+    def find_decoding_vae(self) -> str | None:
+        """Return the file of a Load VAE node that decodes what the running node returns, None where there is none."""
+        for node in self.nodes.values():
+            links = {kind: source for source, kind in self._list_node_links(node)}
+            vae = self.nodes.get(links.get(VAE, ""), {}).get("inputs", {}).get("vae_name")
+            if isinstance(vae, str) and links.get(LATENT) == self.node_id:
+                return vae
+        return None
+
+    def show(self, text: str) -> None:
+        """Show `text` on every Apply Motion Model whose motion the running node samples; none removes the last one."""
+        server = _find_server()
+        for node_id in self._list_applications(self.node_id) if server else ():
+            if text:
+                server.send_progress_text(text, node_id, server.client_id)
+            else:
+                server.send_sync(NO_TEXT, {"node_id": node_id}, server.client_id)
+
     def _samples(self, node_id: str) -> bool:
         kinds = _list_output_types(self.nodes[node_id])
         return LATENT in kinds or (IMAGE in kinds and MODEL not in kinds)
@@ -83,7 +112,10 @@ class RunningPrompt:
 
     def _list_links(self, node_id: str) -> Iterator[tuple[str, str]]:
         """Yield the node and the type of each linked input; the type is empty where the host has no such output."""
-        for source, slot in _list_linked(self.nodes, node_id):
+        yield from self._list_node_links(self.nodes[node_id])
+
+    def _list_node_links(self, node: dict) -> Iterator[tuple[str, str]]:
+        for source, slot in _list_linked(self.nodes, node):
             kinds = _list_output_types(self.nodes[source])
             yield source, kinds[slot] if slot < len(kinds) else ""
 
@@ -91,7 +123,7 @@ class RunningPrompt:
 def find_running_prompt() -> RunningPrompt | None:
     """Return the prompt whose node is running now, None outside a server or in a node that another one creates."""
     context = get_executing_context()
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server = _find_server()
     if context is None or server is None:
         return None
     for item in server.prompt_queue.get_current_queue_volatile()[0]:
@@ -101,9 +133,13 @@ def find_running_prompt() -> RunningPrompt | None:
     return None
 
 
+def _find_server() -> Any:
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
 def _list_ancestors(nodes: Mapping[str, dict], ids: list[str]) -> set[str]:
     """Return `ids` and the nodes that they depend on."""
-    return _follow(ids, lambda node_id: (source for source, _ in _list_linked(nodes, node_id)))
+    return _follow(ids, lambda node_id: (source for source, _ in _list_linked(nodes, nodes[node_id])))
 
 
 def _follow(ids: Iterable[str], list_sources: Callable[[str], Iterable[str]]) -> set[str]:
@@ -116,8 +152,8 @@ def _follow(ids: Iterable[str], list_sources: Callable[[str], Iterable[str]]) ->
     return reached
 
 
-def _list_linked(nodes: Mapping[str, dict], node_id: str) -> Iterator[tuple[str, int]]:
-    for value in nodes[node_id]["inputs"].values():
+def _list_linked(nodes: Mapping[str, dict], node: dict) -> Iterator[tuple[str, int]]:
+    for value in node["inputs"].values():
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in nodes:
             yield value[0], value[1]
 

@@ -31,7 +31,8 @@ class Architecture:
     module `<site>.<key>.<parameter>`, which is how the architecture is recognised. `module`,
     `config`: see contract.py, `MotionConfig` and `ConfigBuilder` above all. `identity_at_start`: a
     fresh module returns its input bit for bit. `attends`: the module attends along frames, and
-    obeys `inputs.attention_scale`. `joint_unet_norm`, `joint_module_norm`: group norms of the UNet,
+    obeys `inputs.attention_scale`. `moves_positions`: it takes the positions of frames from a table
+    by `inputs.positions`. `joint_unet_norm`, `joint_module_norm`: group norms of the UNet,
     or of the module, see all frames of a clip. `complete(tensors, config)` adds the buffers that a
     file may leave out. `objection(config, clip)` returns why a site of this size cannot have the
     module, as half a sentence, or "". `origin`: the name of the pack that brings it.
@@ -42,6 +43,7 @@ class Architecture:
     config: ConfigBuilder
     identity_at_start: bool = True
     attends: bool = True
+    moves_positions: bool = False
     joint_unet_norm: bool = False
     joint_module_norm: bool = False
     complete: Callable[[Tensors, Any], Tensors] = keep_tensors

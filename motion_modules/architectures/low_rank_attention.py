@@ -43,7 +43,7 @@ class LowRankAttentionConfig:
         return cls(channels, positions, rank)
 
 
-@motion_module("low_rank_attention", config=LowRankAttentionConfig)
+@motion_module("low_rank_attention", config=LowRankAttentionConfig, moves_positions=True)
 class LowRankAttention(nn.Module):
     def __init__(self, config: LowRankAttentionConfig, ops=nn, **factory):
         super().__init__()
@@ -69,7 +69,7 @@ class LowRankAttention(nn.Module):
 
     def attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """`[chunks * positions, frames, channels]` in and out; every window of frames starts at position 0."""
-        z = tokens + self.positions[: tokens.shape[1]].to(tokens)
+        z = tokens + inputs.positions.take_rows(self.positions, tokens.shape[1]).to(tokens)
         q, k, v = self.to_q(z), self.to_k(z), self.to_v(z)
         heads = self.config.rank // HEAD_WIDTH
         mixed = temporal_attention(q, k, v, heads, inputs, source=self)

@@ -3,6 +3,8 @@ import math
 import torch
 from torch import nn
 
+from ..frame_positions import AS_TRAINED, FramePositions
+
 
 def sinusoidal_positions(length: int, channels: int, device=None) -> torch.Tensor:
     """Return `[1, length, channels]`: sin and cos of p * 10000^(-2i/C) in turn (Vaswani et al. 2017, section 3.5)."""
@@ -24,7 +26,7 @@ def choose_positions(stored: torch.Tensor | None, length: int, channels: int) ->
 
 
 class PositionalEncoding(nn.Module):
-    """Adds row p of the table to frame p of `[positions, frames, channels]`; every context window starts at row 0."""
+    """Adds a row of the table to each frame of `[positions, frames, channels]`; each context window begins at row 0."""
 
     pe: torch.Tensor
 
@@ -32,5 +34,5 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         self.register_buffer("pe", sinusoidal_positions(length, channels, device))
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens + self.pe[:, : tokens.shape[1]].to(tokens)
+    def forward(self, tokens: torch.Tensor, positions: FramePositions = AS_TRAINED) -> torch.Tensor:
+        return tokens + positions.take_rows(self.pe, tokens.shape[1]).to(tokens)

@@ -81,6 +81,7 @@ def build_stack(kinds: Sequence[Architecture]) -> Architecture:
         config=StackConfigBuilder(members),
         identity_at_start=all(member.identity_at_start for member in members),
         attends=any(member.attends for member in members),
+        moves_positions=all(member.moves_positions for member in members),
         joint_unet_norm=any(member.joint_unet_norm for member in members),
         joint_module_norm=any(member.joint_module_norm for member in members),
         complete=_complete,

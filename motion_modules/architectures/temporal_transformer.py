@@ -89,7 +89,7 @@ class TemporalAttention(nn.Module):
         self.pos_encoder = PositionalEncoding(config.positions, channels, device=factory.get("device"))
 
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        h = self.pos_encoder(tokens)
+        h = self.pos_encoder(tokens, inputs.positions)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
         h = temporal_attention(q, k, v, self.heads, inputs, source=self)
         return self.to_out[0](h)
@@ -135,7 +135,7 @@ class TemporalTransformerBlock(nn.Module):
         return tokens
 
 
-@motion_module("temporal_transformer", config=TemporalTransformerConfig, complete=complete)
+@motion_module("temporal_transformer", config=TemporalTransformerConfig, complete=complete, moves_positions=True)
 class TemporalTransformer(nn.Module):
     """Norm, projection, attention along frames, feed-forward, projection that is zero at the start of training."""
 

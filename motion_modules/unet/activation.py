@@ -75,6 +75,7 @@ class Evaluation:
             settings.strength_at(self.sigma, model_sampling),
             settings.attention_scale_at(self.sigma, model_sampling),
             views=self.options.get(WINDOWING, WHOLE).views,
+            positions=settings.positions,
         )
         fields = (self._make_field(settings.motion_strength), self._make_field(settings.motion_attention_scale))
         return [

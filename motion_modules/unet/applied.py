@@ -7,7 +7,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import LoomError
-from ..motion_model import ModuleSpec
+from ..families import Family
+from ..frame_positions import AS_TRAINED, FramePositions
+from ..motion_model import AppliedLora, ModuleSpec
 from ..noise_schedule import find_progress, has_started
 from ..run_state import APPLIED
 from .sites import Site
@@ -27,6 +29,7 @@ class MotionSettings:
     end_percent: float = 1.0
     motion_strength: Variation | None = None
     motion_attention_scale: Variation | None = None
+    positions: FramePositions = AS_TRAINED
 
     @property
     def variations(self) -> tuple[Variation, ...]:
@@ -55,6 +58,7 @@ class MotionHistory:
 
     def __init__(self):
         self._ran: dict[int | None, bool] = {}
+        self._advice: dict[str | None, str] = {}
 
     def record(self, sampler: int | None, ran: bool) -> None:
         """Record that the motion model ran, or was off, in a sampler with this signature; None is unknown."""
@@ -63,6 +67,12 @@ class MotionHistory:
     def ran_in(self, sampler: int | None) -> bool | None:
         """Return whether the motion model ran in a sampler, None if that has not sampled yet."""
         return self._ran.get(sampler)
+
+    def is_new_advice(self, node_id: str | None, text: str) -> bool:
+        """Record `text` as the advice for the sampler with this id; return whether it differs from the last one."""
+        is_new = self._advice.get(node_id, "") != text
+        self._advice[node_id] = text
+        return is_new
 
     def ran_anywhere(self) -> bool:
         return any(self._ran.values())
@@ -85,6 +95,8 @@ class AppliedMotion:
     specs: Mapping[str, ModuleSpec]
     site_strengths: Mapping[str, float] = field(default_factory=dict)
     site_attention_scales: Mapping[str, float] = field(default_factory=dict)
+    family: Family | None = None
+    loras: tuple[AppliedLora, ...] = ()
     history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:

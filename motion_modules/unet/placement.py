@@ -55,13 +55,15 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
     motion = AppliedMotion(
         key=f"loom_motion_{len(applied)}_{motion_model.name}",
         name=motion_model.name,
-        positions=motion_model.positions,
+        positions=settings.positions.capacity(motion_model.positions),
         joint_unet_norm=motion_model.family.joint_unet_norm,
         settings=settings,
         sites=sites,
         specs=motion_model.specs,
         site_strengths=strengths,
         site_attention_scales=scales,
+        family=motion_model.family,
+        loras=motion_model.loras,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))
