@@ -14,8 +14,12 @@ TEXT = """() => {
   const node = app.graph.nodes.find(each => each.type === 'LoomApplyMotionModel');
   return node.widgets.find(widget => widget.name === '$$node-text-preview')?.value ?? '';
 }"""
+SET_WIDGET = """([type, name, value]) => {
+  app.graph.nodes.find(each => each.type === type).widgets.find(widget => widget.name === name).value = value;
+}"""
 SET_RENDERER = "modern => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', modern)"
-FEW, WORDS = 4, "the model sees only 4 frames at once, and moves little. Use 16 as in training."
+FEW, ENOUGH, STEPS = 4, 8, 12
+WORDS = "the model sees only 4 frames at once, and moves little. Use 16 as in training."
 
 
 def short_clip(frames: int, steps: int) -> dict[str, Any]:
@@ -44,9 +48,8 @@ def test_advice_is_on_the_node(page: Page, keep_picture: Callable[[str], None], 
         if modern:
             expect(page.get_by_text("moves little").first).to_be_visible()
         assert WORDS not in json.dumps(ui_workflow(page)) + json.dumps(api_prompt(page))
-        page.evaluate(
-            "() => { app.graph.nodes.find(each => each.type === 'EmptyLatentImage').widgets.at(-1).value = 16 }"
-        )
+        page.evaluate(SET_WIDGET, ["EmptyLatentImage", "batch_size", ENOUGH])
+        page.evaluate(SET_WIDGET, ["KSampler", "steps", STEPS])
         page.get_by_test_id("queue-button").click()
         page.wait_for_function(f"() => ({TEXT})() === ''")
     finally:

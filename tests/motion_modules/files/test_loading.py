@@ -211,6 +211,7 @@ def test_description():
         "frames": "trained for 16, up to 32 at once",
         "normalisation": "residual blocks per frame, motion modules per frame",
         "beta schedule": "AnimateDiff (linear)",
+        "settings": "sampler_name euler, scheduler normal, steps 25, cfg 7.5, batch_size 16, context_length 16",
         "dtype": "float16, loaded as float32",
         "size": lines["size"],
     }
