@@ -87,8 +87,8 @@ def check_sites(executor, *args, **kwargs):
     motions = applied_motion(options)
     if not motions:
         raise LoomError(
-            "The model has Motion Amplifier, but no motion model. Add Apply Motion Model (AnimateDiff) to the model, "
-            "or remove Motion Amplifier."
+            "The model has Motion Amplifier, but no motion model acts on it. Connect Apply Motion Model "
+            "(AnimateDiff) with a strength above 0, or remove Motion Amplifier."
         )
     for settings in options["transformer_options"][AMPLIFIER]:
         if not select_sites(settings.sites, motions):

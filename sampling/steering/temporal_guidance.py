@@ -55,7 +55,7 @@ def require_motion(executor, *args, **kwargs):
     """Wrapper of the host's guider: refuse guidance without a motion model, which would double the time for nothing."""
     if not applied_motion(executor.class_obj.model_options):
         raise LoomError(
-            "The model has Temporal Guidance, but no motion model. Add Apply Motion Model (AnimateDiff) to the model, "
-            "or remove Temporal Guidance."
+            "The model has Temporal Guidance, but no motion model acts on it. Connect Apply Motion Model "
+            "(AnimateDiff) with a strength above 0, or remove Temporal Guidance."
         )
     return executor(*args, **kwargs)

@@ -104,7 +104,7 @@ def test_sites_of_several_motion_models(model, moving):
 
 
 def test_without_attention_it_is_refused(model):
-    with expect_error("The model has Motion Amplifier, but no motion model. Add Apply Motion Model (AnimateDiff)"):
+    with expect_error("The model has Motion Amplifier, but no motion model acts on it. Connect Apply Motion Model"):
         run(amplify(model))
     with expect_error("Motion Amplifier amplifies attention, but motion model", "has none on the way up. Set `sites`"):
         run(amplify(apply_motion(model, random_motion(model, "scale_shift"))))

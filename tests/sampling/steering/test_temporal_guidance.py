@@ -77,5 +77,5 @@ def test_all_motion_models_are_left_out(model, moving):
 
 
 def test_without_a_motion_model_it_is_refused(model):
-    with expect_error("The model has Temporal Guidance, but no motion model. Add Apply Motion Model (AnimateDiff)"):
+    with expect_error("The model has Temporal Guidance, but no motion model acts on it. Connect Apply Motion Model"):
         run(guide(model))
