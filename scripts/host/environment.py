@@ -13,7 +13,7 @@ from .releases import NEWEST, host_tree
 
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
-ERRORS_ONLY = ["--disable-pip-version-check", "-qq", "--progress-bar", "off"]  # a log alone turns the bar on again
+QUIETLY = ["--disable-pip-version-check", "-qq", "--progress-bar", "off"]  # a log alone turns the bar on again
 PIP_IS_WHOLE = [f"{place}/site-packages/pip-*.dist-info/RECORD" for place in ("lib/*", "Lib")]
 VENV_PACKAGE = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
 DEBIAN = f"Debian and Ubuntu keep what it takes in a package: apt install {VENV_PACKAGE}"
@@ -62,7 +62,7 @@ def read_requirements(file: Path) -> list[str]:
 def install(venv: Path, requirements: list[str], purpose: str) -> None:
     """Install a set of requirements with pip, remembered in the environment so that it happens once.
 
-    Print one line, which ends with the size and the time. pip prints errors only; `pip.log` in the
+    Print one line, which ends with the size and the time. pip prints warnings and errors; `pip.log` in the
     environment keeps what it did.
     """
     listing = "\n".join(requirements) + "\n"
@@ -71,7 +71,7 @@ def install(venv: Path, requirements: list[str], purpose: str) -> None:
         return
     log, before, start = venv / "pip.log", _size(venv), time.monotonic()
     print(f"{purpose} (once, takes minutes; log: {log}) ...", end=" ", flush=True)
-    run([python_in(venv), "-m", "pip", "install", *ERRORS_ONLY, "--log", log, *requirements], purpose)
+    run([python_in(venv), "-m", "pip", "install", *QUIETLY, "--log", log, *requirements], purpose)
     size = (_size(venv) - before) / 1e9
     print(f"{size:.1f} GB in {time.monotonic() - start:.0f} s", flush=True)
     marker.write_text(listing, encoding="utf-8")
