@@ -72,6 +72,10 @@ class AppliedLora:
     matched: int
     layers: int
 
+    @property
+    def is_partial(self) -> bool:
+        return self.matched < self.layers
+
     def describe(self) -> str:
         return f"'{self.name}' (strength {self.strength:g}): {self.matched} of {self.layers} layers"
 

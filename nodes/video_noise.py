@@ -129,10 +129,8 @@ def _start_frame() -> io.Int.Input:
 
 def _camera_inputs() -> list[io.Input]:
     return [
-        _amount(
-            "pan_x", 0.0, 256.0, "Pixels that the picture moves to the right per frame. Negative moves it to the left."
-        ),
-        _amount("pan_y", 0.0, 256.0, "Pixels that the picture moves down per frame. Negative moves it up."),
+        _amount("pan_x", 256.0, "Pixels that the picture moves to the right per frame. Negative moves it to the left."),
+        _amount("pan_y", 256.0, "Pixels that the picture moves down per frame. Negative moves it up."),
         io.Float.Input(
             "zoom",
             default=1.0,
@@ -141,9 +139,7 @@ def _camera_inputs() -> list[io.Input]:
             step=0.001,
             tooltip="Size of the picture relative to the frame before. 1.02 zooms in by 2 % per frame, 0.98 zooms out.",
         ),
-        _amount(
-            "roll", 0.0, 180.0, "Degrees that the picture turns clockwise per frame. Negative turns it the other way."
-        ),
+        _amount("roll", 180.0, "Degrees that the picture turns clockwise per frame. Negative turns it the other way."),
         io.Combo.Input(
             "path",
             options=list(PATHS),
@@ -152,8 +148,8 @@ def _camera_inputs() -> list[io.Input]:
     ]
 
 
-def _amount(name: str, default: float, limit: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=-limit, max=limit, step=0.01, tooltip=tooltip)
+def _amount(name: str, limit: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=0.0, min=-limit, max=limit, step=0.01, tooltip=tooltip)
 
 
 def _read_settings(model, values: dict[str, Any], fresh: float, in_steps: bool) -> NoiseSettings:

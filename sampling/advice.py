@@ -89,7 +89,7 @@ def _check_frames(motion: AppliedMotion, family: Family, facts: SamplingFacts) -
 
 def _check_files(motion: AppliedMotion, family: Family, recipe: Recipe | None, facts: SamplingFacts) -> Iterator[str]:
     for lora in motion.loras:
-        if lora.matched < lora.layers:
+        if lora.is_partial:
             yield (
                 f"only {lora.matched} of {lora.layers} layers of motion LoRA '{lora.name}' exist here, so it was made "
                 "for another family. Use it with that family's motion model."

@@ -54,16 +54,13 @@ def _runs_elsewhere(motion: AppliedMotion, prompt: RunningPrompt | None) -> bool
 def _describe_range(motion: AppliedMotion) -> str:
     settings = motion.settings
     percents = f"{settings.start_percent:.0%} to {settings.end_percent:.0%}"
-    strength = settings.motion_strength
-    changes = strength is not None and strength.changes_over_sampling
-    condition = " while its `progress_curve` is above 0" if changes else ""
+    condition = " while its `progress_curve` is above 0" if settings.has_progress_curve else ""
     return f"Motion model '{motion.name}' acts from {percents} of the schedule{condition}"
 
 
 def _name_range_settings(motion: AppliedMotion) -> str:
-    strength = motion.settings.motion_strength
-    changes = strength is not None and strength.changes_over_sampling
-    return "`start_percent` and `end_percent`" + " and raise `progress_curve` of Motion Strength" * changes
+    curve = " and raise `progress_curve` of Motion Strength" if motion.settings.has_progress_curve else ""
+    return f"`start_percent` and `end_percent`{curve}"
 
 
 def _name_range_inputs(prompt: RunningPrompt | None) -> str:

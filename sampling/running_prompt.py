@@ -72,13 +72,8 @@ class RunningPrompt:
 
     def find_value(self, name: str) -> Any:
         """Return the value of an input of the running node, or of the nearest node before it that has that input."""
-        waiting = [self.node_id]
-        for node_id in waiting:
-            inputs = self.nodes[node_id]["inputs"]
-            if name in inputs and not isinstance(inputs[name], list):
-                return inputs[name]
-            waiting += [source for source, _ in self._list_links(node_id) if source not in waiting]
-        return None
+        inputs_by_distance = (self.nodes[id]["inputs"] for id in _list_ancestors(self.nodes, [self.node_id]))
+        return next((inputs[name] for inputs in inputs_by_distance if not isinstance(inputs.get(name, []), list)), None)
 
     def find_decoding_vae(self) -> str | None:
         """Return the file of a Load VAE node that decodes what the running node returns, None where there is none."""
@@ -129,7 +124,7 @@ def find_running_prompt() -> RunningPrompt | None:
     for item in server.prompt_queue.get_current_queue_volatile()[0]:
         if item[1] == context.prompt_id and context.node_id in item[2]:
             executed = _list_ancestors(item[2], item[OUTPUTS_TO_EXECUTE])
-            return RunningPrompt({id: item[2][id] for id in executed | {context.node_id}}, context.node_id)
+            return RunningPrompt({id: item[2][id] for id in {*executed, context.node_id}}, context.node_id)
     return None
 
 
@@ -137,19 +132,20 @@ def _find_server() -> Any:
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
-def _list_ancestors(nodes: Mapping[str, dict], ids: list[str]) -> set[str]:
-    """Return `ids` and the nodes that they depend on."""
+def _list_ancestors(nodes: Mapping[str, dict], ids: list[str]) -> list[str]:
+    """Return `ids` and the nodes that they depend on, the nearest first."""
     return _follow(ids, lambda node_id: (source for source, _ in _list_linked(nodes, nodes[node_id])))
 
 
-def _follow(ids: Iterable[str], list_sources: Callable[[str], Iterable[str]]) -> set[str]:
-    """Return `ids` and all nodes that are reached from them by `list_sources`."""
-    reached, waiting = set(ids), list(ids)
-    while waiting:
-        new = set(list_sources(waiting.pop())) - reached
+def _follow(ids: Iterable[str], list_sources: Callable[[str], Iterable[str]]) -> list[str]:
+    """Return `ids` and all nodes that are reached from them by `list_sources`, the nearest first."""
+    reached = dict.fromkeys(ids)
+    waiting = list(reached)
+    for node_id in waiting:  # grows while it is read
+        new = [source for source in dict.fromkeys(list_sources(node_id)) if source not in reached]
+        reached |= dict.fromkeys(new)
         waiting += new
-        reached |= new
-    return reached
+    return waiting
 
 
 def _list_linked(nodes: Mapping[str, dict], node: dict) -> Iterator[tuple[str, int]]:

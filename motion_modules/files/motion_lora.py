@@ -88,11 +88,16 @@ def add_motion_lora(motion_model: MotionModel, lora: MotionLora, strength: float
     require_finite(applied)
     if not strength:
         return motion_model
-    if applied.matched < applied.layers:
-        logging.warning(f"Motion LoRA {applied.describe()} of motion model '{motion_model.name}' match.")
+    report_partial_match(applied, motion_model.name)
     patcher = motion_model.patcher.clone()
     patcher.add_patches(patches, strength)
     return replace(motion_model, patcher=patcher, loras=(*motion_model.loras, applied))
+
+
+def report_partial_match(applied: AppliedLora, motion_model: str) -> None:
+    """Log how many layers match where not all do."""
+    if applied.is_partial:
+        logging.warning(f"Motion LoRA {applied.describe()} of motion model '{motion_model}' match.")
 
 
 def match_layers(lora: MotionLora, motion_model: str, patcher: ModelPatcher) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A motion LoRA as a hook of the host, for some conds and some steps only."""
 
-import logging
 from typing import Any
 
 from comfy.hooks import HookGroup
@@ -10,7 +9,7 @@ from ..errors import FileFault, MotionModelError, name_file_in_errors, require_f
 from ..motion_model import AppliedLora
 from ..unet.applied import AppliedMotion
 from ..unet.weight_hooks import MotionWeightHook
-from .motion_lora import KIND, MotionLora, match_layers
+from .motion_lora import KIND, MotionLora, match_layers, report_partial_match
 
 
 class MotionLoraHook(MotionWeightHook):
@@ -38,7 +37,8 @@ class MotionLoraHook(MotionWeightHook):
             with name_file_in_errors(KIND, self.lora.name):
                 match_layers(self.lora, *next(iter(weights.items())))
         for name, matched in matches.items():
-            self._report_partial_match(name, matched)
+            applied = AppliedLora(self.lora.name, self._strength_model, matched, len(self.lora.layers))
+            report_partial_match(applied, name)
 
     def _match(self, weights: ModelPatcher) -> dict[str, Any]:
         """Return the patches of a motion model, none where the LoRA does not fit."""
@@ -46,11 +46,6 @@ class MotionLoraHook(MotionWeightHook):
             return match_layers(self.lora, "", weights)
         except FileFault:
             return {}
-
-    def _report_partial_match(self, motion_model: str, matched: int) -> None:
-        if matched < len(self.lora.layers):
-            applied = AppliedLora(self.lora.name, self._strength_model, matched, len(self.lora.layers))
-            logging.warning(f"Motion LoRA {applied.describe()} of motion model '{motion_model}' match.")
 
 
 def create_motion_lora_hook(lora: MotionLora, strength: float) -> HookGroup:

@@ -10,7 +10,7 @@ from ..errors import LoomError
 from ..families import Family
 from ..frame_positions import AS_TRAINED, FramePositions
 from ..motion_model import AppliedLora, ModuleSpec
-from ..noise_schedule import find_progress, has_started
+from ..noise_schedule import find_progress, is_between
 from ..run_state import APPLIED
 from .sites import Site
 from .variation import ClipFields, Variation
@@ -34,6 +34,11 @@ class MotionSettings:
     @property
     def variations(self) -> tuple[Variation, ...]:
         return tuple(each for each in (self.motion_strength, self.motion_attention_scale) if each is not None)
+
+    @property
+    def has_progress_curve(self) -> bool:
+        """Return whether the strength changes over sampling."""
+        return self.motion_strength is not None and self.motion_strength.changes_over_sampling
 
     def strength_at(self, sigma: float | torch.Tensor, model_sampling) -> float:
         """Return the strength that all sites, frames and places share at `sigma`."""
@@ -101,9 +106,7 @@ class AppliedMotion:
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start, end = self.settings.start_percent, self.settings.end_percent
-        if not has_started(start, sigma, model_sampling) or has_started(end, sigma, model_sampling):
-            return False
-        return self.settings.strength_at(sigma, model_sampling) != 0
+        return is_between(start, end, sigma, model_sampling) and self.settings.strength_at(sigma, model_sampling) != 0
 
     def check_size(self, frames: int, height: int, width: int) -> None:
         """Raise LoomError when a module cannot process `frames` latents of this size at once."""
@@ -117,9 +120,8 @@ class AppliedMotion:
 
     @property
     def acts_always(self) -> bool:
-        strength = self.settings.motion_strength
-        changes = strength is not None and strength.changes_over_sampling
-        return self.settings.start_percent <= 0 and self.settings.end_percent >= 1 and not changes
+        settings = self.settings
+        return settings.start_percent <= 0 and settings.end_percent >= 1 and not settings.has_progress_curve
 
 
 class MotionRun:
@@ -141,3 +143,14 @@ class MotionRun:
 def applied_motion(model_options: dict) -> tuple[AppliedMotion, ...]:
     """Return the motion models that are applied, in the order in which they run."""
     return model_options.get("transformer_options", {}).get(APPLIED, ())
+
+
+def require_motion(model_options: dict, node: str) -> tuple[AppliedMotion, ...]:
+    """Return the motion models that are applied; raise LoomError where there is none for `node` to act on."""
+    motions = applied_motion(model_options)
+    if not motions:
+        raise LoomError(
+            f"The model has {node}, but no motion model acts on it. Connect Apply Motion Model (AnimateDiff) with a "
+            f"strength above 0, or remove {node}."
+        )
+    return motions

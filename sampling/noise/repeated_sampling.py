@@ -6,7 +6,6 @@ The node FreeInit calls `add_free_init`.
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -99,7 +98,7 @@ def count_steps(lengths: list[int], callback: Callback | None, disable_bar: bool
 
         yield [
             lambda step, denoised, x, _, first=first: report(first, step, denoised, x)
-            for first in accumulate([0, *lengths[:-1]])
+            for first in itertools.accumulate([0, *lengths[:-1]])
         ]
 
 

@@ -16,7 +16,7 @@ from comfy.patcher_extension import WrappersMP
 from ...motion_modules.attention_tap import QKV, AttentionCall
 from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.run_state import AMPLIFIER, APPLIED, ATTENTION_TAPS, add_wrapper_once, put_on_model
-from ...motion_modules.unet.applied import AppliedMotion, applied_motion
+from ...motion_modules.unet.applied import AppliedMotion, require_motion
 from ...motion_modules.unet.site_patterns import sites_like
 from ..steps import step_number
 
@@ -84,12 +84,7 @@ def add_motion_amplifier(model: ModelPatcher, settings: AmplifierSettings) -> Mo
 def check_sites(executor, *args, **kwargs):
     """Wrapper of the host's guider: refuse sites where no motion module with attention runs."""
     options = executor.class_obj.model_options
-    motions = applied_motion(options)
-    if not motions:
-        raise LoomError(
-            "The model has Motion Amplifier, but no motion model acts on it. Connect Apply Motion Model "
-            "(AnimateDiff) with a strength above 0, or remove Motion Amplifier."
-        )
+    motions = require_motion(options, "Motion Amplifier")
     for settings in options["transformer_options"][AMPLIFIER]:
         if not select_sites(settings.sites, motions):
             raise LoomError(

@@ -13,10 +13,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import calc_cond_batch
 
-from ...motion_modules.errors import LoomError, require_finite
-from ...motion_modules.noise_schedule import has_started
+from ...motion_modules.errors import require_finite
+from ...motion_modules.noise_schedule import is_between
 from ...motion_modules.run_state import APPLIED, TEMPORAL_GUIDANCE, add_wrapper_once
-from ...motion_modules.unet.applied import applied_motion
+from ...motion_modules.unet.applied import require_motion
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,12 @@ class TemporalGuidance:
 
     def __call__(self, args: dict[str, Any]) -> torch.Tensor:
         model, sigma = args["model"], args["sigma"]
-        if not self._acts_at(float(sigma.max()), model.model_sampling):
+        if not is_between(self.start_percent, self.end_percent, float(sigma.max()), model.model_sampling):
             return args["denoised"]
         options = args["model_options"]
         still = {**options, "transformer_options": {**options["transformer_options"], APPLIED: ()}}
         (without_motion,) = calc_cond_batch(model, [args["cond"]], args["input"], sigma, still)
         return args["denoised"] + self.scale * (args["cond_denoised"] - without_motion)
-
-    def _acts_at(self, sigma: float, model_sampling) -> bool:
-        started, ended = (has_started(each, sigma, model_sampling) for each in (self.start_percent, self.end_percent))
-        return started and not ended
 
 
 def add_temporal_guidance(model: ModelPatcher, guidance: TemporalGuidance) -> ModelPatcher:
@@ -47,15 +43,11 @@ def add_temporal_guidance(model: ModelPatcher, guidance: TemporalGuidance) -> Mo
     clone = model.clone()
     if guidance.scale:
         clone.set_model_sampler_post_cfg_function(guidance)
-        add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, TEMPORAL_GUIDANCE, require_motion)
+        add_wrapper_once(clone, WrappersMP.OUTER_SAMPLE, TEMPORAL_GUIDANCE, refuse_without_motion)
     return clone
 
 
-def require_motion(executor, *args, **kwargs):
+def refuse_without_motion(executor, *args, **kwargs):
     """Wrapper of the host's guider: refuse guidance without a motion model, which would double the time for nothing."""
-    if not applied_motion(executor.class_obj.model_options):
-        raise LoomError(
-            "The model has Temporal Guidance, but no motion model acts on it. Connect Apply Motion Model "
-            "(AnimateDiff) with a strength above 0, or remove Temporal Guidance."
-        )
+    require_motion(executor.class_obj.model_options, "Temporal Guidance")
     return executor(*args, **kwargs)
