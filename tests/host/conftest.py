@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from host import loom_mini
 from host.server import Server
 from host.weights import ModelFiles
 from safetensors.torch import load_file, save_file
@@ -70,11 +71,24 @@ def camera_lora(host_server: Server, sd15_files: ModelFiles) -> str:
     """The name in `host_server` of a motion LoRA of random weights that fits the motion model for SD1.5."""
     from tests.support.motion_loras import linear_layers, random_factors, spell
 
-    file = host_server.folder / "models" / "animatediff_motion_lora" / "synthetic_camera.safetensors"
-    file.parent.mkdir(exist_ok=True)
     layers = linear_layers(load_file(sd15_files.motion_model), r"to_q")
-    save_file(spell(random_factors(layers)), file)
-    return file.name
+    return save_motion_lora(host_server, "synthetic_camera.safetensors", spell(random_factors(layers)))
+
+
+@pytest.fixture(scope="session")
+def motion_lora(host_server: Server) -> str:
+    """The name in `host_server` of a motion LoRA of random weights that fits Loom Mini's motion model."""
+    from tests.support.motion_loras import linear_layers, random_factors, spell
+
+    layers = linear_layers(load_file(loom_mini.FOLDER / "loom_mini_motion.safetensors"))
+    return save_motion_lora(host_server, "random.safetensors", spell(random_factors(layers), "PEFT"))
+
+
+def save_motion_lora(server: Server, name: str, tensors: dict[str, torch.Tensor]) -> str:
+    file = server.folder / "models" / "animatediff_motion_lora" / name
+    file.parent.mkdir(exist_ok=True)
+    save_file(tensors, file)
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,12 @@
 
 import pytest
 import torch
-from host.loom_mini import FOLDER
 from host.server import Prompt, PromptError, Server
-from safetensors.torch import load_file, save_file
 
-from tests.support.motion_loras import linear_layers, random_factors, spell
+from tests.host.conftest import save_motion_lora
 from tests.support.workflows import TEXT, add_node, mini_prompt, node_inputs, run_latents
 
 FRAMES, STEPS = 4, 2
-
-
-@pytest.fixture(scope="module")
-def motion_lora(host_server: Server) -> str:
-    """The name of a motion LoRA of random weights, beside a file that is none."""
-    folder = host_server.folder / "models" / "animatediff_motion_lora"
-    folder.mkdir(exist_ok=True)
-    layers = linear_layers(load_file(FOLDER / "loom_mini_motion.safetensors"))
-    save_file(spell(random_factors(layers), "PEFT"), folder / "random.safetensors")
-    save_file({"weight": torch.ones(1)}, folder / "other.safetensors")
-    return "random.safetensors"
 
 
 def with_lora(file: str, strength: float) -> Prompt:
@@ -38,6 +25,7 @@ def test_a_lora_acts_and_leaves_nothing(host_server: Server, motion_lora: str):
     assert torch.equal(off, plain) and not torch.allclose(changed, plain, atol=1e-2)
 
 
-def test_another_file_is_refused(host_server: Server, motion_lora: str):
+def test_another_file_is_refused(host_server: Server):
+    other = save_motion_lora(host_server, "other.safetensors", {"weight": torch.ones(1)})
     with pytest.raises(PromptError, match=r"Motion LoRA .* holds no LoRA"):
-        host_server.run(with_lora("other.safetensors", 1.0))
+        host_server.run(with_lora(other, 1.0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from host.server import Prompt, PromptError, Server
 
-from tests.host.test_motion_lora import FRAMES, STEPS, motion_lora, with_lora  # noqa: F401
+from tests.host.test_motion_lora import FRAMES, STEPS, with_lora
 from tests.support.workflows import TEXT, add_node, distances, mini_prompt, run_latents, sampler_inputs
 
 
@@ -22,7 +22,7 @@ def with_hook(file: str, begins_late: bool = False) -> Prompt:
     return prompt
 
 
-def test_a_hook_does_what_the_lora_does(host_server: Server, motion_lora: str):  # noqa: F811
+def test_a_hook_does_what_the_lora_does(host_server: Server, motion_lora: str):
     plain = run_latents(host_server, mini_prompt(TEXT, steps=STEPS, batch_size=FRAMES))
     changed = run_latents(host_server, with_lora(motion_lora, 1.0))
     hooked = run_latents(host_server, with_hook(motion_lora))
@@ -34,7 +34,7 @@ def test_a_hook_does_what_the_lora_does(host_server: Server, motion_lora: str): 
     assert torch.equal(run_latents(host_server, again), plain)
 
 
-def test_a_hook_without_a_motion_model_is_refused(host_server: Server, motion_lora: str):  # noqa: F811
+def test_a_hook_without_a_motion_model_is_refused(host_server: Server, motion_lora: str):
     prompt = with_hook(motion_lora)
     (apply,) = (node["inputs"] for node in prompt.values() if node["class_type"] == "LoomApplyMotionModel")
     sampler_inputs(prompt)["model"] = apply["model"]

@@ -6,7 +6,6 @@ from animatediff_loom.nodes.motion_amplifier import MotionAmplifier
 from animatediff_loom.sampling.steering.amplifier import AmplifierSettings, amplify_fast_part
 from torch.testing import assert_close
 
-from tests.support.host import tiny_model
 from tests.support.motion_models import apply_motion, apply_windows, load_motion, random_motion
 from tests.support.sampling import call, sample
 from tests.support.texts import expect_error
@@ -14,16 +13,6 @@ from tests.support.texts import expect_error
 ROW = [0.5, 0.2, 0.1, 0.08, 0.05, 0.04, 0.02, 0.01]
 AMPLIFIED_ROW = [0.569545, 0.151904, 0.110921, 0.100204, 0.022955, 0.045596, 0.051579, -0.052704]
 FRAMES = 4
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
-
-
-@pytest.fixture(scope="module")
-def moving(model):
-    return apply_motion(model)
 
 
 def amplify(model, beta: float = 1.5, **advanced):

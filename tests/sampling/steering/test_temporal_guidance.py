@@ -5,22 +5,11 @@ import torch
 from animatediff_loom.nodes.temporal_guidance import TemporalGuidanceNode
 from torch.testing import assert_close
 
-from tests.support.host import tiny_model
 from tests.support.motion_models import apply_motion, apply_windows, load_motion
 from tests.support.sampling import call, record_unet, run_guider, sample
 from tests.support.texts import expect_error
 
 FRAMES, CFG = 4, 3.0
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
-
-
-@pytest.fixture(scope="module")
-def moving(model):
-    return apply_motion(model)
 
 
 def guide(model, scale: float = 2.0, **advanced):
