@@ -1,6 +1,7 @@
 """Nodes of the pack, one file per subject."""
 
 from .apply_motion_model import ApplyMotionModel
+from .camera_path import CameraPathNode
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
 from .free_init import FreeInit
@@ -30,6 +31,7 @@ NODES = [
     ContextWindows,
     PreviewContextWindows,
     VideoNoise,
+    CameraPathNode,
     FreeInit,
     MotionAmplifier,
     TemporalGuidanceNode,

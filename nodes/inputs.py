@@ -15,6 +15,7 @@ MAX_STEPS = 10000
 
 MotionModelSocket = io.Custom("MOTION_MODEL")
 MotionStrengthSocket = io.Custom("MOTION_STRENGTH")
+CameraPathSocket = io.Custom("CAMERA_PATH")
 ReportSocket = io.Custom("SAMPLING_REPORT")
 
 

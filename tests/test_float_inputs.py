@@ -13,6 +13,7 @@ from animatediff_loom.motion_modules.files.motion_lora_hook import create_motion
 from animatediff_loom.nodes import (
     NODES,
     ApplyMotionModel,
+    CameraPathNode,
     ContextWindows,
     FreeInit,
     MotionAmplifier,
@@ -44,6 +45,9 @@ def make_noise(fresh_noise: float = 0.0, **inputs) -> None:
 RUNS: dict[type, Callable] = {
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
     VideoNoise: make_noise,
+    CameraPathNode: lambda distance: CameraPathNode.execute(
+        {"path": "keyframes", "keyframes": "8: pan 1", "easing": "linear"}, 16, distance
+    ),
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
     MotionAmplifier: lambda **inputs: MotionAmplifier.execute(tiny_model(), **({"beta": 1.5} | inputs)),
     TemporalGuidanceNode: lambda **inputs: TemporalGuidanceNode.execute(tiny_model(), **({"scale": 1.0} | inputs)),

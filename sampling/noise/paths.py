@@ -5,6 +5,7 @@ which they may leave.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,23 +31,33 @@ class Camera:
 
 
 def follow_camera(camera: Camera, frames: int, height: int, width: int) -> torch.Tensor:
-    """Return the positions of a clip seen by `camera`; zoom and roll are about the middle of the picture.
+    """Return the positions of a clip seen by `camera`."""
+    numbers = [frame if camera.path == STRAIGHT else min(frame, frames - frame) for frame in range(frames)]
+    return follow_steps([camera] * max(numbers), height, width)[numbers]
 
-    One step is p' = c + z R (p - c) + v, so p = c + R^T (p' - v - c) / z.
-    """
+
+def follow_steps(steps: Sequence[Camera], height: int, width: int) -> torch.Tensor:
+    """Return the positions of a frame at rest and of one after each step."""
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) - (height - 1) / 2,
         torch.arange(width, dtype=torch.float64) - (width - 1) / 2,
         indexing="ij",
     )
     points, middle = torch.stack((y, x), dim=-1), torch.tensor(((height - 1) / 2, (width - 1) / 2), dtype=torch.float64)
-    steps = [frame if camera.path == STRAIGHT else min(frame, frames - frame) for frame in range(frames)]
-    turn, pan = _invert_step(camera), torch.tensor((camera.pan_y, camera.pan_x), dtype=torch.float64)
-    matrices, shifts = [torch.eye(2, dtype=torch.float64)], [torch.zeros(2, dtype=torch.float64)]
-    for _ in range(max(steps)):
-        matrices.append(turn @ matrices[-1])
-        shifts.append(shifts[-1] - matrices[-2] @ turn @ pan)
-    return torch.stack([points @ matrices[step].T + shifts[step] + middle for step in steps])
+    return torch.stack([points @ matrix.T + shift + middle for matrix, shift in combine_steps(steps)])
+
+
+def combine_steps(steps: Sequence[Camera]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield A and b of a frame at rest and of one after each step: a point p - c comes from A (p - c) + b.
+
+    Zoom and roll are about the middle c. One step is p' = c + z R (p - c) + v, so p = c + R^T (p' - v - c) / z.
+    """
+    matrix, shift = torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    yield matrix, shift
+    for step in steps:
+        matrix = matrix @ _invert_step(step)
+        shift = shift - matrix @ torch.tensor((step.pan_y, step.pan_x), dtype=torch.float64)
+        yield matrix, shift
 
 
 def _invert_step(camera: Camera) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Moving noise for the help panel: what `camera` of Video Noise does."""
+"""Moving noise for the help panel: what `camera` of Video Noise does, and a path that it may follow."""
 
 from pathlib import Path
 
@@ -14,12 +14,20 @@ CAMERAS = {
     "zoom 1.05": {"zoom": 1.05},
     "roll 4": {"roll": 4.0},
 }
+KEYFRAMES = "0: pan 0, dolly 0\n100%: pan 15, dolly 0.5"
 
 
 def draw_camera(file: Path) -> None:
     """Draw noise that pans, zooms and rolls; one channel in grey."""
     clips = [LabelledClip(draw_noise(inputs), label) for label, inputs in CAMERAS.items()]
     save_animation(tile_clips(clips, Sheet(3, size=LABEL)), file)
+
+
+def draw_path(file: Path) -> None:
+    """Draw the path of the default keyframes of Camera Path."""
+    keyframes = pack("sampling.camera.keyframes").follow_keyframes(KEYFRAMES, FRAMES, "linear", 2.0)
+    picture = pack("inspection.camera.picture").draw(keyframes)[0]
+    Image.fromarray((picture * 255).round().byte().numpy()).save(file, optimize=True)
 
 
 def draw_noise(inputs: dict[str, float]) -> list[Image.Image]:
