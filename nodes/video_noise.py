@@ -10,7 +10,7 @@ from ..sampling.noise.initial import CAMERA, SEEDED, VIDEO, NoiseSettings, add_v
 from ..sampling.noise.output import VideoNoiseSource
 from ..sampling.noise.paths import PATHS, Camera
 from ..sampling.noise.video_flow import estimate_by_model, measure_flows
-from .inputs import CATEGORY, context_length, context_overlap
+from .inputs import CATEGORY, CameraPathSocket, context_length, context_overlap
 
 INDEPENDENT, LIKE_INITIAL = "independent", "like initial noise"
 MAX_START = 2**31
@@ -145,6 +145,11 @@ def _camera_inputs() -> list[io.Input]:
             options=list(PATHS),
             tooltip="straight keeps moving. there and back returns after half of the clip, for a video that loops.",
         ),
+        CameraPathSocket.Input(
+            "camera_path",
+            optional=True,
+            tooltip="Moves that change over the clip, from Camera Path. They replace the amounts above.",
+        ),
     ]
 
 
@@ -158,7 +163,7 @@ def _read_settings(model, values: dict[str, Any], fresh: float, in_steps: bool) 
         kind, values.get("context_length", 1), values.get("context_overlap", 0), fresh_noise=fresh, in_steps=in_steps
     )
     if kind == CAMERA:
-        return replace(settings, camera=_read_camera(model, **values))
+        return replace(settings, camera=_read_camera(model, **values), camera_path=values.get("camera_path"))
     if kind == VIDEO:
         return replace(settings, flows=_measure_video(**values))
     return replace(settings, start=values.get("start_frame", 0))

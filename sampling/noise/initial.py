@@ -16,10 +16,12 @@ from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
+from ..camera.picture_motion import find_picture_steps
+from ..camera.poses import CameraPath, check_length
 from ..windows.handler import LoomContextHandler
 from ..windows.schedules import WindowLayout
 from .mixing import mix
-from .paths import Camera, follow_camera, follow_flows
+from .paths import Camera, follow_camera, follow_flows, follow_steps
 from .seeds import draw_frames, draw_seeded_frames, draw_white
 from .step_noise import with_step_noise
 from .warp import find_box, warp_clip
@@ -32,8 +34,9 @@ class NoiseSettings:
     """A kind of noise from `NOISES`, and what it needs.
 
     `length` and `overlap` are those of the context windows, in frames. `start` is the number of the
-    first frame. `flows` are those of `paths.follow_flows`. `fresh_noise` is the share of independent noise
-    in the variance. With `in_steps`, the noise that a sampler adds after each step is of this kind too.
+    first frame. `camera_path` replaces `camera`. `flows` are those of `paths.follow_flows`.
+    `fresh_noise` is the share of independent noise in the variance. With `in_steps`, the noise that a sampler
+    adds after each step is of this kind too.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class NoiseSettings:
     overlap: int = 4
     start: int = 0
     camera: Camera = field(default_factory=Camera)
+    camera_path: CameraPath | None = None
     flows: torch.Tensor | None = field(default=None, compare=False)
     fresh_noise: float = 0.0
     in_steps: bool = False
@@ -96,8 +100,15 @@ def stream_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw:
 
 def move_with_camera(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Move the noise of the first frame as a camera moves the picture."""
-    positions = follow_camera(settings.camera, len(noise), *noise.shape[-2:])
+    positions = _find_camera_positions(settings, len(noise), *noise.shape[-2:])
     return warp_clip(noise[0].float().cpu(), positions, seed, "camera", draw)
+
+
+def _find_camera_positions(settings: NoiseSettings, frames: int, height: int, width: int) -> torch.Tensor:
+    if settings.camera_path is None:
+        return follow_camera(settings.camera, frames, height, width)
+    check_length(settings.camera_path, frames)
+    return follow_steps(find_picture_steps(settings.camera_path, width, height)[: frames - 1], height, width)
 
 
 def move_with_video(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
@@ -198,7 +209,7 @@ def check_clip(settings: NoiseSettings, shape: tuple[int, ...]) -> None:
         )
     frames, _, height, width = shape
     if settings.kind == CAMERA:
-        find_box(follow_camera(settings.camera, frames, height, width), height, width)
+        find_box(_find_camera_positions(settings, frames, height, width), height, width)
     elif settings.flows is None or len(settings.flows) < frames - 1:
         length = 0 if settings.flows is None else len(settings.flows) + 1
         raise LoomError(

@@ -109,7 +109,7 @@ def find_box(positions: torch.Tensor, height: int, width: int) -> tuple[int, int
     if rows * columns > MAX_PLANE:
         raise LoomError(
             f"The noise moves across {columns} x {rows} latent pixels in this clip, more than {MAX_PLANE} in all. "
-            "Lower the pan, or bring the zoom of Video Noise closer to 1."
+            "Lower the pan, or bring the zoom closer to 1."
         )
     return top, left, rows, columns
 

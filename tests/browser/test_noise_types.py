@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from tests.browser.conftest import save_picture
 
 PUBLISHED = ROOT / "tests" / "host" / "published_names.json"
-SOCKETS = {"IMAGE", "OPTICAL_FLOW"}
+SOCKETS = {"CAMERA_PATH", "IMAGE", "OPTICAL_FLOW"}
 ADD_NODES = """names => {
   const nodes = names.map((name, place) => {
     const node = LiteGraph.createNode("LoomVideoNoise");
