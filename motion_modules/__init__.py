@@ -1,5 +1,5 @@
 """Motion module architectures, their checkpoints, and their place in the host's UNet."""
 
-from . import architectures
+from . import adapters, architectures
 
-__all__ = ["architectures"]  # importing an architecture registers it
+__all__ = ["adapters", "architectures"]  # importing an adapter or architecture registers it

@@ -13,6 +13,7 @@ from .recipes import find_recipe
 def describe(motion_model: MotionModel) -> str:
     """Return lines of `name: value`, for Motion Model Info and for bug reports."""
     family, specs = motion_model.family, motion_model.specs
+    adapters = [spec.adapter for spec in motion_model.adapters]
     weights = list(motion_model.patcher.model.parameters())
     count = sum(weight.numel() for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights)
@@ -31,6 +32,7 @@ def describe(motion_model: MotionModel) -> str:
         "size": f"{count / 1e6:.1f} million weights, {size / 2**20:.0f} MiB",
         "settings": _describe_settings(family),
         "advice": family.advice,
+        "needs": "; ".join(f"{each.needs}, from {each.node}" for each in adapters),
         "motion LoRAs": "; ".join(lora.describe() for lora in motion_model.loras),
         "notes": "; ".join(motion_model.notes),
     }

@@ -22,17 +22,22 @@ KeyShapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """Properties of a file that detection looks at: `positions` is None when the file has no positional encoding."""
+    """Properties of a file that detection looks at: `positions` is None when the file has no positional encoding.
+
+    `adapters` are the keys of those in the file.
+    """
 
     spelling: str
     levels: int
     mid: bool
     positions: int | None
+    adapters: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         mid = "a mid block" if self.mid else "no mid block"
         positions = f"{self.positions} positions" if self.positions else "no positional encoding"
-        return f"{self.levels} levels, {mid}, {positions}, {self.spelling} key names"
+        adapters = "".join(f", the adapter {key}" for key in self.adapters)
+        return f"{self.levels} levels, {mid}, {positions}, {self.spelling} key names{adapters}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class Family:
     `signs`: any one of them is enough; a family without signs can only be chosen by the user.
     `own_sites`: where a file has its modules, when that is not the layout of the published ones.
     `joint_unet_norm`: the GroupNorms of the UNet's residual blocks and of its output see all frames
-    of a clip. `joint_module_norm`: those of the motion modules do.
+    of a clip. `joint_module_norm`: those of the motion modules do. `adapters`: keys of the adapters in
+    its files.
     """
 
     name: str
@@ -69,10 +75,11 @@ class Family:
     beta_schedule: str = USUAL_BETA_SCHEDULE
     advice: str = ""
     own_sites: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
 
     def fits(self, facts: CheckpointFacts) -> bool:
         """Return whether the file's structure allows this family."""
-        return (self.levels, self.mid) == (facts.levels, facts.mid)
+        return (self.levels, self.mid, self.adapters) == (facts.levels, facts.mid, facts.adapters)
 
     @property
     def site_names(self) -> tuple[str, ...]:
@@ -150,6 +157,7 @@ FAMILIES = (
         default_positions=24,
         joint_unet_norm=True,
     ),
+    Family("PIA", base=SD15, levels=4, mid=False, signs=(Sign(),), joint_unet_norm=True, adapters=("pia",)),
 )
 
 

@@ -9,6 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
+from .adapters.adapter import AdapterSpec
 from .architectures.architecture import Architecture
 from .contract import ClipShape
 from .errors import describe_error
@@ -16,14 +17,20 @@ from .families import Family
 
 
 class MotionModules(nn.Module):
-    """Modules of all sites, named as in the published checkpoints: `<site>.<architecture>`."""
+    """Modules of all sites, named as in the published checkpoints: `<site>.<architecture>`.
 
-    def __init__(self, modules: Mapping[str, nn.Module]):
+    Those of `adapters`, by their keys, are named `adapters.<key>`.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], adapters: Mapping[str, nn.Module] | None = None):
         super().__init__()
+        self.by_adapter = dict(adapters or {})
         self.by_site: dict[str, nn.Module] = {}
         for path, module in modules.items():
             self._place(path, module)
             self.by_site[path.rpartition(".")[0]] = module
+        for key, module in self.by_adapter.items():
+            self._place(f"adapters.{key}", module)
 
     def _place(self, path: str, module: nn.Module) -> None:
         *parents, name = path.split(".")
@@ -95,6 +102,7 @@ class MotionModel:
     specs: Mapping[str, ModuleSpec]
     notes: tuple[str, ...] = ()
     loras: tuple[AppliedLora, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
 
     @property
     def positions(self) -> int:

@@ -31,6 +31,7 @@ _RECIPES = {
     "AnimateDiff v2": _USUAL,
     "AnimateDiff v3": _USUAL,
     "LongAnimateDiff": _USUAL,
+    "PIA": _USUAL,
     "AnimateDiff-SDXL beta": Recipe(steps=30, cfg=8.5),
     "Hotshot-XL": Recipe(samplers=("euler_ancestral",), steps=30),
     "AnimateDiff-Lightning": Recipe(

@@ -4,6 +4,7 @@ On a MODEL, from the node that adds it on:
 
 - APPLIED: the motion models that were applied, a tuple of `unet.applied.AppliedMotion`
 - ATTENTION_TAPS: what sees or edits temporal attention, a tuple of `attention_tap.AttentionTap`
+- CONDITIONS: inputs of adapters for the clip, a dictionary of `adapters.adapter.AdapterCondition` by key
 - VIDEO_NOISE: the noise to start from, `sampling.noise.initial.NoiseSettings`
 - FREE_INIT: how often to sample, and the filter in between, `sampling.noise.free_init.FreeInitSettings`
 - AMPLIFIER: what amplifies motion, a tuple of `sampling.steering.amplifier.AmplifierSettings`
@@ -37,6 +38,7 @@ from comfy.model_patcher import ModelPatcher
 
 APPLIED = "loom_applied_motion"
 ATTENTION_TAPS = "loom_attention_taps"
+CONDITIONS = "loom_adapter_conditions"
 VIDEO_NOISE = "loom_video_noise"
 FREE_INIT = "loom_free_init"
 AMPLIFIER = "loom_motion_amplifier"

@@ -6,6 +6,7 @@
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
+from ..motion_modules.adapters.conditions import require_condition
 from ..motion_modules.errors import LoomError
 from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
@@ -83,6 +84,9 @@ def _check_before_sampling(
         _check_two_frames(motion, frames, latent, prompt)
         for variation in motion.settings.variations:
             variation.check_frames(frames)
+        for each in motion.adapters:
+            condition = require_condition(guider.model_options["transformer_options"], each.adapter, motion.name)
+            condition.check_clip(frames, height, width)
         if attended is not None:
             _check_positions(motion, attended, guider.model_options)
             motion.check_size(attended, height, width)

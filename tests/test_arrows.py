@@ -15,7 +15,8 @@ from host.checkout import ROOT
 LAYERS = {"motion_modules": 0, "sampling": 1, "training": 2, "inspection": 2, "distributed": 2, "demo": 2, "nodes": 3}
 LOOM_MINI = "demo/loom_mini"
 SHIPPED = {"__init__.py", "architecture.py"}  # of Loom Mini; the rest trains and measures it, with `scripts`
-ROOMS = {f"motion_modules.{room}": height for height, room in enumerate(("architectures", "watching", "unet", "files"))}
+ROOM_ORDER = ("architectures", "adapters", "watching", "unet", "files")
+ROOMS = {f"motion_modules.{room}": height for height, room in enumerate(ROOM_ORDER)}
 REGISTERING = "motion_modules.architectures"  # imports every file of its folder, by name
 
 

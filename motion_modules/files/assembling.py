@@ -1,9 +1,10 @@
 """From tensors to motion modules in the host's patcher, in the precision that it asks for.
 
 Weights are tensors by site and parameter: `weights["mid_block.motion_modules.0"]["proj_in.weight"]`.
+Those of adapters are there by their path, such as "adapters.pia".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.model_management
@@ -13,6 +14,8 @@ import torch
 from comfy.model_patcher import CoreModelPatcher, ModelPatcher
 from torch import nn
 
+from ..adapters.adapter import Adapter, AdapterSpec
+from ..architectures.architecture import Architecture
 from ..contract import Tensors
 from ..motion_model import ModuleSpec, MotionModules
 
@@ -24,8 +27,9 @@ def build_patcher(
     specs: Mapping[str, ModuleSpec],
     disable_dynamic: bool = False,
     dtype: torch.dtype | None = None,
+    adapters: Sequence[AdapterSpec] = (),
 ) -> ModelPatcher:
-    """Build the modules of `specs` with these `weights`, which have been checked to fit.
+    """Build the modules of `specs` and the `adapters` with these `weights`, which have been checked to fit.
 
     The host chooses the precision, unless `dtype` is set. It may ask for the same again, for
     another device.
@@ -34,14 +38,19 @@ def build_patcher(
     dtype = dtype or comfy.model_management.unet_dtype(
         device, comfy.utils.calculate_parameters(_join_sites(weights)), weight_dtype=find_main_dtype(weights)
     )
-    modules = {site: _build_module(spec, dtype) for site, spec in specs.items()}
-    model = MotionModules({f"{site}.{specs[site].architecture.key}": module for site, module in modules.items()})
+    modules = {site: _build_module(spec.architecture, spec.config, dtype) for site, spec in specs.items()}
+    by_adapter = {each.adapter.key: _build_module(each.adapter, each.config, dtype) for each in adapters}
+    by_path = {f"{site}.{specs[site].architecture.key}": module for site, module in modules.items()}
+    model = MotionModules(by_path, by_adapter)
     model.requires_grad_(False).train(False)
     for site, module in modules.items():
         module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
+    for each in adapters:
+        cast = {name: _cast(tensor, dtype) for name, tensor in weights[each.adapter.path].items()}
+        by_adapter[each.adapter.key].load_state_dict(cast, assign=True)
     patcher_class = ModelPatcher if disable_dynamic else CoreModelPatcher
     patcher = patcher_class(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
-    patcher.cached_patcher_init = (_copy_patcher, (model, patcher.backup, specs, dtype))
+    patcher.cached_patcher_init = (_copy_patcher, (model, patcher.backup, specs, dtype, tuple(adapters)))
     return patcher
 
 
@@ -59,16 +68,18 @@ def read_unpatched_weights(model: MotionModules, backup: Mapping[str, Any]) -> T
 
 
 def copy_weights(
-    model: MotionModules, backup: Mapping[str, Any], specs: Mapping[str, ModuleSpec]
+    model: MotionModules,
+    backup: Mapping[str, Any],
+    specs: Mapping[str, ModuleSpec],
+    adapters: Sequence[AdapterSpec] = (),
 ) -> dict[str, Tensors]:
     """Return copies of the unpatched weights on the CPU; the host may move or patch the original ones in place."""
     tensors = read_unpatched_weights(model, backup)
+    paths = {site: f"{site}.{spec.architecture.key}" for site, spec in specs.items()}
+    paths |= {each.adapter.path: each.adapter.path for each in adapters}
     return {
-        site: {
-            name: tensors[f"{site}.{spec.architecture.key}.{name}"].to("cpu", copy=True)
-            for name in model.by_site[site].state_dict()
-        }
-        for site, spec in specs.items()
+        place: {name: tensors[f"{path}.{name}"].to("cpu", copy=True) for name in model.get_submodule(path).state_dict()}
+        for place, path in paths.items()
     }
 
 
@@ -78,13 +89,14 @@ def _copy_patcher(
     backup: Mapping[str, Any],
     specs: Mapping[str, ModuleSpec],
     dtype: torch.dtype,
+    adapters: Sequence[AdapterSpec] = (),
     disable_dynamic: bool = False,
 ) -> ModelPatcher:
-    return build_patcher(copy_weights(model, backup, specs), specs, disable_dynamic, dtype)
+    return build_patcher(copy_weights(model, backup, specs, adapters), specs, disable_dynamic, dtype, adapters)
 
 
-def _build_module(spec: ModuleSpec, dtype: torch.dtype) -> nn.Module:
-    return spec.architecture.module(spec.config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
+def _build_module(kind: Architecture | Adapter, config: Any, dtype: torch.dtype) -> nn.Module:
+    return kind.module(config, ops=comfy.ops.manual_cast, device="meta", dtype=dtype)
 
 
 def _complete_tensors(tensors: Tensors, spec: ModuleSpec, module: nn.Module, dtype: torch.dtype) -> Tensors:

@@ -48,7 +48,7 @@ def read_header(metadata: Mapping[str, str] | None) -> Header | None:
         if content["version"] > VERSION:
             raise _make_newer_fault(content["version"])
         packs = {str(key): str(origin) for key, origin in content["architectures"].items()}
-        return Header(_read_family(content["training"]), packs)
+        return Header(_read_family({"adapters": [], **content["training"]}), packs)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileFault(
             f"has an entry '{ENTRY}' in its header that cannot be read ({type(error).__name__}). "
@@ -71,8 +71,8 @@ def _read_family(training: Mapping[str, Any]) -> Family:
 
 def _check_field(name: str, value: Any) -> Any:
     """Return `value` as the field `name` of Family; raise ValueError when its type or size is wrong."""
-    if name == "own_sites":
-        return tuple(str(site) for site in value)
+    if name in ("own_sites", "adapters"):
+        return tuple(str(each) for each in value)
     expected = type(_EXAMPLE[name])
     if type(value) is not expected or (expected is int and not 0 <= value <= LARGEST_NUMBER):
         raise ValueError(f"{name} is {value}")

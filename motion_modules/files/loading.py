@@ -5,7 +5,8 @@
    and runs no code in it.
 2. `parse_file` (motion_file.py) parses every key once, and refuses files of another kind (unsupported.py).
 3. `_choose_family` finds out how the motion model was trained.
-4. `read_specs` (module_specs.py) compares all shapes with what the architectures expect.
+4. `read_specs` and `read_adapter_specs` (module_specs.py) compare all shapes with what the architectures and
+   adapters expect.
 5. `build_patcher` (assembling.py) puts the tensors into modules in the host's patcher.
 
 Steps 1 to 4 allocate no memory for weights. They raise FileFault, to which `name_file_in_errors`
@@ -27,7 +28,7 @@ from ..motion_model import MotionModel, make_custom_family
 from .assembling import build_patcher, find_main_dtype
 from .checkpoint_keys import TRANSFORMER
 from .header import read_header
-from .module_specs import read_specs
+from .module_specs import read_adapter_specs, read_specs
 from .motion_file import MotionFile, parse_file
 from .reading import flatten_tensors, read_checkpoint
 
@@ -72,11 +73,12 @@ def motion_model_from_tensors(
     with name_file_in_errors("Motion model", name):
         file = parse_file(name, flatten_tensors(checkpoint), read_header(metadata), log_refused(architectures()))
         chosen_family, reason = _choose_family(file, family)
-        specs = read_specs(file, chosen_family)
-    patcher = build_patcher(file.weights, specs, disable_dynamic)
+        specs, adapters = read_specs(file, chosen_family), read_adapter_specs(file, chosen_family)
+    patcher = build_patcher(file.weights, specs, disable_dynamic, adapters=adapters)
     if source is not None:
         patcher.cached_patcher_init = (load_motion_patcher, source)
-    return MotionModel(name, patcher, chosen_family, reason, find_main_dtype(file.weights), specs, file.notes)
+    dtype = find_main_dtype(file.weights)
+    return MotionModel(name, patcher, chosen_family, reason, dtype, specs, file.notes, adapters=adapters)
 
 
 def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:
@@ -89,7 +91,8 @@ def _choose_family(file: MotionFile, choice: str) -> tuple[Family, str]:
     if file.header:
         return file.header.family, "its header"
     kinds = [file.known[member] for key in keys for member in split_stack_key(key)]
-    return make_custom_family(kinds, file.modules), "the names of its tensors"
+    adapters = tuple(each.adapter.key for each in file.adapters)
+    return make_custom_family(kinds, file.modules, adapters=adapters), "the names of its tensors"
 
 
 def _read_facts(file: MotionFile) -> CheckpointFacts:
@@ -104,4 +107,5 @@ def _read_facts(file: MotionFile) -> CheckpointFacts:
         levels=len({site.split(".")[1] for site in file.modules if site.startswith("down_blocks.")}),
         mid=any(site.startswith("mid_block.") for site in file.modules),
         positions=min((table.shape[1] for table in tables), default=None),
+        adapters=tuple(each.adapter.key for each in file.adapters),
     )

@@ -1,4 +1,4 @@
-"""Architecture and config of each module in a file, read from the shapes of its tensors before memory is allocated."""
+"""Configs of modules and adapters in a file, read from the shapes of their tensors before memory is allocated."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -6,6 +6,8 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from ..adapters.adapter import Adapter, AdapterSpec
+from ..architectures.architecture import Architecture
 from ..architectures.registry import KnownArchitectures
 from ..architectures.stacking import find_architecture
 from ..contract import Shapes, Tensors
@@ -27,19 +29,39 @@ def read_specs(file: MotionFile, family: Family) -> dict[str, ModuleSpec]:
     return specs
 
 
+def read_adapter_specs(file: MotionFile, family: Family) -> tuple[AdapterSpec, ...]:
+    """Return the specs of the adapters in `file`.
+
+    Raise FileFault where shapes contradict each other, or where an adapter of `family` is missing.
+    """
+    keys = {each.adapter.key for each in file.adapters}
+    missing = [key for key in family.adapters if key not in keys]
+    if missing:
+        raise FileFault(f"has no tensors of the adapter '{missing[0]}', which {family.name} needs. {REMEDY}")
+    return tuple(
+        AdapterSpec(each.adapter, _read_config(each.adapter, each.adapter.path, each.tensors)) for each in file.adapters
+    )
+
+
 def _read_module_spec(site: str, module: ModuleTensors, family: Family, known: KnownArchitectures) -> ModuleSpec:
     architecture = find_architecture(module.architecture, known)
-    path, shapes = f"{site}.{module.architecture}", module.shapes
+    path = f"{site}.{module.architecture}"
+    return ModuleSpec(architecture, _read_config(architecture, path, module.tensors, family))
+
+
+def _read_config(kind: Architecture | Adapter, path: str, tensors: Tensors, *training: Family):
+    """Return the config of a module of this `kind` from the shapes of its `tensors`, and compare them with its own."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     _check_sizes(shapes, path)
     try:
-        config = architecture.config.from_shapes(shapes, family)
-        expected = _compute_tensors(architecture, config)
+        config = kind.config.from_shapes(shapes, *training)
+        expected = _compute_tensors(kind, config)
     except Exception as error:  # code of other packs may raise anything
         cause = describe_cause(error)
-        raise FileFault(f"has tensors in '{path}' that do not form a {architecture.key} ({cause}). {REMEDY}") from error
+        raise FileFault(f"has tensors in '{path}' that do not form a {kind.key} ({cause}). {REMEDY}") from error
     _compare_shapes(shapes, {key: tuple(tensor.shape) for key, tensor in expected.items()}, path)
-    _compare_dtypes(module.tensors, expected, path)
-    return ModuleSpec(architecture, config)
+    _compare_dtypes(tensors, expected, path)
+    return config
 
 
 def _check_sizes(shapes: Shapes, path: str) -> None:
@@ -51,9 +73,9 @@ def _check_sizes(shapes: Shapes, path: str) -> None:
 
 
 @lru_cache(maxsize=16)
-def _compute_tensors(architecture, config) -> Tensors:
+def _compute_tensors(kind, config) -> Tensors:
     """Return tensors without data, with the shapes and dtypes of the module's own."""
-    return architecture.module(config, ops=nn, device="meta").state_dict()
+    return kind.module(config, ops=nn, device="meta").state_dict()
 
 
 def _compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from ..architectures.registry import KnownArchitectures
 from ..contract import Shapes, Tensors
 from ..errors import FileFault
+from .adapter_tensors import AdapterTensors, claim_tensors, read_adapters
 from .checkpoint_keys import (
     TRANSFORMER,
     ModuleKey,
@@ -36,7 +37,7 @@ class ModuleTensors:
 
 @dataclass(frozen=True)
 class MotionFile:
-    """A motion model file: the motion modules in it by site, and how its keys are spelled.
+    """A motion model file: the motion modules in it by site, its adapters, and how its keys are spelled.
 
     `header` is what this pack wrote into it, if it did. `known` are the architectures at the time
     of loading. `notes` say which parts of the file are not used.
@@ -44,6 +45,7 @@ class MotionFile:
 
     name: str
     modules: Mapping[str, ModuleTensors]
+    adapters: tuple[AdapterTensors, ...]
     spelling: str
     header: Header | None
     known: KnownArchitectures
@@ -55,17 +57,20 @@ class MotionFile:
 
     @property
     def weights(self) -> dict[str, Tensors]:
-        """All tensors by site and parameter."""
-        return {site: module.tensors for site, module in self.modules.items()}
+        """All tensors by site or place of an adapter, and by parameter."""
+        modules = {site: module.tensors for site, module in self.modules.items()}
+        return modules | {each.adapter.path: each.tensors for each in self.adapters}
 
 
 def parse_file(
     name: str, tensors: Mapping[str, torch.Tensor], header: Header | None, known: KnownArchitectures
 ) -> MotionFile:
     """Return the motion modules among the `tensors` of a file; raise FileFault where it is another kind of file."""
-    keys = parse_keys(tensors)
+    claims = claim_tensors(tensors)
+    free_keys = [key for key in tensors if key not in claims]
+    keys = parse_keys(free_keys)
     if header is None:
-        refuse_other_files({key: tuple(tensor.shape) for key, tensor in tensors.items()}, keys)
+        refuse_other_files(free_keys, keys)
     foreign = find_foreign_architecture(keys.values(), known.usable)
     packs = header.packs if header else {}
     require_architectures([*packs, *([foreign] if foreign else [])], packs, known)
@@ -77,7 +82,8 @@ def parse_file(
     used, notes = choose_keys({name: (key, respell(key, known.usable)) for name, key in keys.items()}, tensors)
     modules = _group_by_site({module_key: tensors[name] for name, module_key in used.items()})
     spelling = recognise_spelling([keys[name] for name in used], known.usable)
-    return MotionFile(name, modules, spelling, header, known, (*notes, *describe_unused_loras(tensors)))
+    adapters = read_adapters(claims, tensors, {keys[name].prefix for name in used})
+    return MotionFile(name, modules, adapters, spelling, header, known, (*notes, *describe_unused_loras(tensors)))
 
 
 def _group_by_site(tensors: Mapping[ModuleKey, torch.Tensor]) -> dict[str, ModuleTensors]:

@@ -37,8 +37,8 @@ def replace_modules(
 
     `sites` are patterns (site_patterns.py) for the sites of `modules`, also those where
     `motion_model` has no module. With `mode` "stack" the modules of `motion_model` stay, and those
-    of `modules` run after them. Training facts and the precision of weights are those of
-    `motion_model`. Raises MotionModelError for an unknown mode, patterns that match nothing, other
+    of `modules` run after them. Training facts, adapters and the precision of weights are those
+    of `motion_model`. Raises MotionModelError for an unknown mode, patterns that match nothing, other
     widths, another base model, norms that cannot be mixed, and a LoRA on either motion model.
     """
     if mode not in MODES:
@@ -63,9 +63,11 @@ def _join_members(
 ) -> MotionModel:
     specs = {site: _build_stack_spec(stack) for site, stack in members.items()}
     weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
-    patcher = build_patcher(weights, specs, dtype=_read_loaded_dtype(motion_model))
+    weights |= copy_weights(motion_model.patcher.model, motion_model.patcher.backup, {}, motion_model.adapters)
+    adapters = motion_model.adapters
+    patcher = build_patcher(weights, specs, dtype=_read_loaded_dtype(motion_model), adapters=adapters)
     reason = "the Replace Motion Modules node"
-    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs)
+    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs, adapters=adapters)
 
 
 def _build_stack_spec(stack: list[_Member]) -> ModuleSpec:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ..architectures.registry import KnownArchitectures
 from ..errors import FileFault
-from ..families import KeyShapes
 
 
 @dataclass(frozen=True)
@@ -14,22 +13,16 @@ class OtherFile:
 
     kind: str
     needs: str
-    markers: tuple[tuple[str, ...], ...] = ()
-    conv_in_channels: int = 0
+    markers: tuple[tuple[str, ...], ...]
 
-    def recognises(self, shapes: KeyShapes) -> bool:
-        if any(all(any(part in key for key in shapes) for part in group) for group in self.markers):
-            return True
-        return any(
-            key.endswith("conv_in.weight") and shape[1:2] == (self.conv_in_channels,) for key, shape in shapes.items()
-        )
+    def recognises(self, keys: Collection[str]) -> bool:
+        return any(all(any(part in key for key in keys) for part in group) for group in self.markers)
 
 
 OTHER_FILES = (
     OtherFile("SparseCtrl", "a condition image", (("controlnet_cond_embedding",), ("controlnet_down_blocks",))),
     OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
-    OtherFile("PIA", "a reference image", conv_in_channels=9),
     OtherFile("AnimateLCM-I2V", "a reference image", (("img_encoder.",),)),
     OtherFile("MotionCtrl", "a camera path", (("cc_projection",),)),
     OtherFile("CameraCtrl", "a camera path", (("qkv_merge",), ("encoder_conv_in",), ("pose_encoder",))),
@@ -42,14 +35,14 @@ PEFT_BASE = ".base_layer."
 MOTION_MARKS = ("motion_modules", "temporal_attentions", "temporal_transformer")
 
 
-def refuse_other_files(shapes: KeyShapes, motion_keys: Collection[str]) -> None:
-    """Raise FileFault when keys and shapes are those of a file that needs more inputs than this pack has.
+def refuse_other_files(keys: Collection[str], motion_keys: Collection[str]) -> None:
+    """Raise FileFault when `keys` are those of a file that needs more inputs than this pack has.
 
-    `motion_keys` are those of motion modules among the keys of `shapes`.
+    `motion_keys` are those of motion modules among them.
     """
-    _refuse_loras([key for key in shapes if _is_lora(key)], motion_keys)
+    _refuse_loras([key for key in keys if _is_lora(key)], motion_keys)
     for other in OTHER_FILES:
-        if other.recognises(shapes):
+        if other.recognises(keys):
             raise _make_unsupported_fault(other.kind, other.needs)
 
 

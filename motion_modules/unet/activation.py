@@ -8,8 +8,11 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
+from ..adapters.adapter import AdapterCondition, AdapterEffects, AdapterInputs
+from ..adapters.conditions import require_condition
 from ..contract import WHOLE, MotionInputs
 from ..errors import LoomError, MotionModelError
+from ..motion_model import MotionModules
 from ..run_state import MOTION_RUN, WINDOWING, frame_numbers, list_window_frames
 from .applied import AppliedMotion, MotionRun
 from .frame_norm import JointFrameNorm
@@ -31,13 +34,35 @@ class ActiveModule(NamedTuple):
     attention_scale: BatchField | None = None
 
 
+class ActiveAdapter(NamedTuple):
+    """An adapter with its condition; the batch holds the frames `numbers` of the clip, `frames` in each window."""
+
+    module: nn.Module
+    condition: AdapterCondition
+    numbers: Sequence[int]
+    frames: int
+
+    def start(self, x: torch.Tensor) -> AdapterEffects:
+        """Return its effects in the evaluation of `x`, as the UNet receives it."""
+        return self.module(self.condition, AdapterInputs(x, self.numbers, self.frames))
+
+
 @dataclass(frozen=True)
 class ActiveMotion:
-    """The modules to run in one evaluation of the UNet, with their inputs: for every block, in order."""
+    """The modules to run in one evaluation of the UNet, with their inputs: for every block, in order.
+
+    `effects` are those of the `adapters`, once the evaluation has begun.
+    """
 
     after_transformer: Mapping[Block, tuple[ActiveModule, ...]]
     after_residual: Mapping[Block, tuple[ActiveModule, ...]]
     joint_norm: JointFrameNorm | None = None
+    adapters: tuple[ActiveAdapter, ...] = ()
+    effects: tuple[AdapterEffects, ...] = ()
+
+    def start(self, x: torch.Tensor) -> "ActiveMotion":
+        """Return the same with the effects of the adapters in the evaluation of `x`, as the UNet receives it."""
+        return replace(self, effects=tuple(each.start(x) for each in self.adapters)) if self.adapters else self
 
 
 Entry = tuple[Site, ActiveModule]
@@ -64,11 +89,27 @@ class Evaluation:
         """Return the modules of the motion models that act. Raise LoomError where their strength cannot follow."""
         entries = [entry for motion in acting for entry in self._list_modules(motion)]
         joint = JointFrameNorm(self.frames) if any(motion.joint_unet_norm for motion in acting) else None
-        return group_by_block(entries, joint)
+        adapters = tuple(each for motion in acting for each in self._list_adapters(motion))
+        return replace(group_by_block(entries, joint), adapters=adapters)
+
+    def _list_adapters(self, motion: AppliedMotion) -> list[ActiveAdapter]:
+        if not motion.adapters:
+            return []
+        modules = find_modules(motion, self._list_patchers()).by_adapter
+        numbers = frame_numbers(self.options, len(self.x), self.frames)
+        clip_frames = self.run.frames if self.run else max(numbers) + 1
+        active: list[ActiveAdapter] = []
+        for adapter in (spec.adapter for spec in motion.adapters):
+            condition = require_condition(self.options, adapter, motion.name)
+            self._require_frame_numbers(clip_frames, f"The input of {adapter.name} differs between frames")
+            if self.run:
+                self._require_whole_latent(self.run.size, f"The input of {adapter.name}", "that input")
+            active.append(ActiveAdapter(modules[adapter.key], condition, numbers, self.frames))
+        return active
 
     def _list_modules(self, motion: AppliedMotion) -> list[Entry]:
         """Return the modules of a motion model, without those of strength 0."""
-        modules, settings = find_modules(motion, self._list_patchers()), motion.settings
+        modules, settings = find_modules(motion, self._list_patchers()).by_site, motion.settings
         model_sampling = self.base_model.model_sampling
         inputs = MotionInputs(
             self.frames,
@@ -94,26 +135,26 @@ class Evaluation:
         numbers = frame_numbers(self.options, len(self.x), self.frames)
         fields = self.run.fields if self.run else ClipFields(max(numbers) + 1)
         if variation.changes_over_frames:
-            self._require_frame_numbers(fields.frames)
+            self._require_frame_numbers(fields.frames, "Motion Strength differs between frames")
         if variation.has_mask and self.run:
-            self._require_whole_latent(self.run.size)
+            self._require_whole_latent(self.run.size, "`mask` of Motion Strength", "the mask")
         return BatchField(variation, fields, numbers)
 
-    def _require_frame_numbers(self, clip_frames: int) -> None:
+    def _require_frame_numbers(self, clip_frames: int, cause: str) -> None:
         if self.frames != clip_frames and not list_window_frames(self.options):
             raise LoomError(
-                f"Motion Strength differs between frames, but another node divides the clip of {clip_frames} frames "
+                f"{cause}, but another node divides the clip of {clip_frames} frames "
                 f"into parts of {self.frames} and does not list which frames they hold. Use Apply Context Windows "
                 "(AnimateDiff) instead."
             )
 
-    def _require_whole_latent(self, size: tuple[int, int]) -> None:
+    def _require_whole_latent(self, size: tuple[int, int], subject: str, removable: str) -> None:
         height, width = self.x.shape[-2:]
         if (height, width) != size:
             raise LoomError(
-                f"`mask` of Motion Strength covers a latent of {size[1]} x {size[0]}, but another node evaluates a "
-                f"part of {width} x {height}, whose place is unknown. Remove the mask, or the tiles or area of that "
-                "node."
+                f"{subject} covers a latent of {size[1]} x {size[0]}, but another node evaluates a part of "
+                f"{width} x {height}, whose place is unknown. Remove {removable}, or the tiles or area "
+                "of that node."
             )
 
 
@@ -126,11 +167,11 @@ def group_by_block(entries: Sequence[Entry], joint_norm: JointFrameNorm | None =
     return ActiveMotion(*by_layer, joint_norm)
 
 
-def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> Mapping[str, nn.Module]:
-    """Return the modules of a motion model by site, from the first patcher that holds its weights."""
+def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> MotionModules:
+    """Return the modules of a motion model, from the first patcher that holds its weights."""
     for patcher in patchers:
         for weights in patcher.get_additional_models_with_key(motion.key):
-            return weights.model.by_site
+            return weights.model
     raise MotionModelError(
         f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
         "Apply the motion model after the node that removed them."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..adapters.adapter import AdapterSpec
 from ..errors import LoomError
 from ..families import Family
 from ..frame_positions import AS_TRAINED, FramePositions
@@ -102,6 +103,7 @@ class AppliedMotion:
     site_attention_scales: Mapping[str, float] = field(default_factory=dict)
     family: Family | None = None
     loras: tuple[AppliedLora, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
     history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:

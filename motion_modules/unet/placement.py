@@ -41,6 +41,8 @@ from .variation import QueryScale, ScaledModule
 from .weight_hooks import register_weight_hooks
 
 LAYER_PATCHES = "forward_timestep_embed_patch"
+BLOCK_PATCHES = "input_block_patch"
+FIRST_BLOCK = ("input", 0)
 
 
 def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettings) -> ModelPatcher:
@@ -64,11 +66,14 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         site_attention_scales=scales,
         family=motion_model.family,
         loras=motion_model.loras,
+        adapters=motion_model.adapters,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))
     if not applied:
         _register(clone)
+    if motion.adapters:
+        _register_adapters(clone)
     return clone
 
 
@@ -106,6 +111,12 @@ def _register(model: ModelPatcher) -> None:
     register_weight_hooks(model)
 
 
+def _register_adapters(model: ModelPatcher) -> None:
+    patches = model.model_options["transformer_options"]["patches"].setdefault(BLOCK_PATCHES, [])
+    if after_first_convolution not in patches:
+        patches.insert(0, after_first_convolution)
+
+
 def _list_layer_patches() -> list:
     return [(SpatialTransformer, after_transformer), (ResBlock, after_residual)]
 
@@ -139,7 +150,8 @@ def hand_over_motion(
     argument except `transformer_options`. For the same reason no code that reads these options is
     compiled here, while residual blocks and motion modules are compiled one by one.
     """
-    active = kwargs.pop(ACTIVE, None)
+    active: ActiveMotion | None = kwargs.pop(ACTIVE, None)
+    active = active and active.start(x)
     options = {**(transformer_options or {}), ACTIVE: active}
     return executor(x, timesteps, context, y, control, options, **kwargs)
 
@@ -155,6 +167,17 @@ def _require_two_frames(acting: list[AppliedMotion], frames: int) -> None:
             f"Motion model '{acting[0].name}' received {frames} frame at once, but needs at least 2. "
             "Raise the length of the context windows, or choose windows of equal length."
         )
+
+
+@torch.compiler.disable(recursive=False)
+def after_first_convolution(h, transformer_options):
+    """Add what adapters add to the output of the UNet's first convolution. A patch of the host's input blocks."""
+    active: ActiveMotion | None = transformer_options.get(ACTIVE)
+    if active is None or transformer_options["block"] != FIRST_BLOCK:
+        return h
+    for effects in active.effects:
+        h = effects.after_conv_in(h) if effects.after_conv_in else h
+    return h
 
 
 @torch.compiler.disable(recursive=False)

@@ -91,6 +91,9 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
                 motion_model,
                 f"a UNet with {time} timestep channels at '{name}', not {spec.time_channels}",
             )
+    for each in motion_model.adapters:
+        if objection := each.adapter.objection(each.config, unet):
+            raise _make_misfit_error(motion_model, objection)
     return {name: sites[name] for name in motion_model.specs}
 
 

@@ -35,6 +35,14 @@ def random_weight(name: str, shape: Sequence[int], generator: torch.Generator) -
     return 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
 
 
+def pia_file(seed: int = 0) -> Tensors:
+    """A tiny PIA file: motion modules without a mid block, and the first convolution with nine channels."""
+    generator = torch.Generator().manual_seed(seed)
+    width = TINY_WIDTHS["SD1.5"][0]
+    shapes = {"conv_in.weight": (width, 9, 3, 3), "conv_in.bias": (width,)}
+    return motion_file(seed=seed) | {name: random_weight(name, shape, generator) for name, shape in shapes.items()}
+
+
 def weightless(shapes: Mapping[str, Sequence[int]]) -> Tensors:
     """Tensors of these shapes that share one element, so that full-size models take no memory."""
     return {name: torch.zeros(()).expand(tuple(shape)) for name, shape in shapes.items()}
@@ -150,5 +158,7 @@ SDXL_BETA = Expected(
     joint_module_norm=True,
 )
 HOTSHOT = Expected("Hotshot-XL", "SDXL", mid=False, positions=24, betas="scaled_linear", joint_unet_norm=True)
+
+PIA = Expected("PIA", "SD1.5", mid=False, positions=32, joint_unet_norm=True)
 
 EXPECTED = (V1, V2, V3, LCM, LIGHTNING, LONG, SDXL_BETA, HOTSHOT)

@@ -56,7 +56,10 @@ def reference_unet(model, expected: Expected, motion: Tensors, frames: int) -> U
     widths = TINY_WIDTHS[expected.base]
     spatial = _spatial_weights(model, expected.base)
     adapter = MotionAdapter(
-        block_out_channels=widths, motion_max_seq_length=expected.positions, use_motion_mid_block=expected.mid
+        block_out_channels=widths,
+        motion_max_seq_length=expected.positions,
+        use_motion_mid_block=expected.mid,
+        conv_in_channels=motion["conv_in.weight"].shape[1] if "conv_in.weight" in motion else None,
     )
     missing, unexpected = adapter.load_state_dict(as_diffusers(motion), strict=False)
     assert not unexpected and all(name.endswith("pos_embed.pe") for name in missing)
@@ -82,9 +85,15 @@ def correct_norms(unet: UNetMotionModel, expected: Expected, frames: int) -> Non
             norm.__class__, norm.frames = JointNorm, frames
 
 
-def evaluate_reference(unet: UNetMotionModel, call: dict, frames: int) -> torch.Tensor:
-    """The reference's output for what the host's UNet received in `call`, in the host's layout."""
-    x = call["x"].unflatten(0, (-1, frames)).transpose(1, 2)
+def evaluate_reference(
+    unet: UNetMotionModel, call: dict, frames: int, concat: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The reference's output for what the host's UNet received in `call`, in the host's layout.
+
+    `concat` has channels that the reference receives besides, `[videos * frames, channels, h, w]`.
+    """
+    x = call["x"] if concat is None else torch.cat((call["x"], concat), dim=1)
+    x = x.unflatten(0, (-1, frames)).transpose(1, 2)
     added = None
     if call["y"] is not None:
         time_ids = torch.tensor([SDXL_TIME_IDS] * len(x))

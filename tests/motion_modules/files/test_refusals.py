@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_motion import file_shapes
 
 from tests.support.host import copy_weights, same_weights, tiny_model
-from tests.support.motion_files import SPELLINGS, V2, V3, as_diffusers, as_training_checkpoint, cast, weightless
+from tests.support.motion_files import SPELLINGS, V2, V3, as_diffusers, cast, weightless
 from tests.support.texts import expect_error
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
@@ -29,9 +29,6 @@ def lora(name: str) -> dict[str, torch.Tensor]:
 
 
 OTHER_FILES = {
-    "PIA": V3.file() | {"conv_in.weight": torch.zeros(32, 9, 3, 3), "conv_in.bias": torch.zeros(32)},
-    "PIA in diffusers' names": as_diffusers(V3.file()) | {"conv_in.weight": torch.zeros(32, 9, 3, 3)},
-    "PIA with the whole UNet": as_training_checkpoint(V3.file() | {"conv_in.weight": torch.zeros(32, 9, 3, 3)}),
     "AnimateLCM-I2V": V2.file() | zeros(img_encoder__conv_in__weight=(32, 4, 3, 3)),
     "CameraCtrl, pruned": {f"{BLOCK}attention_blocks.0.processor.qkv_merge.weight": torch.zeros(32, 32)}
     | zeros(encoder_conv_in__weight=(32, 384, 3, 3)),

@@ -1,0 +1,111 @@
+"""A kind of adapter: which tensors of a file belong to it, its module, and what it needs from users."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from ..contract import Shapes, Tensors
+
+
+class AdapterCondition(Protocol):
+    """Input of an adapter for a whole clip: a frozen dataclass."""
+
+    def check_clip(self, frames: int, height: int, width: int) -> None:
+        """Raise LoomError where the condition is not for a clip of `frames` latents of this size."""
+        ...
+
+
+class AdapterConfig(Protocol):
+    """Builder of the shape of an adapter: usually a frozen dataclass with this class method."""
+
+    def from_shapes(self, shapes: Shapes) -> Any: ...
+
+
+@dataclass(frozen=True)
+class AdapterInputs:
+    """Inputs of an adapter in an evaluation of the UNet.
+
+    `x` `[batch, channels, height, width]` is what the UNet receives. `numbers` are the frames of the
+    whole clip at the places of the batch, and each clip or window in it has `frames`.
+    """
+
+    x: torch.Tensor
+    numbers: Sequence[int]
+    frames: int
+
+
+@dataclass(frozen=True)
+class AdapterEffects:
+    """Changes that an adapter makes in one evaluation of the UNet, by place; None where it makes none.
+
+    `after_conv_in` takes the output of the UNet's first convolution and returns what to go on with.
+    """
+
+    after_conv_in: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+class AdapterKey(NamedTuple):
+    """Key of an adapter's tensor: what a trainer put before it, and its name in the published files."""
+
+    prefix: str
+    name: str
+
+
+def keep_tensors(tensors: Tensors) -> Tensors:
+    return tensors
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A kind of adapter.
+
+    `key`: its name in the files of this pack, `adapters.<key>.<parameter>`, and in families. `name`:
+    the word for users. `pattern`: a regular expression for names of its tensors in published files,
+    after any prefix that ends with a full stop. `recognises(shapes)`: whether tensors of these names
+    and shapes, all of one prefix, are its own. `read(tensors)` returns the tensors of `module` from
+    those of a published file. `objection(config, unet)` returns the property of a UNet with which
+    the adapter cannot work, to follow "`model` is ", or "". `needs`: its input in words. `node`: the
+    name of the node that gives it.
+    """
+
+    key: str
+    name: str
+    pattern: str
+    recognises: Callable[[Shapes], bool]
+    config: AdapterConfig
+    module: type[nn.Module]
+    objection: Callable[[Any, nn.Module], str]
+    needs: str
+    node: str
+    read: Callable[[Tensors], Tensors] = keep_tensors
+
+    @property
+    def path(self) -> str:
+        """Place of its module beside those of the sites."""
+        return f"adapters.{self.key}"
+
+    def find_keys(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, AdapterKey]:
+        """Return the keys of its tensors among those of a published file."""
+        groups: dict[str, dict[str, AdapterKey]] = {}
+        for key in shapes:
+            if match := re.search(rf"(?:^|\.)(?P<name>{self.pattern})$", key):
+                prefix = key[: match.start("name")]
+                groups.setdefault(prefix, {})[key] = AdapterKey(prefix, match["name"])
+        return {
+            key: each
+            for group in groups.values()
+            if self.recognises({each.name: shapes[key] for key, each in group.items()})
+            for key, each in group.items()
+        }
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """An adapter of a checkpoint, and the shape that was read from its tensors."""
+
+    adapter: Adapter
+    config: Any

@@ -1,0 +1,30 @@
+"""The conditions of adapters, which nodes put on a MODEL."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+
+from ..errors import LoomError
+from ..run_state import CONDITIONS, put_on_model
+from .adapter import Adapter, AdapterCondition
+
+
+def put_condition(model: ModelPatcher, key: str, condition: AdapterCondition) -> None:
+    """Put the `condition` of the adapter `key` on `model`, which should be a clone, in place of an earlier one."""
+    conditions = model.model_options["transformer_options"].get(CONDITIONS, {})
+    put_on_model(model, CONDITIONS, {**conditions, key: condition})
+
+
+def require_condition(options: Mapping[str, Any], adapter: Adapter, motion_model: str) -> AdapterCondition:
+    """Return the condition of `adapter`; `options` are the host's `transformer_options`.
+
+    Raise LoomError where there is none.
+    """
+    condition = options.get(CONDITIONS, {}).get(adapter.key)
+    if condition is None:
+        raise LoomError(
+            f"Motion model '{motion_model}' ({adapter.name}) needs {adapter.needs}, but none is connected. "
+            f"Add the {adapter.node} node after Apply Motion Model, or choose another motion model."
+        )
+    return condition
