@@ -47,9 +47,14 @@ def _merge_patches(patcher: ModelPatcher, weights: Tensors) -> Tensors:
 
 def save_motion_tensors(tensors: Tensors, family: Family, specs: Mapping[str, ModuleSpec], path: Path) -> None:
     """Write `tensors`, named `<site>.<architecture>.<parameter>`, with the header of this pack."""
+    write_tensors(tensors, build_header(family, specs), path)
+
+
+def write_tensors(tensors: Tensors, metadata: Mapping[str, str], path: Path) -> None:
+    """Write a safetensors file; raise MotionModelError where it cannot be written, and leave no part of it then."""
     plain_tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain_tensors, path, metadata=build_header(family, specs))
+        save_file(plain_tensors, path, metadata=dict(metadata))
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             path.unlink()
