@@ -110,3 +110,10 @@ def frame_numbers(options: Mapping[str, Any], batch: int, frames: int) -> list[i
     """Return the frame of the whole clip at each place in a batch of the UNet, which has `frames` in each window."""
     period = list_call_frames(options, frames)
     return [period[place % len(period)] for place in range(batch)]
+
+
+def count_clip_frames(options: Mapping[str, Any], frames: int) -> int:
+    """Return the length of the whole clip, of which this evaluation shows windows of `frames`."""
+    window = options.get(CONTEXT_WINDOW)
+    listed = getattr(window, "total_frames", 0) if getattr(window, "dim", 0) == 0 else 0
+    return listed or (options.get(AD_PARAMS) or {}).get("full_length") or frames

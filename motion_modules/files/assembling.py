@@ -38,6 +38,17 @@ def build_patcher(
     dtype = dtype or comfy.model_management.unet_dtype(
         device, comfy.utils.calculate_parameters(_join_sites(weights)), weight_dtype=find_main_dtype(weights)
     )
+    model = build_modules(weights, specs, dtype, adapters)
+    patcher_class = ModelPatcher if disable_dynamic else CoreModelPatcher
+    patcher = patcher_class(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+    patcher.cached_patcher_init = (_copy_patcher, (model, patcher.backup, specs, dtype, tuple(adapters)))
+    return patcher
+
+
+def build_modules(
+    weights: Weights, specs: Mapping[str, ModuleSpec], dtype: torch.dtype, adapters: Sequence[AdapterSpec] = ()
+) -> MotionModules:
+    """Build the modules of `specs` and the `adapters` with these `weights`, in `dtype`."""
     modules = {site: _build_module(spec.architecture, spec.config, dtype) for site, spec in specs.items()}
     by_adapter = {each.adapter.key: _build_module(each.adapter, each.config, dtype) for each in adapters}
     by_path = {f"{site}.{specs[site].architecture.key}": module for site, module in modules.items()}
@@ -46,12 +57,9 @@ def build_patcher(
     for site, module in modules.items():
         module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
     for each in adapters:
-        cast = {name: _cast(tensor, dtype) for name, tensor in weights[each.adapter.path].items()}
+        cast = {name: cast_weight(tensor, dtype) for name, tensor in weights[each.adapter.path].items()}
         by_adapter[each.adapter.key].load_state_dict(cast, assign=True)
-    patcher_class = ModelPatcher if disable_dynamic else CoreModelPatcher
-    patcher = patcher_class(model, load_device=device, offload_device=comfy.model_management.unet_offload_device())
-    patcher.cached_patcher_init = (_copy_patcher, (model, patcher.backup, specs, dtype, tuple(adapters)))
-    return patcher
+    return model
 
 
 def find_main_dtype(weights: Weights) -> torch.dtype:
@@ -103,10 +111,10 @@ def _complete_tensors(tensors: Tensors, spec: ModuleSpec, module: nn.Module, dty
     """Return all tensors of `module`: weights in `dtype`, and buffers, which files may leave out, as they are."""
     buffers = {name for name, _ in module.named_buffers()}
     complete = spec.architecture.complete(tensors, spec.config)
-    return {name: tensor if name in buffers else _cast(tensor, dtype) for name, tensor in complete.items()}
+    return {name: tensor if name in buffers else cast_weight(tensor, dtype) for name, tensor in complete.items()}
 
 
-def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def cast_weight(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Cast to `dtype`, but keep vectors (norms, biases) out of fp8, where they would lose too much precision.
 
     Weights of other packs that are no floats stay as they are.

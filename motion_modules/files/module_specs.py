@@ -17,7 +17,7 @@ from ..motion_model import ModuleSpec
 from .motion_file import ModuleTensors, MotionFile
 
 LARGEST_SIZE = 2**17  # of one dimension of a tensor
-REMEDY = "Choose another motion model, or get an unmodified copy of this one."
+REMEDY = "Choose another file, or get an unmodified copy of this one."
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 FLOATS |= {getattr(torch, f"float8_{kind}") for kind in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")}
 
@@ -52,19 +52,20 @@ def _read_module_spec(site: str, module: ModuleTensors, family: Family, known: K
 def _read_config(kind: Architecture | Adapter, path: str, tensors: Tensors, *training: Family):
     """Return the config of a module of this `kind` from the shapes of its `tensors`, and compare them with its own."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    _check_sizes(shapes, path)
+    check_sizes(shapes, path)
     try:
         config = kind.config.from_shapes(shapes, *training)
         expected = _compute_tensors(kind, config)
     except Exception as error:  # code of other packs may raise anything
         cause = describe_cause(error)
         raise FileFault(f"has tensors in '{path}' that do not form a {kind.key} ({cause}). {REMEDY}") from error
-    _compare_shapes(shapes, {key: tuple(tensor.shape) for key, tensor in expected.items()}, path)
-    _compare_dtypes(tensors, expected, path)
+    compare_shapes(shapes, {key: tuple(tensor.shape) for key, tensor in expected.items()}, path)
+    compare_dtypes(tensors, expected, path)
     return config
 
 
-def _check_sizes(shapes: Shapes, path: str) -> None:
+def check_sizes(shapes: Shapes, path: str) -> None:
+    """Raise FileFault for a tensor without numbers, or too large for any model; `path` is the part before the names."""
     for name, shape in shapes.items():
         if 0 in shape:
             raise FileFault(f"has a tensor without numbers, of shape {list(shape)}, as '{path}.{name}'. {REMEDY}")
@@ -78,7 +79,8 @@ def _compute_tensors(kind, config) -> Tensors:
     return kind.module(config, ops=nn, device="meta").state_dict()
 
 
-def _compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:
+def compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:
+    """Raise FileFault for the first tensor that is missing, unexpected or of another shape, apart from tables."""
     optional = {key for key in expected if key.endswith(".pe")}
     for key in sorted((shapes.keys() | expected.keys()) - (optional - shapes.keys())):
         if shapes.get(key) != expected.get(key):
@@ -88,7 +90,7 @@ def _compare_shapes(shapes: Shapes, expected: Shapes, path: str) -> None:
             )
 
 
-def _compare_dtypes(tensors: Tensors, expected: Tensors, path: str) -> None:
+def compare_dtypes(tensors: Tensors, expected: Tensors, path: str) -> None:
     """Raise FileFault for numbers that a cast would change: weights that are no floats, or buffers of another kind."""
     for key, tensor in tensors.items():
         dtype = expected[key].dtype

@@ -80,13 +80,14 @@ def parse_file(
             "Choose an AnimateDiff or Hotshot-XL motion model."
         )
     used, notes = choose_keys({name: (key, respell(key, known.usable)) for name, key in keys.items()}, tensors)
-    modules = _group_by_site({module_key: tensors[name] for name, module_key in used.items()})
+    modules = group_by_site({module_key: tensors[name] for name, module_key in used.items()})
     spelling = recognise_spelling([keys[name] for name in used], known.usable)
     adapters = read_adapters(claims, tensors, {keys[name].prefix for name in used})
     return MotionFile(name, modules, adapters, spelling, header, known, (*notes, *describe_unused_loras(tensors)))
 
 
-def _group_by_site(tensors: Mapping[ModuleKey, torch.Tensor]) -> dict[str, ModuleTensors]:
+def group_by_site(tensors: Mapping[ModuleKey, torch.Tensor]) -> dict[str, ModuleTensors]:
+    """Return the motion modules by site; raise FileFault for two architectures at one site."""
     modules: dict[str, ModuleTensors] = {}
     for key, tensor in tensors.items():
         module = modules.setdefault(key.site, ModuleTensors(key.architecture, {}))

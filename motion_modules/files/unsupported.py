@@ -9,18 +9,27 @@ from ..errors import FileFault
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A kind of file, and the input that it needs; a file is of this kind if it has all key fragments of one marker."""
+    """A kind of file, and the input that it needs; a file is of this kind if it has all key fragments of one marker.
+
+    `remedy` names the node that loads it, if this pack has one.
+    """
 
     kind: str
     needs: str
     markers: tuple[tuple[str, ...], ...]
+    remedy: str = ""
 
     def recognises(self, keys: Collection[str]) -> bool:
         return any(all(any(part in key for key in keys) for part in group) for group in self.markers)
 
 
 OTHER_FILES = (
-    OtherFile("SparseCtrl", "a condition image", (("controlnet_cond_embedding",), ("controlnet_down_blocks",))),
+    OtherFile(
+        "SparseCtrl",
+        "a condition image",
+        (("controlnet_cond_embedding",), ("controlnet_down_blocks",)),
+        remedy="Move it to models/controlnet and load it with the Load SparseCtrl node.",
+    ),
     OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
     OtherFile("AnimateLCM-I2V", "a reference image", (("img_encoder.",),)),
@@ -43,7 +52,7 @@ def refuse_other_files(keys: Collection[str], motion_keys: Collection[str]) -> N
     _refuse_loras([key for key in keys if _is_lora(key)], motion_keys)
     for other in OTHER_FILES:
         if other.recognises(keys):
-            raise _make_unsupported_fault(other.kind, other.needs)
+            raise _make_unsupported_fault(other)
 
 
 def describe_unused_loras(keys: Iterable[str]) -> list[str]:
@@ -93,9 +102,12 @@ def _make_image_lora_fault(key: str, expected: str) -> FileFault:
     )
 
 
-def _make_unsupported_fault(kind: str, needs: str) -> FileFault:
+def _make_unsupported_fault(other: OtherFile) -> FileFault:
+    if other.remedy:
+        return FileFault(f"is a {other.kind} file, not a motion model. {other.remedy}")
     return FileFault(
-        f"is a {kind} file, which needs {needs} and is not supported yet. Choose a text-to-video motion model."
+        f"is a {other.kind} file, which needs {other.needs} and is not supported yet. "
+        "Choose a text-to-video motion model."
     )
 
 

@@ -47,6 +47,11 @@ def unet_sites(unet: UNetModel) -> dict[str, Site]:
     return sites
 
 
+def encoder_sites(network) -> dict[str, Site]:
+    """Return the sites of a network that is the encoder half of a UNet, as a ControlNet is, without its middle."""
+    return _list_half("down_blocks", "input", network.input_blocks, Downsample, 4 * network.model_channels)[0]
+
+
 def _list_half(
     prefix: str, kind: str, blocks, resampler: type, time: int, smallest: int = 0
 ) -> tuple[dict[str, Site], int]:

@@ -51,7 +51,8 @@ OTHER_FILES = {
 @pytest.mark.parametrize("kind", OTHER_FILES)
 def test_other_kinds_of_file(kind):
     name = next(word for word in kind.replace(",", "").split(" ") if word[0].isupper())
-    with expect_error(f"is a {name} file", *ADVICE):
+    advice = ("'other.ckpt'", "load it with the Load SparseCtrl node") if name == "SparseCtrl" else ADVICE
+    with expect_error(f"is a {name} file", *advice):
         motion_model_from_tensors(OTHER_FILES[kind], "other.ckpt")
 
 
@@ -179,7 +180,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, torch.Tensor]
     ),
 )
 def test_shapes_that_contradict_each_other(parameter, shape, fault):
-    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", fault, "Choose another motion model"):
+    with expect_error("'odd.ckpt'", "down_blocks.0.motion_modules.0", fault, "Choose another file"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "odd.ckpt")
 
 
@@ -210,13 +211,13 @@ def test_tensors_too_many(parameter, fault):
 )
 def test_absurd_shapes_allocate_nothing(parameter, shape):
     """No machine could allocate these: that the sentence comes shows that nothing was."""
-    with expect_error("'huge.ckpt'", str(max(shape)), "Choose another motion model"):
+    with expect_error("'huge.ckpt'", str(max(shape)), "Choose another file"):
         motion_model_from_tensors(changed(SITE + parameter, shape), "huge.ckpt")
 
 
 def test_absurd_shapes_everywhere():
     tensors = weightless(file_shapes((2**21,) * 4, mid=False, positions=32))
-    with expect_error("'huge.ckpt'", "Choose another motion model"):
+    with expect_error("'huge.ckpt'", "Choose another file"):
         motion_model_from_tensors(tensors, "huge.ckpt")
 
 

@@ -1,0 +1,1 @@
+"""SparseCtrl: a network beside the UNet with motion modules inside, and its files."""
