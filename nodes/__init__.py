@@ -16,6 +16,7 @@ from .prompt_schedule import PromptSchedule
 from .replace_motion_modules import ReplaceMotionModules
 from .sampling_report import AddSamplingReport, ShowSamplingReport
 from .save_motion_model import SaveMotionModel
+from .sparse_control import ApplySparseControl, LoadSparseControl
 from .temporal_guidance import TemporalGuidanceNode
 from .video_metrics import VideoMetricsNode
 from .video_noise import VideoNoise
@@ -35,6 +36,8 @@ NODES = [
     FreeInit,
     MotionAmplifier,
     TemporalGuidanceNode,
+    LoadSparseControl,
+    ApplySparseControl,
     AddSamplingReport,
     ShowSamplingReport,
     VideoMetricsNode,

@@ -16,6 +16,7 @@ MAX_STEPS = 10000
 MotionModelSocket = io.Custom("MOTION_MODEL")
 MotionStrengthSocket = io.Custom("MOTION_STRENGTH")
 CameraPathSocket = io.Custom("CAMERA_PATH")
+SparseControlSocket = io.Custom("SPARSE_CONTROL")
 ReportSocket = io.Custom("SAMPLING_REPORT")
 
 

@@ -17,6 +17,7 @@ from .frame_advice import advise_more_frames
 from .motion_range import list_acting, log_motion_off, record_run, require_motion_elsewhere
 from .other_nodes import may_divide_clip
 from .running_prompt import RunningPrompt, find_running_prompt
+from .sparse_control.control import check_sparse_controls
 from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
 from .windows.on_model import refuse_attention_guidance
@@ -92,6 +93,7 @@ def _check_before_sampling(
             motion.check_size(attended, height, width)
         _check_smallest_windows(motion, frames, guider, sigmas)
     require_matching_conds(guider.conds, list_prompt_frame_counts, frames)
+    check_sparse_controls(guider.conds, frames, attended)
 
 
 def _attended_frames(frames: int, model_options: dict) -> int | None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from animatediff_loom.motion_modules.sparse_control.loading import load_sparse_network, parse_sparse_file
 from animatediff_loom.motion_modules.errors import FileFault, MotionModelError
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.sparse_control.loading import load_sparse_network, parse_sparse_file
 from diffusers.models.controlnets.controlnet_sparsectrl import SparseControlNetModel
 from safetensors.torch import save_file
 
