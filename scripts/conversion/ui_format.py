@@ -12,6 +12,7 @@ from .placing import corner, place
 from .rules import Rules, Widgets, widgets_of
 
 Workflow = dict[str, Any]
+LINK_PARTS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 OUTPUTS = "-20"  # the node that stands for the outputs of a subgraph
 
 
@@ -60,8 +61,7 @@ def write_graph(part: Workflow, graph: Graph, rules: Rules) -> None:
 def _as_list(link: Any) -> list[Any]:
     if isinstance(link, list):
         return link
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    return [link[name] for name in names]
+    return [link[name] for name in LINK_PARTS]
 
 
 def _read_node(node: dict[str, Any], origins: dict[int, Any], rules: Rules) -> Node:
@@ -141,7 +141,7 @@ def _write_links(part: Workflow, graph: Graph) -> None:
             kind = kinds[origin[1]] if origin[1] < len(kinds) else before[5] if before else "*"
             links.append([number, int(origin[0]), origin[1], int(target), slot, kind])
     _connect(part, links)
-    part["links"] = [_as_stored(link, part) for link in links]
+    part["links"] = _as_stored(links, part)
     if "last_link_id" in part:
         part["last_link_id"] = max([part["last_link_id"], *(link[0] for link in links)])
     _forget_links(part, {link[0] for link in links})
@@ -174,11 +174,10 @@ def _connect(part: Workflow, links: list[list[Any]]) -> None:
             entry["linkIds"] = [link[0] for link in links if link[first : first + 2] == [node_id, slot]]
 
 
-def _as_stored(link: list[Any], part: Workflow) -> Any:
-    if part["links"] and isinstance(part["links"][0], list):
-        return link
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    return dict(zip(names, link, strict=True))
+def _as_stored(links: list[list[Any]], part: Workflow) -> list[Any]:
+    if not part["links"] or isinstance(part["links"][0], list):
+        return links
+    return [dict(zip(LINK_PARTS, link, strict=True)) for link in links]
 
 
 def _forget_links(part: Workflow, numbers: set[int]) -> None:

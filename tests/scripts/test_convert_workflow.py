@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ import convert_workflow as script
 import execution
 import pytest
 from animatediff_loom.nodes import NODES
-from conversion.api_format import convert_prompt, read_prompt, write_prompt
+from conversion.api_format import convert_prompt, read_prompt
 from conversion.placing import _overlap
 from conversion.rules import load_rules
-from conversion.ui_format import convert_workflow, read_graph
+from conversion.ui_format import convert_workflow
 
 import nodes
 from tests.support.evolved_graphs import (
@@ -24,6 +25,7 @@ from tests.support.evolved_graphs import (
     Output,
     Start,
     Workflow,
+    as_prompt,
     empty,
     evolved,
     motion,
@@ -80,7 +82,13 @@ def _extras_of_host() -> Iterable[Any]:
         module = import_module(f"comfy_extras.{name}")
         nodes.NODE_CLASS_MAPPINGS.update(getattr(module, "NODE_CLASS_MAPPINGS", {}))
         if hasattr(module, "comfy_entrypoint"):
-            yield from asyncio.run(_list_nodes(module))
+            yield from _run(_list_nodes(module))
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a thread of its own: a test of the browser keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result()
 
 
 async def _list_nodes(module: Any) -> list[Any]:
@@ -94,39 +102,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, definitions: dict[str, type]) -> Ca
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, name, node)
 
     def validate(prompt: Prompt) -> list[str]:
-        _, error, _, errors = asyncio.run(execution.validate_prompt("test", prompt, None))
+        _, error, _, errors = _run(execution.validate_prompt("test", prompt, None))
         details = [detail for node in errors.values() for detail in node["errors"]]
         wrong = [detail for detail in details if detail["extra_info"].get("input_name") not in FILES]
         return [str(error)] if error and not errors else [str(detail) for detail in wrong]
 
     return validate
-
-
-def as_prompt(workflow: Workflow) -> Prompt:
-    """A workflow in API format, as far as the table knows the widgets of its nodes."""
-    graph = read_graph(workflow, RULES, 1)
-    for node in graph.nodes.values():
-        node.inputs |= _widgets_of_host(node.kind, node.stored)
-    blank = {
-        name: {"class_type": node.kind, "_meta": {"title": node.title}}
-        for name, node in graph.nodes.items()
-        if node.mode == 0
-    }
-    return {name: entry for name, entry in write_prompt(blank, graph, RULES).items() if name in blank}
-
-
-def _widgets_of_host(kind: str, stored: list[Any]) -> dict[str, Any]:
-    names = {
-        "KSampler": ("seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
-        "CLIPTextEncode": ("text",),
-        "LoadImage": ("image",),
-        "LoraLoaderModelOnly": ("lora_name", "strength_model"),
-        "LatentUpscaleBy": ("upscale_method", "scale_by"),
-        "RepeatLatentBatch": ("amount",),
-        "CreateVideo": ("fps",),
-        "SaveVideo": ("filename_prefix", "format", "codec"),
-    }.get(kind, ())
-    return {name: value for name, value in zip(names, stored, strict=False) if name}
 
 
 def kinds(workflow: Workflow) -> list[str]:
@@ -140,13 +121,13 @@ def find(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
 def converted(at: Start, model: Output) -> tuple[Prompt, list[str]]:
     """A workflow whose sampler takes `model`, as a converted prompt, and the messages about it."""
     workflow, notes = convert_workflow(save(at, sample(at, model, prompts(at), empty(at))), RULES)
-    return as_prompt(workflow), [note.message for note in notes]
+    return as_prompt(workflow, RULES), [note.message for note in notes]
 
 
 @pytest.mark.parametrize("name", COMMON)
 def test_a_common_workflow_becomes_one_that_the_host_accepts(name: str, refused: Callable[[Prompt], list[str]]):
     workflow, notes = convert_workflow(COMMON[name](), RULES)
-    assert refused(as_prompt(workflow)) == [] or name == "sparse_control"
+    assert refused(as_prompt(workflow, RULES)) == [] or name == "sparse_control"
     assert [note.message for note in notes] == SAID.get(name, [])
     left = [kind for kind in kinds(workflow) if kind.startswith(("ADE_", "ACN_")) or kind == "BatchPromptSchedule"]
     assert bool(left) == (name == "sparse_control")
@@ -155,9 +136,9 @@ def test_a_common_workflow_becomes_one_that_the_host_accepts(name: str, refused:
 @pytest.mark.parametrize("name", COMMON)
 def test_both_formats_are_converted_in_the_same_way(name: str):
     workflow = COMMON[name]()
-    from_api, notes = convert_prompt(as_prompt(workflow), RULES)
+    from_api, notes = convert_prompt(as_prompt(workflow, RULES), RULES)
     from_ui, same_notes = convert_workflow(workflow, RULES)
-    assert _without_titles(from_api) == _without_titles(as_prompt(from_ui)) and notes == same_notes
+    assert _without_titles(from_api) == _without_titles(as_prompt(from_ui, RULES)) and notes == same_notes
 
 
 def _without_titles(prompt: Prompt) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -303,7 +284,7 @@ def test_what_has_no_counterpart_is_muted_in_the_editor_and_dropped_for_the_api(
     workflow, notes = convert_workflow(before, RULES)
     (muted,) = (node for node in workflow["nodes"] if node["mode"] == 2)
     assert muted["type"] == "ADE_NoisedImageInjection" and [note.message for note in notes] == ["image_injection"]
-    assert not find(convert_prompt(as_prompt(before), RULES)[0], "ADE_NoisedImageInjection")
+    assert not find(convert_prompt(as_prompt(before, RULES), RULES)[0], "ADE_NoisedImageInjection")
 
 
 def test_reroutes_primitives_named_links_and_bypassed_nodes_are_followed():
@@ -320,7 +301,7 @@ def test_reroutes_primitives_named_links_and_bypassed_nodes_are_followed():
     models = at.graph.one("Reroute", "*", **{"": motion(at, motion_lora=lora)})
     model = evolved(at, at.model, m_models=models, context_options=windows)
     workflow, notes = convert_workflow(save(at, sample(at, model, prompts(at), empty(at))), RULES)
-    prompt = as_prompt(workflow)
+    prompt = as_prompt(workflow, RULES)
     assert [node["motion_lora"] for node in find(prompt, "LoomMotionLora")] == ["zoom.ckpt"] and notes == []
     assert [node["context_length"] for node in find(prompt, "LoomContextWindows")] == [24]
     assert not {"SetNode", "GetNode", "Reroute", "PrimitiveNode"} & set(kinds(workflow))
@@ -352,7 +333,7 @@ def test_the_length_of_a_prompt_schedule_is_found_on_its_latent():
     )
     model = evolved(at, at.model, m_models=motion(at))
     workflow, notes = convert_workflow(save(at, sample(at, model, (conds[0], prompts(at)[1]), conds[1])), RULES)
-    prompt = as_prompt(workflow)
+    prompt = as_prompt(workflow, RULES)
     (schedule,) = find(prompt, "LoomPromptSchedule")
     (sampler,) = find(prompt, "KSampler")
     assert (schedule["frames"], schedule["interpolation"], notes) == (48, "spherical", [])
@@ -401,5 +382,5 @@ def test_a_prompt_without_titles_is_converted():
 
 
 def test_the_file_of_an_old_loader_is_kept():
-    (loaded,) = find(as_prompt(convert_workflow(COMMON["text_to_video"](), RULES)[0]), "LoomLoadMotionModel")
+    (loaded,) = find(as_prompt(convert_workflow(COMMON["text_to_video"](), RULES)[0], RULES), "LoomLoadMotionModel")
     assert loaded["motion_model"] == MOTION

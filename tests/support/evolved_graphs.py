@@ -7,10 +7,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conversion.api_format import write_prompt
+from conversion.rules import Rules
+from conversion.ui_format import read_graph
+from host.server import Prompt
+
 Workflow = dict[str, Any]
 NEGATIVE = "worst quality, low quality"
 CHECKPOINT, MOTION = "checkpoint.safetensors", "motion.ckpt"
 FRAMES = 32
+
+
+WIDGETS_OF_HOST = {
+    "KSampler": ("seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
+    "CLIPTextEncode": ("text",),
+    "LoadImage": ("image",),
+    "LoraLoaderModelOnly": ("lora_name", "strength_model"),
+    "LatentUpscaleBy": ("upscale_method", "scale_by"),
+    "RepeatLatentBatch": ("amount",),
+}
+
+
+def as_prompt(workflow: Workflow, rules: Rules) -> Prompt:
+    """Return a workflow in API format, without the nodes that are muted."""
+    graph = read_graph(workflow, rules, 1)
+    for node in graph.nodes.values():
+        names = WIDGETS_OF_HOST.get(node.kind, ())
+        node.inputs |= {name: value for name, value in zip(names, node.stored, strict=False) if name}
+    blank = {
+        name: {"class_type": node.kind, "_meta": {"title": node.title}}
+        for name, node in graph.nodes.items()
+        if node.mode == 0
+    }
+    return {name: entry for name, entry in write_prompt(blank, graph, rules).items() if name in blank}
 
 
 @dataclass(frozen=True)
