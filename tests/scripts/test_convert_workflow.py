@@ -15,7 +15,7 @@ import pytest
 from animatediff_loom.nodes import NODES
 from conversion.api_format import convert_prompt, read_prompt
 from conversion.placing import _overlap
-from conversion.rules import load_rules
+from conversion.rules import is_of_other_pack, load_rules
 from conversion.ui_format import convert_workflow
 
 import nodes
@@ -39,11 +39,7 @@ from tests.support.evolved_graphs import (
 RULES = load_rules()
 FILES = {"ckpt_name", "motion_model", "motion_lora", "control_net_name", "image", "lora_name", "sparse_control"}
 OF_HOST = ("nodes_video", "nodes_pag", "nodes_model_advanced")
-SAID = {
-    "lcm": ["beta_close"],
-    "looped": ["seed_offset"],
-    "sparse_control": ["stopped"],
-}
+SAID = {"lcm": ["beta_close"], "looped": ["seed_offset"]}
 Prompt = dict[str, Any]
 
 
@@ -127,10 +123,9 @@ def converted(at: Start, model: Output) -> tuple[Prompt, list[str]]:
 @pytest.mark.parametrize("name", COMMON)
 def test_a_common_workflow_becomes_one_that_the_host_accepts(name: str, refused: Callable[[Prompt], list[str]]):
     workflow, notes = convert_workflow(COMMON[name](), RULES)
-    assert refused(as_prompt(workflow, RULES)) == [] or name == "sparse_control"
+    assert refused(as_prompt(workflow, RULES)) == []
     assert [note.message for note in notes] == SAID.get(name, [])
-    left = [kind for kind in kinds(workflow) if kind.startswith(("ADE_", "ACN_")) or kind == "BatchPromptSchedule"]
-    assert bool(left) == (name == "sparse_control")
+    assert not [kind for kind in kinds(workflow) if is_of_other_pack(RULES, kind)]
 
 
 @pytest.mark.parametrize("name", COMMON)
@@ -210,6 +205,15 @@ def test_windows_in_a_row_and_views_keep_their_parts_of_sampling():
     assert (view["schedule"], view["context_length"], view["context_overlap"], view["fuse"]) == ("view", 12, 6, "flat")
     assert (static["schedule"], static["start_percent"], static["fuse"]) == ("static", 0.4, "overlap-linear")
     assert prompt[static["model"][0]]["inputs"] == view and notes == ["guarantee_steps"]
+
+
+def test_pictures_of_sparse_control_keep_their_frames():
+    (pictures,) = find(
+        as_prompt(convert_workflow(COMMON["sparse_control"](), RULES)[0], RULES), "LoomApplySparseControl"
+    )
+    assert (pictures["placement"], pictures["placement.frame_numbers"]) == ("frame numbers", "0, -1")
+    assert (pictures["strength"], pictures["empty_windows"]) == (0.9, "nearest picture")
+    assert pictures["images"] == ["2", 0] and pictures["vae"] == ["1", 2]
 
 
 def test_keyframes_and_blocks_become_the_texts_of_motion_strength():
