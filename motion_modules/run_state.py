@@ -20,6 +20,7 @@ During one run of a sampler:
 During one evaluation of the UNet:
 
 - WINDOWING: how frames are divided among motion modules, `contract.Windowing`
+- TILE: the part of the picture that is evaluated, `tile.Tile`; absent for the whole picture
 - CALL_FRAMES: the number of frames that the host evaluates at once, before other nodes divide them
 - ACTIVE: the modules to run in each block, `unet.activation.ActiveMotion`
 - AD_PARAMS: the frames of the windows, under the name and in the form that packs for AnimateDiff read
@@ -51,6 +52,7 @@ OBSERVER = "loom_observer"
 REPORT_RUN = "loom_report_run"
 
 WINDOWING = "loom_windowing"
+TILE = "loom_tile"
 CALL_FRAMES = "loom_call_frames"
 ACTIVE = "loom_active_motion"
 AD_PARAMS = "ad_params"

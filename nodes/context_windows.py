@@ -5,7 +5,7 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..sampling.windows.on_model import add_context_windows
-from .inputs import CATEGORY, advanced_float, context_settings, window_inputs
+from .inputs import CATEGORY, advanced_float, context_settings, tile_layout, tiles_input, window_inputs
 
 
 class ContextWindows(io.ComfyNode):
@@ -16,7 +16,8 @@ class ContextWindows(io.ComfyNode):
             display_name="Apply Context Windows (AnimateDiff)",
             category=CATEGORY,
             description="Samples clips of any length in overlapping windows, so that a motion model trained on 16 "
-            "frames can make 64 or 2,000. Also works without a motion model.",
+            "frames can make 64 or 2,000. Can divide a large picture into tiles as well. Also works without a motion "
+            "model.",
             search_aliases=[
                 "context options",
                 "sliding context window",
@@ -24,9 +25,13 @@ class ContextWindows(io.ComfyNode):
                 "Looped Uniform",
                 "seamless loop",
                 "view options",
+                "tiled upscale",
+                "tiled diffusion",
+                "MultiDiffusion",
                 "\u957f\u89c6\u9891",  # Chinese: long video
                 "\u5faa\u73af\u89c6\u9891",  # Chinese: looping video
                 "\u6ed1\u52a8\u7a97\u53e3",  # Chinese: sliding window
+                "\u5206\u5757\u653e\u5927",  # Chinese: tiled upscale
             ],
             inputs=[
                 io.Model.Input(
@@ -51,6 +56,7 @@ class ContextWindows(io.ComfyNode):
                     "and also attend to a frame of the first window. They take on its colours in every step. "
                     "0 disables it.",
                 ),
+                tiles_input(),
             ],
             outputs=[io.Model.Output(display_name="model")],
         )
@@ -66,7 +72,10 @@ class ContextWindows(io.ComfyNode):
         start_percent: float = 0.0,
         windows_at_once: int = 4,
         reference_until: float = 0.5,
+        tiles: dict | None = None,
     ) -> io.NodeOutput:
         settings = context_settings(context_length, context_overlap, schedule, fuse, start_percent)
-        settings = replace(settings, windows_at_once=windows_at_once, reference_until=reference_until)
+        settings = replace(
+            settings, windows_at_once=windows_at_once, reference_until=reference_until, tiles=tile_layout(tiles)
+        )
         return io.NodeOutput(add_context_windows(model, settings))

@@ -8,10 +8,13 @@ from ..sampling.prompts.schedule import MAX_FRAMES
 from ..sampling.windows.fusion import FUSIONS
 from ..sampling.windows.schedules import WindowLayout
 from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
+from ..sampling.windows.tiles import PIXELS, TileLayout
 
 CATEGORY = "AnimateDiff Loom"
 MAX_WINDOW = 1024  # frames that a model may see at once
 MAX_STEPS = 10000
+MAX_SIDE = 16384  # pixels of a picture, as the host's own nodes have it
+TILES, NO_TILES, TILES_BY_SIZE = "tiles", "none", "by size"
 
 MotionModelSocket = io.Custom("MOTION_MODEL")
 MotionStrengthSocket = io.Custom("MOTION_STRENGTH")
@@ -95,6 +98,45 @@ def context_settings(
     stride, closed_loop = schedule.get("context_stride", 1), schedule.get("closed_loop", False)
     layout = WindowLayout(context_length, context_overlap, stride, closed_loop)
     return ContextSettings(schedule["schedule"], layout, fuse, start_percent)
+
+
+def tiles_input(*more: io.Input) -> io.DynamicCombo.Input:
+    """Return the input for tiles of the picture; with tiles, it has `more` inputs."""
+    size = io.Int.Input(
+        "tile_size",
+        default=512,
+        min=64,
+        max=MAX_SIDE,
+        step=PIXELS,
+        tooltip="Side of a tile in pixels, a multiple of 8. Use the size that the checkpoint was trained with, 512 for "
+        "SD1.5.",
+    )
+    overlap = io.Int.Input(
+        "tile_overlap",
+        default=128,
+        min=0,
+        max=MAX_SIDE,
+        step=PIXELS,
+        tooltip="Pixels shared by neighbouring tiles, a multiple of 8; must be below tile_size. A larger overlap hides "
+        "seams and takes longer.",
+    )
+    return io.DynamicCombo.Input(
+        TILES,
+        options=[
+            io.DynamicCombo.Option(NO_TILES, []),
+            io.DynamicCombo.Option(TILES_BY_SIZE, [size, overlap, *more]),
+        ],
+        optional=True,
+        tooltip="by size evaluates a large picture in overlapping tiles, with the memory of one tile. For a "
+        "second pass after upscaling.",
+    )
+
+
+def tile_layout(tiles: dict | None) -> TileLayout | None:
+    """Return the tiles that the values of `tiles_input` stand for."""
+    if not tiles or tiles[TILES] == NO_TILES:
+        return None
+    return TileLayout(tiles["tile_size"], tiles["tile_overlap"])
 
 
 def _stride() -> io.Int.Input:

@@ -21,6 +21,7 @@ from .sparse_control.control import check_sparse_controls
 from .windows.conds import list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
 from .windows.on_model import refuse_attention_guidance
+from .windows.tile_conds import make_uncut_error
 
 
 def register_checks(model: ModelPatcher) -> None:
@@ -88,9 +89,11 @@ def _check_before_sampling(
         for each in motion.adapters:
             condition = require_condition(guider.model_options["transformer_options"], each.adapter, motion.name)
             condition.check_clip(frames, height, width)
+            if not each.adapter.fits_tiles and _evaluated_size(height, width, guider.model_options) != (height, width):
+                raise make_uncut_error(f"The input of {each.adapter.name}", "Choose another motion model")
         if attended is not None:
             _check_positions(motion, attended, guider.model_options)
-            motion.check_size(attended, height, width)
+            motion.check_size(attended, *_evaluated_size(height, width, guider.model_options))
         _check_smallest_windows(motion, frames, guider, sigmas)
     require_matching_conds(guider.conds, list_prompt_frame_counts, frames)
     check_sparse_controls(guider.conds, frames, attended)
@@ -111,6 +114,12 @@ def _attended_frames(frames: int, model_options: dict) -> int | None:
     if frames <= length or getattr(context_handler, "dim", 0) != 0:
         return frames
     return length + bool(getattr(context_handler, "causal_window_fix", False))
+
+
+def _evaluated_size(height: int, width: int, model_options: dict) -> tuple[int, int]:
+    """Return the height and width that the model sees at once of a latent of this size."""
+    handler = model_options.get("context_handler")
+    return handler.fit_tile(height, width) if isinstance(handler, LoomContextHandler) else (height, width)
 
 
 def _is_in_host_windows(frames: int, model_options: dict) -> bool:

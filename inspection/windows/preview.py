@@ -8,6 +8,7 @@ from itertools import groupby, pairwise
 
 from ...sampling.windows.schedules import Window
 from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights
+from ...sampling.windows.tiles import PIXELS
 
 GAP = 1  # empty lanes below the windows of a step
 MOVING = ("uniform", LOOPED)  # schedules whose windows may differ from step to step
@@ -58,12 +59,16 @@ class Band:
 
 @dataclass(frozen=True)
 class Preview:
-    """Bands of `steps` steps over a clip of `frames`, as many as there was room for, and what to say about them."""
+    """Bands of `steps` steps over a clip of `frames`, as many as there was room for, and what to say about them.
+
+    `picture` is its width and height in pixels, where the settings have tiles.
+    """
 
     settings: ContextSettings
     frames: int
     steps: int
     bands: tuple[Band, ...]
+    picture: tuple[int, int] | None = None
 
     @property
     def rows(self) -> int:
@@ -81,8 +86,23 @@ class Preview:
 
     @cached_property
     def summary(self) -> str:
-        """Number of windows in a step, their cost, and whether a looped schedule joins the ends of the clip."""
-        return f"{self._summarise_cost()} {self._summarise_loop()}".rstrip()
+        """Windows and tiles of a step, their cost, and whether a looped schedule joins the ends of the clip."""
+        return " ".join(filter(None, (self._summarise_cost(), self._summarise_tiles(), self._summarise_loop())))
+
+    def _summarise_tiles(self) -> str:
+        if self.settings.tiles is None or self.picture is None:
+            return ""
+        width, height = (side // PIXELS for side in self.picture)
+        if not self.settings.tiles.divides(height, width):
+            return f"The picture of {self.picture[0]} x {self.picture[1]} px is one tile."
+        rows, columns = (len(self.settings.tiles.place(side)) for side in (height, width))
+        tile_height, tile_width = self.settings.tiles.fit(height, width)
+        cost = rows * columns * tile_height * tile_width / (height * width)
+        return (
+            f"The picture of {self.picture[0]} x {self.picture[1]} px is divided into {rows * columns} tiles "
+            f"({columns} x {rows}) of {tile_width * PIXELS} x {tile_height * PIXELS} px, {_format_range([cost])} times "
+            "its area, and each tile into these windows."
+        )
 
     def _summarise_cost(self) -> str:
         divided = [band for band in self.bands if band.divided]
@@ -126,10 +146,12 @@ class Preview:
         return tuple(remarks)
 
 
-def plan_preview(settings: ContextSettings, frames: int, steps: int, max_rows: int) -> Preview:
+def plan_preview(
+    settings: ContextSettings, frames: int, steps: int, max_rows: int, picture: tuple[int, int] | None = None
+) -> Preview:
     """Plan a picture of up to `max_rows` lanes, gaps included.
 
-    Raises LoomError for impossible settings.
+    `picture` is the width and height of the clip in pixels, for tiles. Raises LoomError for impossible settings.
     """
     settings.check()
     settings.check_frames(frames, "Raise `frames`")
@@ -140,7 +162,7 @@ def plan_preview(settings: ContextSettings, frames: int, steps: int, max_rows: i
         if bands and free < 0:
             break
         bands.append(band)
-    return Preview(settings, frames, steps, tuple(bands))
+    return Preview(settings, frames, steps, tuple(bands), picture)
 
 
 def _plan_bands(settings: ContextSettings, frames: int, steps: int, max_lanes: int) -> Iterator[Band]:

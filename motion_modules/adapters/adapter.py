@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..contract import Shapes, Tensors
+from ..tile import Tile
 
 
 class AdapterCondition(Protocol):
@@ -30,12 +31,14 @@ class AdapterInputs:
     """Inputs of an adapter in an evaluation of the UNet.
 
     `x` `[batch, channels, height, width]` is what the UNet receives. `numbers` are the frames of the
-    whole clip at the places of the batch, and each clip or window in it has `frames`.
+    whole clip at the places of the batch, and each clip or window in it has `frames`. With a `tile`,
+    `x` is that part of the latent.
     """
 
     x: torch.Tensor
     numbers: Sequence[int]
     frames: int
+    tile: Tile | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Adapter:
     and shapes, all of one prefix, are its own. `read(tensors)` returns the tensors of `module` from
     those of a published file. `objection(config, unet)` returns the property of a UNet with which
     the adapter cannot work, to follow "`model` is ", or "". `needs`: its input in words. `node`: the
-    name of the node that gives it.
+    name of the node that gives it. `fits_tiles`: whether its module cuts the condition to a tile;
+    otherwise tiles are refused.
     """
 
     key: str
@@ -82,6 +86,7 @@ class Adapter:
     needs: str
     node: str
     read: Callable[[Tensors], Tensors] = keep_tensors
+    fits_tiles: bool = False
 
     @property
     def path(self) -> str:

@@ -99,6 +99,7 @@ def _object(config: PiaConfig, unet: nn.Module) -> str:
     objection=_object,
     needs="a reference picture",
     node="Image To Video (AnimateDiff)",
+    fits_tiles=True,
 )
 class PiaConvolution(nn.Module):
     def __init__(self, config: PiaConfig, ops=nn, **factory):
@@ -111,6 +112,7 @@ class PiaConvolution(nn.Module):
         rows = [frames.index(number) for number in inputs.numbers]
 
         def add_picture(h: torch.Tensor) -> torch.Tensor:
-            return h + self.conv(condition.draw(frames).to(h))[rows]
+            added = condition.draw(frames)
+            return h + self.conv((added if inputs.tile is None else inputs.tile.cut(added)).to(h))[rows]
 
         return AdapterEffects(after_conv_in=add_picture)

@@ -13,7 +13,8 @@ from ..adapters.conditions import require_condition
 from ..contract import WHOLE, MotionInputs
 from ..errors import LoomError, MotionModelError
 from ..motion_model import MotionModules
-from ..run_state import MOTION_RUN, WINDOWING, frame_numbers, list_window_frames
+from ..run_state import MOTION_RUN, TILE, WINDOWING, frame_numbers, list_window_frames
+from ..tile import Tile
 from .applied import AppliedMotion, MotionRun
 from .frame_norm import JointFrameNorm
 from .sites import Block, Site
@@ -41,10 +42,11 @@ class ActiveAdapter(NamedTuple):
     condition: AdapterCondition
     numbers: Sequence[int]
     frames: int
+    tile: Tile | None = None
 
     def start(self, x: torch.Tensor) -> AdapterEffects:
         """Return its effects in the evaluation of `x`, as the UNet receives it."""
-        return self.module(self.condition, AdapterInputs(x, self.numbers, self.frames))
+        return self.module(self.condition, AdapterInputs(x, self.numbers, self.frames, self.tile))
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Evaluation:
     def run(self) -> MotionRun | None:
         return self.options.get(MOTION_RUN)
 
+    @property
+    def tile(self) -> Tile | None:
+        return self.options.get(TILE)
+
     def activate(self, acting: Sequence[AppliedMotion]) -> ActiveMotion:
         """Return the modules of the motion models that act. Raise LoomError where their strength cannot follow."""
         entries = [entry for motion in acting for entry in self._list_modules(motion)]
@@ -103,8 +109,8 @@ class Evaluation:
             condition = require_condition(self.options, adapter, motion.name)
             self._require_frame_numbers(clip_frames, f"The input of {adapter.name} differs between frames")
             if self.run:
-                self._require_whole_latent(self.run.size, f"The input of {adapter.name}", "that input")
-            active.append(ActiveAdapter(modules[adapter.key], condition, numbers, self.frames))
+                self._require_size(self.run.size, f"The input of {adapter.name}", "that input")
+            active.append(ActiveAdapter(modules[adapter.key], condition, numbers, self.frames, self.tile))
         return active
 
     def _list_modules(self, motion: AppliedMotion) -> list[Entry]:
@@ -137,8 +143,8 @@ class Evaluation:
         if variation.changes_over_frames:
             self._require_frame_numbers(fields.frames, "Motion Strength differs between frames")
         if variation.has_mask and self.run:
-            self._require_whole_latent(self.run.size, "`mask` of Motion Strength", "the mask")
-        return BatchField(variation, fields, numbers)
+            self._require_size(self.run.size, "`mask` of Motion Strength", "the mask")
+        return BatchField(variation, fields, numbers, self.tile)
 
     def _require_frame_numbers(self, clip_frames: int, cause: str) -> None:
         if self.frames != clip_frames and not list_window_frames(self.options):
@@ -148,7 +154,8 @@ class Evaluation:
                 "(AnimateDiff) instead."
             )
 
-    def _require_whole_latent(self, size: tuple[int, int], subject: str, removable: str) -> None:
+    def _require_size(self, latent: tuple[int, int], subject: str, removable: str) -> None:
+        size = latent if self.tile is None else self.tile.size
         height, width = self.x.shape[-2:]
         if (height, width) != size:
             raise LoomError(

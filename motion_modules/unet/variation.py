@@ -20,6 +20,7 @@ from ..architectures.stacking import Stack
 from ..attention_tap import QKV, AttentionCall
 from ..contract import MotionInputs
 from ..errors import MotionModelError
+from ..tile import Tile
 
 
 class Variation(Protocol):
@@ -44,8 +45,11 @@ class Variation(Protocol):
 
     def scale_sites(self, names: Iterable[str], whose: str) -> Mapping[str, float]: ...
 
-    def draw(self, frames: int, height: int, width: int) -> torch.Tensor | None:
-        """Return the factor of each frame and place, `[1 or frames, 1, 1 or height, 1 or width]`; None for 1."""
+    def draw(self, frames: int, height: int, width: int, tile: Tile | None = None) -> torch.Tensor | None:
+        """Return the factor of each frame and place, `[1 or frames, 1, 1 or height, 1 or width]`; None for 1.
+
+        With a `tile`, height and width are those of a feature map of that part of the latent.
+        """
         ...
 
 
@@ -53,35 +57,36 @@ Size = tuple[int, int]
 
 
 class ClipFields:
-    """The fields of a clip of `frames`, each drawn once for each size, device and precision of feature maps."""
+    """The fields of a clip of `frames`, each drawn once for each size, tile, device and precision of feature maps."""
 
     def __init__(self, frames: int):
         self.frames = frames
         self._fields: dict[tuple, torch.Tensor | None] = {}
 
-    def find(self, variation: Variation, x: torch.Tensor) -> torch.Tensor | None:
+    def find(self, variation: Variation, x: torch.Tensor, tile: Tile | None) -> torch.Tensor | None:
         height, width = x.shape[-2:]
-        key = (variation, height, width, x.device, x.dtype)
+        key = (variation, height, width, tile, x.device, x.dtype)
         if key not in self._fields:
-            drawn = variation.draw(self.frames, height, width)
+            drawn = variation.draw(self.frames, height, width, tile)
             self._fields[key] = None if drawn is None else drawn.to(x)
         return self._fields[key]
 
 
 @dataclass
 class BatchField:
-    """A variation for a batch of the UNet, whose places hold the frames `numbers` of the clip."""
+    """A variation for a batch of the UNet, whose places hold the frames `numbers` of the clip, in a `tile` of it."""
 
     variation: Variation
     clip: ClipFields
     numbers: Sequence[int]
+    tile: Tile | None = None
     _cut: dict[Size, torch.Tensor | None] = field(default_factory=dict)
 
     def on(self, x: torch.Tensor) -> torch.Tensor | None:
         """Return `[1 or batch, 1, 1 or height, 1 or width]` for a feature map; None where the factor is 1."""
         size = x.shape[-2], x.shape[-1]
         if size not in self._cut:
-            drawn = self.clip.find(self.variation, x)
+            drawn = self.clip.find(self.variation, x, self.tile)
             self._cut[size] = drawn[self.numbers] if drawn is not None and len(drawn) > 1 else drawn
         return self._cut[size]
 

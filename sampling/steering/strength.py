@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from ...motion_modules.errors import LoomError, require_finite, shorten
+from ...motion_modules.tile import Tile
 from ...motion_modules.unet.site_patterns import sites_like
 from .curves import LARGEST, CurvePoint, WrittenPoint, evaluate_curve, place_points
 
@@ -125,17 +126,19 @@ class MotionStrength:
                 scales[name] *= value
         return scales
 
-    def draw(self, frames: int, height: int, width: int) -> torch.Tensor | None:
+    def draw(self, frames: int, height: int, width: int, tile: Tile | None = None) -> torch.Tensor | None:
         """Return the product for each frame and place, `[1 or frames, 1, 1 or height, 1 or width]`; None for 1.
 
-        A place of a feature map gets the mean of the part of the mask that it covers.
+        A place of a feature map gets the mean of the part of the mask that it covers, in a `tile` of
+        the part that is in the tile.
         """
         field = torch.ones(1, 1, 1, 1)
         for factor in self.factors:
             values = torch.tensor(factor.over_frames(frames))
             field = field * rearrange(values, "frame -> frame 1 1 1")
             if factor.mask is not None:
-                field = field * F.adaptive_avg_pool2d(rearrange(factor.mask, "f h w -> f 1 h w"), (height, width))
+                mask = factor.mask if tile is None else tile.cut(F.adaptive_avg_pool2d(factor.mask, tile.picture))
+                field = field * F.adaptive_avg_pool2d(rearrange(mask, "f h w -> f 1 h w"), (height, width))
         return None if bool((field == 1).all()) else field
 
 

@@ -12,7 +12,8 @@ From node to result:
    calls `predict` of a `WindowEvaluation` (evaluation.py).
 4. The run returns the windows of the step (schedules.py) with their weights (fusion.py). Conds
    (conds.py) and ControlNets (controls.py) are cut to each window, and windows are distributed over
-   devices (devices.py).
+   devices (devices.py). A picture larger than a tile (tiles.py) is cut first, with its conds
+   (tile_conds.py), and evaluated tile by tile (tiled_evaluation.py).
 5. The result is the weighted mean of the windows' predictions. Optionally, the first window passes
    its look on to the others (reference.py).
 """

@@ -11,7 +11,7 @@ from comfy.controlnet import ControlBase
 
 from ...motion_modules.errors import LoomError
 
-MODEL_CONDS, CONTROL, MASK, UUID_KEY = "model_conds", "control", "mask", "uuid"
+MODEL_CONDS, CONTROL, MASK, AREA, UUID_KEY = "model_conds", "control", "mask", "area", "uuid"
 PROMPTS = ("cross_attn", "pooled_output")
 PICTURES = {  # keys of a cond by their names for users
     MASK: "The mask of {prompt}",
@@ -33,6 +33,11 @@ class FrameSlice:
 
     frames: tuple[int, ...]
     total_frames: int
+
+    @classmethod
+    def cover(cls, total_frames: int) -> "FrameSlice":
+        """Return the slice with all frames of a clip."""
+        return cls(tuple(range(total_frames)), total_frames)
 
     def cut(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Cut `[total_frames, ...]` to `[frames, ...]`; `[1, ...]` applies to all frames. `name` is for errors."""
@@ -57,7 +62,10 @@ def _name_prepared(key: str) -> str:
 
 
 def slice_conds(conds: list[dict] | None, part: FrameSlice, find_control: Callable) -> list[dict] | None:
-    """Cut the host's conds to `part`; `find_control` returns the ControlNet of a window for that of the clip."""
+    """Cut the host's conds to `part`.
+
+    `find_control` returns the ControlNet of a window for that of the clip and the area of its cond.
+    """
     return None if conds is None else [_slice_inputs(cond, part, find_control) for cond in conds]
 
 
@@ -65,7 +73,7 @@ def _slice_inputs(cond: Mapping, part: FrameSlice, find_control: Callable) -> di
     sliced = dict(cond)
     for key, value in cond.items():
         if key == CONTROL:
-            sliced[key] = find_control(value)
+            sliced[key] = find_control(value, cond.get(AREA))
         elif key == UUID_KEY:
             sliced[key] = uuid.uuid5(value, repr(part.frames))
         elif key == MODEL_CONDS:

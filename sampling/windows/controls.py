@@ -1,18 +1,20 @@
-"""The host's ControlNets and adapters inside a window: each window sees the hints of its own frames.
+"""The host's ControlNets and adapters inside a window: each window sees the hints of its own frames, and of its tile.
 
 `slice_conds` replaces the ControlNets of the conds by those that `WindowControls` finds. A hint is
-scaled and encoded by the host's own code, once per run, and kept off the device.
+scaled and encoded by the host's own code, once per run and tile, and kept off the device.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
 import torch
+from comfy.utils import common_upscale
 from einops import repeat
 
+from ...motion_modules.tile import Tile
 from .conds import CONTROL_IMAGE, CONTROL_MASK, FrameSlice, slices_itself
 from .run import ContextRun, EncodedHint
 
@@ -20,25 +22,40 @@ BLOCK = 16  # frames of a hint that are encoded at once
 
 
 class WindowControls:
-    """The ControlNets that the conds of one window share."""
+    """The ControlNets that the conds of one window share, in a `tile` of the picture if there is one."""
 
-    def __init__(self, part: FrameSlice, run: ContextRun):
-        self.part, self.run = part, run
-        self._by_id: dict[int, Any] = {}
+    def __init__(self, part: FrameSlice, run: ContextRun, tile: Tile | None = None):
+        self.part, self.run, self.tile = part, run, tile
+        self._by_place: dict[tuple[int, Tile | None], Any] = {}
 
-    def find(self, control):
-        """Return the ControlNet that sees this window, for one that sees the clip."""
+    def find(self, control, area: Sequence[int] | None = None):
+        """Return the ControlNet that sees this window, for one that sees the clip.
+
+        `area` is that of its cond, `(height, width, top, left)` in the tile.
+        """
+        return self.find_at(control, self._find_region(area))
+
+    def find_at(self, control, region: Tile | None):
+        """Return the ControlNet whose hints are cut to `region`, a part of the picture."""
         if control is None:
             return None
-        if id(control) not in self._by_id:
-            self._by_id[id(control)] = self._create(control)
-        return self._by_id[id(control)]
+        key = id(control), region
+        if key not in self._by_place:
+            self._by_place[key] = self._create(control, region)
+        return self._by_place[key]
 
-    def _create(self, control):
+    def _find_region(self, area: Sequence[int] | None) -> Tile | None:
+        """Return the part of the picture that a cond shows; without tiles, the host fits hints to the area itself."""
+        if self.tile is None or area is None:
+            return self.tile
+        height, width, top, left = area
+        return self.tile.crop(top, left, height, width)
+
+    def _create(self, control, region: Tile | None):
         if not slices_itself(control):
-            return WindowedControl(control, self)
+            return WindowedControl(control, self, region)
         previous = getattr(control, "previous_controlnet", None)
-        windowed = self.find(previous)
+        windowed = self.find_at(previous, region)
         return control if windowed is previous else ChainedControl(control, windowed)
 
 
@@ -64,15 +81,15 @@ class ChainedControl:
 
 
 class WindowedControl:
-    """A stand-in for the host's `ControlBase` that runs `control` on the hints of a window."""
+    """A stand-in for the host's `ControlBase` that runs `control` on the hints of a window, cut to `region`."""
 
-    def __init__(self, control, controls: WindowControls):
-        self.control, self.controls = control, controls
-        self.previous_controlnet = controls.find(control.previous_controlnet)
+    def __init__(self, control, controls: WindowControls, region: Tile | None):
+        self.control, self.controls, self.region = control, controls, region
+        self.previous_controlnet = controls.find_at(control.previous_controlnet, region)
 
     def get_instance_for_device(self, device):
         """Return the copy of a ControlNet on another device, as the host asks for it."""
-        instance = WindowedControl(self.control.get_instance_for_device(device), self.controls)
+        instance = WindowedControl(self.control.get_instance_for_device(device), self.controls, self.region)
         if self.previous_controlnet is not None:
             instance.previous_controlnet = self.previous_controlnet.get_instance_for_device(device)
         return instance
@@ -87,9 +104,10 @@ class WindowedControl:
 
     def _encode_once(self, x_noisy, t, cond, transformer_options) -> EncodedHint:
         encoded_hints = self.controls.run.encoded_hints
-        key = (id(self.control), x_noisy.shape[2:], x_noisy.dtype)
+        key = (id(self.control), x_noisy.shape[2:], x_noisy.dtype, self.region)
         if key not in encoded_hints:
-            encoded_hints[key] = _encode_hint(self.control, x_noisy, t, cond, transformer_options)
+            blocks = _cut_hint(self.control, self.region)
+            encoded_hints[key] = _encode_hint(blocks, x_noisy, t, cond, transformer_options)
         return encoded_hints[key]
 
 
@@ -98,9 +116,9 @@ def _acts(control, t) -> bool:
     return times is None or times[1] <= t[0] <= times[0]
 
 
-def _encode_hint(control, x_noisy, t, cond, transformer_options) -> EncodedHint:
-    """Encode the hint of the clip in blocks, by copies of `control` that do not run its network."""
-    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in _cut_hint(control)]
+def _encode_hint(blocks: Iterator, x_noisy, t, cond, transformer_options) -> EncodedHint:
+    """Encode the hint of the clip in blocks, by copies of a ControlNet that do not run its network."""
+    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in blocks]
     storage = comfy.model_management.unet_offload_device()
     features = None
     outputs = getattr(blocks[0], "control_input", None)
@@ -109,8 +127,8 @@ def _encode_hint(control, x_noisy, t, cond, transformer_options) -> EncodedHint:
     return EncodedHint(torch.cat([block.cond_hint.to(storage) for block in blocks]), features)
 
 
-def _cut_hint(control) -> Iterator:
-    """Yield copies of `control` that hold a few frames of the hint each, not yet encoded."""
+def _cut_hint(control, region: Tile | None) -> Iterator:
+    """Yield copies of `control` that hold a few frames of the hint each, cut to `region` and not yet encoded."""
     length = len(control.cond_hint_original)
     for start in range(0, length, BLOCK):
         part = FrameSlice(tuple(range(start, min(start + BLOCK, length))), length)
@@ -123,7 +141,22 @@ def _cut_hint(control) -> Iterator:
             block.control_input = None
         if hasattr(block, "control_model"):
             block.control_model = _NoNetwork(control.control_model.dtype)
+        if region is not None:
+            _cut_to_region(block, region)
         yield block
+
+
+def _cut_to_region(block, region: Tile) -> None:
+    """Cut the pictures of `block`, at the size at which the host would show them beside the whole latent."""
+    compression = block.vae.spacial_compression_encode() if block.vae is not None else 1
+
+    def cut(pictures: torch.Tensor, place: Tile) -> torch.Tensor:
+        height, width = place.picture
+        return place.cut(common_upscale(pictures, width, height, block.upscale_algorithm, "center")).contiguous()
+
+    masks = region.scale(block.compression_ratio)
+    block.cond_hint_original = cut(block.cond_hint_original, masks.scale(compression))
+    block.extra_concat_orig = [cut(mask, masks) for mask in block.extra_concat_orig]
 
 
 def _run_block(block, x_noisy, t, cond, transformer_options):

@@ -1,6 +1,7 @@
 """Evaluation of the conds, window by window.
 
-`LoomContextHandler` calls `predict`, which calls the host's `calc_cond_batch` for groups of windows.
+`LoomContextHandler` calls `predict`, in tiles `predict_in_tiles` does. It calls the host's
+`calc_cond_batch` for groups of windows.
 
 Several windows are handed to the host at once, as if they were one clip, since everything with one
 entry per frame is cut by one list of frames. Only motion modules have to know how many windows
@@ -21,7 +22,8 @@ from comfy.context_windows import IndexListContextWindow
 from einops import rearrange
 
 from ...motion_modules.contract import Views, Windowing
-from ...motion_modules.run_state import AD_PARAMS, CONTEXT_WINDOW, WINDOWING
+from ...motion_modules.run_state import AD_PARAMS, CONTEXT_WINDOW, TILE, WINDOWING
+from ...motion_modules.tile import Tile
 from ..other_nodes import may_read_frames
 from ..steps import step_number
 from .conds import UUID_KEY, FrameSlice, slice_conds
@@ -40,7 +42,7 @@ class WindowEvaluation:
     """The arguments that the host hands to a context handler, and what applies at this noise level.
 
     `x` is `[frames, channels, height, width]`, with one timestep per frame. With a `reference`, the
-    first window gives its look to the others.
+    first window gives its look to the others. With a `tile`, `x` and `conds` are cut to it.
     """
 
     calc_cond_batch: Callable
@@ -52,6 +54,7 @@ class WindowEvaluation:
     settings: ContextSettings
     run: ContextRun
     reference: WindowReference | None = None
+    tile: Tile | None = None
 
     @property
     def options(self) -> dict:
@@ -80,7 +83,8 @@ class WindowEvaluation:
     def _predict_in_views(self, views: Views) -> list[torch.Tensor]:
         """Predict the whole clip at once, with temporal attention in windows."""
         options = {**self.options, WINDOWING: Windowing(len(self.x), views)}
-        return self._call_model(self.conds, self.x, self.timestep, options)
+        conds = self.conds if self.tile is None else self._slice_conds(FrameSlice.cover(len(self.x)))
+        return self._call_model(conds, self.x, self.timestep, options)
 
     def _merge_windows(self, windows: Group) -> list[torch.Tensor]:
         """Return the weighted mean of the windows' predictions, for each cond."""
@@ -115,19 +119,19 @@ class WindowEvaluation:
         if not self.devices:
             return [self._predict_windows(group) for group in groups]
         tasks = {
-            device: partial(self._restrict_to_device(device)._predict_windows, group)
+            device: partial(self.restrict_to_device(device)._predict_windows, group)
             for device, group in zip(self.devices, groups, strict=False)
         }
         return run_on_devices(self.model_options, tasks)
 
-    def _restrict_to_device(self, device: torch.device) -> "WindowEvaluation":
+    def restrict_to_device(self, device: torch.device) -> "WindowEvaluation":
+        """Return this evaluation by the copy of the model on `device`, which may run in any thread."""
         return replace(self, model_options=restrict_to_device(self.model_options, device))
 
     def _predict_windows(self, group: Group) -> list[torch.Tensor]:
         """Predict the windows of `group` in one call of the model."""
         part = FrameSlice(tuple(chain.from_iterable(window.frames for window in group)), len(self.x))
-        controls = WindowControls(part, self.run)
-        conds = [slice_conds(cond, part, controls.find) for cond in self.conds]
+        conds = self._slice_conds(part)
         x, timestep = self.x[list(part.frames)], part.cut(self.timestep, "The timestep")
         options = self.options | _describe_windows(part, group)
         if self.reference is None:
@@ -135,7 +139,13 @@ class WindowEvaluation:
         options = self.reference.patch_options(options, group[0].frames, _map_cond_ids(conds, self.conds))
         return self.reference.match_means(self._call_model(conds, x, timestep, options), len(group))
 
+    def _slice_conds(self, part: FrameSlice) -> Conds:
+        controls = WindowControls(part, self.run, self.tile)
+        return [slice_conds(cond, part, controls.find) for cond in self.conds]
+
     def _call_model(self, conds: Conds, x: torch.Tensor, timestep: torch.Tensor, options: dict) -> list[torch.Tensor]:
+        if self.tile is not None:
+            options = {**options, TILE: self.tile}
         model_options = {**self.model_options, "transformer_options": options}
         return self.calc_cond_batch(self.model, conds, x, timestep, model_options)
 

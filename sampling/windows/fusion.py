@@ -1,11 +1,10 @@
 """Fusion weights: how much each frame of a context window counts where windows overlap.
 
-The weights of a window are relative: `normalise_weights` in settings.py divides them by their sum
-over all windows.
+Tiles are blended in the same way along each side of a picture; a place is then what a frame is here.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .schedules import Window
 
@@ -43,8 +42,24 @@ SHAPES: dict[str, Callable[[int], list[float]]] = {
 FUSIONS = (*SHAPES, OVERLAP_LINEAR)
 
 
+def blend(windows: Sequence[Window], fusion: str, frames: int, overlap: int, loops: bool = False) -> list[list[float]]:
+    """Return a weight for each frame of each window, such that the weights of a frame add up to 1 over all windows."""
+    weights = [fusion_weights(fusion, window, frames, overlap, loops) for window in windows]
+    totals = [0.0] * frames
+    for window, window_weights in zip(windows, weights, strict=True):
+        for frame, weight in zip(window, window_weights, strict=True):
+            totals[frame] += weight
+    return [
+        [weight / totals[frame] for frame, weight in zip(window, window_weights, strict=True)]
+        for window, window_weights in zip(windows, weights, strict=True)
+    ]
+
+
 def fusion_weights(fusion: str, window: Window, frames: int, overlap: int, loops: bool) -> list[float]:
-    """Return a positive weight for each frame of `window` in a clip of `frames`; one that `loops` has no ends."""
+    """Return a positive weight for each frame of `window` in a clip of `frames`; one that `loops` has no ends.
+
+    Weights are relative to each other: `blend` divides them by their sum over all windows.
+    """
     if fusion == OVERLAP_LINEAR:
         return overlap_linear(len(window), overlap, loops or window[0] > 0, loops or window[-1] < frames - 1)
     return SHAPES[fusion](len(window))

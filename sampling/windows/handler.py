@@ -13,6 +13,7 @@ from .evaluation import WindowEvaluation
 from .reference import WindowReference
 from .run import ContextRun
 from .settings import ContextSettings
+from .tiled_evaluation import predict_in_tiles
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class LoomContextHandler(ContextHandlerABC):
             return frames
         return max(settings.attended_frames(frames) for settings in self.settings)
 
+    def fit_tile(self, height: int, width: int) -> tuple[int, int]:
+        """Return the largest height and width that the model sees at once of a latent of this size."""
+        if self.settings[0].start_percent > 0:
+            return height, width
+        heights, widths = zip(*(settings.fit_tile(height, width) for settings in self.settings), strict=True)
+        return max(heights), max(widths)
+
     def active_settings(self, sigma: float, model_sampling) -> ContextSettings | None:
         """Return the settings that apply at `sigma`: the last ones that have started."""
         started = [settings for settings in self.settings if settings.has_started(sigma, model_sampling)]
@@ -47,7 +55,9 @@ class LoomContextHandler(ContextHandlerABC):
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
         settings = self.active_settings(float(timestep.max()), model.model_sampling)
-        return settings is not None and settings.divides(x_in.shape[0])
+        if settings is None:
+            return False
+        return settings.divides(x_in.shape[0]) or settings.divides_picture(*x_in.shape[-2:])
 
     def get_resized_cond(self, cond_in, x_in, window: Any, device=None) -> list | None:
         """Cut conds to one window: the host's interface, for other packs.
@@ -64,7 +74,7 @@ class LoomContextHandler(ContextHandlerABC):
         assert settings is not None, "the host asks should_use_context first"
         run = model_options["transformer_options"].get(CONTEXT_RUN) or ContextRun()
         attends = settings.attends_to_reference(sigma, model.model_sampling)
-        return WindowEvaluation(
+        evaluation = WindowEvaluation(
             calc_cond_batch,
             model,
             conds,
@@ -74,13 +84,16 @@ class LoomContextHandler(ContextHandlerABC):
             settings,
             run=run,
             reference=self._choose_reference(settings, run, len(x_in), attends),
-        ).predict()
+        )
+        return predict_in_tiles(evaluation) if settings.divides_picture(*x_in.shape[-2:]) else evaluation.predict()
 
     def _choose_reference(
         self, settings: ContextSettings, run: ContextRun, frames: int, attends: bool
     ) -> WindowReference | None:
         """Return the reference of one evaluation; its frame is the same one in all steps and settings."""
-        if not (settings.has_reference and run.same_source and (attends or run.same_prompts)):
+        if not (settings.has_reference and settings.divides_clip(frames)):
+            return None
+        if not (run.same_source and (attends or run.same_prompts)):
             return None
         frame = min(frames, *(each.layout.length for each in self.settings)) // 2
         return WindowReference(frame, attends, matches_means=run.same_prompts)

@@ -15,6 +15,8 @@ from .continuation import continues_one_source, remember_unfinished
 from .handler import LoomContextHandler
 from .run import ContextRun
 from .settings import ContextSettings
+from .tile_conds import make_uncut_error, require_cuttable
+from .tiles import TileLayout
 
 HANDLER = "context_handler"
 ATTENTION_GUIDANCE = "comfy_extras.nodes_sag"
@@ -77,19 +79,36 @@ def _check(handler: LoomContextHandler, guider, noise) -> None:
             f"The latent has the shape {list(noise.shape)}, but Apply Context Windows (AnimateDiff) needs a batch of "
             "images [frames, channels, height, width]. Use ComfyUI's own Context Windows node for a video model."
         )
-    frames = noise.shape[0]
+    frames, (height, width) = noise.shape[0], noise.shape[-2:]
     for settings in handler.settings:
         settings.check_frames(frames)
+    in_tiles = [settings for settings in handler.settings if settings.divides_picture(height, width)]
+    for settings in in_tiles:
+        _check_tiles(settings.tiles, guider)
     if any(settings.divides_clip(frames) for settings in handler.settings):
         refuse_attention_guidance(guider.model_options)
-    if any(settings.divides(frames) for settings in handler.settings):
+    if in_tiles or any(settings.divides(frames) for settings in handler.settings):
         require_matching_conds(guider.conds, list_frame_counts, frames)
+
+
+def _check_tiles(layout: TileLayout | None, guider) -> None:
+    """Raise LoomError when the model, or an input of a prompt, cannot be divided into tiles."""
+    assert layout is not None, "only a picture in tiles is divided"
+    layout.check_model(guider.model_patcher.model)
+    require_cuttable(guider.conds)
+    if has_attention_guidance(guider.model_options):
+        raise make_uncut_error("The attention that Self-Attention Guidance reads", "Remove Self-Attention Guidance")
+
+
+def has_attention_guidance(model_options: dict) -> bool:
+    """Return whether the model has the host's Self-Attention Guidance."""
+    functions = model_options.get("sampler_post_cfg_function", [])
+    return any(getattr(function, "__module__", "") == ATTENTION_GUIDANCE for function in functions)
 
 
 def refuse_attention_guidance(model_options: dict) -> None:
     """Raise LoomError when the model has the host's Self-Attention Guidance, which cannot work in windows."""
-    functions = model_options.get("sampler_post_cfg_function", [])
-    if any(getattr(function, "__module__", "") == ATTENTION_GUIDANCE for function in functions):
+    if has_attention_guidance(model_options):
         raise LoomError(
             "Self-Attention Guidance needs the attention of the whole clip, but context windows divide it. "
             "Remove Self-Attention Guidance from this model, or use Apply Context Windows (AnimateDiff) with the "
@@ -98,10 +117,13 @@ def refuse_attention_guidance(model_options: dict) -> None:
 
 
 def estimate_window_memory(executor, model, noise_shape, conds, *args, **kwargs):
-    """Wrapper of the host's memory estimate: count the frames of one window instead of the clip."""
+    """Wrapper of the host's memory estimate: count the frames of one window and the size of one tile."""
     handler = kwargs.get("model_options", {}).get(HANDLER)
-    if isinstance(handler, LoomContextHandler) and not _sees_whole_clip(handler, noise_shape[0]):
-        noise_shape = [min(noise_shape[0], handler.context_length), *noise_shape[1:]]
+    if isinstance(handler, LoomContextHandler) and len(noise_shape) == 4:
+        frames, channels, height, width = noise_shape
+        if not _sees_whole_clip(handler, frames):
+            frames = min(frames, handler.context_length)
+        noise_shape = [frames, channels, *handler.fit_tile(height, width)]
     return executor(model, noise_shape, conds, *args, **kwargs)
 
 

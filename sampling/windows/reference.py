@@ -61,6 +61,10 @@ class WindowReference:
         self._tokens: dict[tuple[TokenKey, int], torch.Tensor] = {}  # [tiles, tokens, channels] of each call
         self._means: list[ChannelMeans] = []
 
+    def restart(self) -> "WindowReference":
+        """Return a reference around the same frame that has not seen its window, for another tile of the picture."""
+        return WindowReference(self.frame, self.attends, self.matches_means)
+
     def put_first(self, windows: Sequence[WeightedWindow]) -> tuple[WeightedWindow, ...]:
         """Return `windows` with the reference window first: of the densest, the one with the frame most central.
 

@@ -1,4 +1,4 @@
-"""State that the steps of a run share: windows with their fusion weights, and encoded ControlNet hints.
+"""State that the steps of a run share: windows and tiles with their fusion weights, and encoded ControlNet hints.
 
 `sample_in_windows` begins a run; `WindowEvaluation` takes windows from it, and `WindowControls`
 fills in hints.
@@ -13,6 +13,7 @@ from einops import rearrange
 from ...motion_modules.contract import Views
 from .schedules import Window
 from .settings import ContextSettings, normalise_weights
+from .tiles import WeightedTile, weigh_tiles
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ class ContextRun:
     same_prompts: bool = True
     encoded_hints: dict[Hashable, EncodedHint] = field(default_factory=dict)
     _windows: dict[Hashable, tuple[WeightedWindow, ...]] = field(default_factory=dict)
+    _tiles: dict[Hashable, tuple[WeightedTile, ...]] = field(default_factory=dict)
+
+    def weigh_tiles(self, settings: ContextSettings, x: torch.Tensor) -> tuple[WeightedTile, ...]:
+        """Return the tiles of latents `x`, created once for all steps."""
+        height, width = x.shape[-2:]
+        key = (settings, height, width, x.device)
+        if key not in self._tiles:
+            assert settings.tiles is not None, "only a picture in tiles is divided"
+            tiles = weigh_tiles(settings.tiles, settings.fusion, height, width)
+            self._tiles[key] = tuple(WeightedTile(each.tile, each.weights.to(x.device)) for each in tiles)
+        return self._tiles[key]
 
     def weigh_windows(self, settings: ContextSettings, x: torch.Tensor, step: int) -> tuple[WeightedWindow, ...]:
         """Return the windows of a step for latents `x`, created once for all steps that have the same."""

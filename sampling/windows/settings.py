@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.noise_schedule import has_started
-from .fusion import FUSIONS, fusion_weights
+from .fusion import FUSIONS, blend
 from .schedules import SCHEDULES, Window, WindowLayout, cyclic_windows, static_windows
+from .tiles import TileLayout
 
 LOOPED, VIEW = "looped", "view"
 SCHEDULE_NAMES = (*SCHEDULES, VIEW)
@@ -24,7 +25,7 @@ class ContextSettings:
     Up to `windows_at_once` windows are evaluated per model call. With the view schedule the model
     sees the whole clip, and only temporal attention is divided. With a `reference_until` above 0,
     all windows take on the colours of a reference window, and attend to it until that point of the
-    noise schedule.
+    noise schedule. With `tiles`, the model sees one tile of the picture after another.
     """
 
     schedule: str = "static"
@@ -33,11 +34,14 @@ class ContextSettings:
     start_percent: float = 0.0
     windows_at_once: int = 4
     reference_until: float = 0.0
+    tiles: TileLayout | None = None
 
     def check(self) -> None:
         """Raise LoomError when no clip can be sampled with these settings."""
         require_finite(self)
         self.layout.check()
+        if self.tiles is not None:
+            self.tiles.check()
 
     def check_frames(self, frames: int, remedy: str = "Make a longer clip") -> None:
         """Raise LoomError when a clip of `frames` cannot be sampled with these settings.
@@ -65,6 +69,14 @@ class ContextSettings:
     def divides_attention(self, frames: int) -> bool:
         """Return whether the model sees the whole clip, while temporal attention sees windows."""
         return frames > self.layout.length if self.schedule == VIEW else self._is_short_loop(frames)
+
+    def divides_picture(self, height: int, width: int) -> bool:
+        """Return whether the model sees one tile of a latent of this size after another."""
+        return self.tiles is not None and self.tiles.divides(height, width)
+
+    def fit_tile(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that the model sees at once of a latent of this size."""
+        return self.tiles.fit(height, width) if self.tiles is not None else (height, width)
 
     def attended_frames(self, frames: int) -> int:
         """Return the largest number of frames that attend to each other in a clip of `frames`."""
@@ -98,13 +110,4 @@ class ContextSettings:
 
 def normalise_weights(windows: Sequence[Window], settings: ContextSettings, frames: int) -> list[list[float]]:
     """Return a weight for each frame of each window, such that the weights of a frame add up to 1 over all windows."""
-    overlap = settings.layout.overlap
-    weights = [fusion_weights(settings.fusion, window, frames, overlap, settings.loops) for window in windows]
-    totals = [0.0] * frames
-    for window, window_weights in zip(windows, weights, strict=True):
-        for frame, weight in zip(window, window_weights, strict=True):
-            totals[frame] += weight
-    return [
-        [weight / totals[frame] for frame, weight in zip(window, window_weights, strict=True)]
-        for window, window_weights in zip(windows, weights, strict=True)
-    ]
+    return blend(windows, settings.fusion, frames, settings.layout.overlap, settings.loops)

@@ -137,6 +137,17 @@ def test_views_spread_over_clones(file):
     assert distance(clip, ksampler(apply_windows(clip_model, "view"), frames=10)) < 1e-5
 
 
+@pytest.mark.parametrize("width", [16, 24])
+def test_tiles_spread_over_clones(file, width):
+    """Two tiles run at once; the third one of a wider picture gives its windows to both devices."""
+    clip_model, spread, evaluations = _on_two_devices(file)
+    latent = {"samples": torch.randn(7, 4, 8, width, generator=torch.Generator().manual_seed(2))}
+    tiles = {"tiles": "by size", "tile_size": 64, "tile_overlap": 0}
+    clip = ksampler(apply_windows(spread, tiles=tiles), latent_image=latent, steps=1)
+    assert all(evaluations)
+    assert distance(clip, ksampler(apply_windows(clip_model, tiles=tiles), latent_image=latent, steps=1)) < 1e-5
+
+
 def _on_two_devices(file):
     """A model, the same with a copy, and a list for each that counts evaluations.
 

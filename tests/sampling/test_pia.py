@@ -1,10 +1,13 @@
 """PIA in a tiny UNet: parity with diffusers, and what the frames of a clip see of their picture."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from animatediff_loom.motion_modules.adapters.conditions import put_condition
 from animatediff_loom.motion_modules.adapters.pia import PIA as KEY
 from animatediff_loom.motion_modules.adapters.pia import PiaCondition
+from animatediff_loom.motion_modules.adapters.registry import ADAPTERS
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.unet.applied import MotionSettings
 from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
@@ -129,3 +132,28 @@ def test_a_condition_of_another_clip_is_refused(conditioning, fault):
 def test_an_inpainting_checkpoint_is_refused():
     with expect_error("`model` is a UNet for 9 input channels", "inpainting checkpoint", "Load a checkpoint for SD1.5"):
         pia_model(tiny_model(in_channels=9), condition())
+
+
+def test_the_picture_is_cut_to_each_tile():
+    """Without overlap, a picture of two tiles is two pictures."""
+    plain, wide = tiny_model(), condition()
+    wide = replace(wide, latents=torch.cat((wide.latents, condition(seed=6).latents), dim=-1))
+    start = torch.cat((noise(FRAMES), noise(FRAMES, seed=2)), dim=-1)
+    tiles = {"tiles": "by size", "tile_size": 8 * LATENT_SIZE, "tile_overlap": 0}
+    clip = sample(apply_windows(pia_model(plain, wide), length=FRAMES, tiles=tiles), noise=start, steps=1)
+    halves = [
+        sample(pia_model(plain, condition(seed=seed)), noise=part, steps=1)
+        for seed, part in zip((5, 6), start.split(LATENT_SIZE, dim=-1), strict=True)
+    ]
+    assert distance(clip, torch.cat(halves, dim=-1)) < 2e-5
+
+
+def test_an_adapter_that_does_not_cut_its_input_refuses_tiles(monkeypatch):
+    monkeypatch.setitem(vars(ADAPTERS[KEY]), "fits_tiles", False)
+    tiles = {"tiles": "by size", "tile_size": 64, "tile_overlap": 0}
+    model, seen = record_unet(apply_windows(pia_model(tiny_model(), condition()), length=FRAMES, tiles=tiles))
+    wide = torch.cat((noise(FRAMES), noise(FRAMES)), dim=-1)
+    put_condition(model, KEY, replace(condition(), latents=condition().latents.repeat(1, 1, 1, 2)))
+    with expect_error("The input of PIA cannot be cut into tiles. Choose another motion model"):
+        sample(model, noise=wide)
+    assert not seen.calls

@@ -14,6 +14,7 @@ from animatediff_loom.nodes.context_preview import PreviewContextWindows
 from animatediff_loom.sampling.windows.fusion import FUSIONS
 from animatediff_loom.sampling.windows.schedules import WindowLayout
 from animatediff_loom.sampling.windows.settings import SCHEDULE_NAMES, ContextSettings
+from animatediff_loom.sampling.windows.tiles import TileLayout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,3 +172,29 @@ def test_the_node_shows_its_picture(tmp_path, monkeypatch):
     assert text.startswith("Each step evaluates ")
     (saved,) = output.ui.as_dict()["images"]
     assert (tmp_path / saved["filename"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (
+            (1024, 768),
+            "The picture of 1024 x 768 px is divided into 6 tiles (3 x 2) of 512 x 512 px, 2 times its area, and each "
+            "tile into these windows.",
+        ),
+        ((512, 384), "The picture of 512 x 384 px is one tile."),
+    ],
+)
+def test_the_summary_counts_tiles(picture, words):
+    context = ContextSettings(tiles=TileLayout(512, 128))
+    summary = plan_preview(context, 64, 20, MAX_ROWS, picture).summary
+    assert summary.startswith("Each step evaluates 5 windows") and summary.endswith(words)
+
+
+def test_the_node_counts_tiles():
+    windows = {"context_length": 16, "context_overlap": 4, "schedule": {"schedule": "static"}, "fuse": "pyramid"}
+    tiles = {"tiles": "by size", "tile_size": 512, "tile_overlap": 0, "width": 2048, "height": 1024}
+    (plain, tiled) = (
+        PreviewContextWindows.execute(**windows, frames=16, steps=4, tiles=choice)[1] for choice in (None, tiles)
+    )
+    assert tiled.startswith(plain) and "divided into 8 tiles (4 x 2) of 512 x 512 px, 1 times its area" in tiled
