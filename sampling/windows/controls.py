@@ -118,13 +118,13 @@ def _acts(control, t) -> bool:
 
 def _encode_hint(blocks: Iterator, x_noisy, t, cond, transformer_options) -> EncodedHint:
     """Encode the hint of the clip in blocks, by copies of a ControlNet that do not run its network."""
-    blocks = [_run_block(block, x_noisy, t, cond, transformer_options) for block in blocks]
+    encoded = [_run_block(block, x_noisy, t, cond, transformer_options) for block in blocks]
     storage = comfy.model_management.unet_offload_device()
     features = None
-    outputs = getattr(blocks[0], "control_input", None)
+    outputs = getattr(encoded[0], "control_input", None)
     if outputs is not None:
-        features = {key: _concat_levels([block.control_input[key] for block in blocks], storage) for key in outputs}
-    return EncodedHint(torch.cat([block.cond_hint.to(storage) for block in blocks]), features)
+        features = {key: _concat_levels([block.control_input[key] for block in encoded], storage) for key in outputs}
+    return EncodedHint(torch.cat([block.cond_hint.to(storage) for block in encoded]), features)
 
 
 def _cut_hint(control, region: Tile | None) -> Iterator:

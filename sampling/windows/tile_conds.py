@@ -108,6 +108,7 @@ def _draw_area(cond: Mapping, x: torch.Tensor, timestep: torch.Tensor) -> torch.
     frames = len(cond[MASK]) if MASK in cond else 1
     height, width, top, left = _read_area(cond)
     drawn = x.new_zeros(frames, 1, *x.shape[-2:])
-    weights = get_area_and_mult(area, drawn, timestep).mult
-    drawn[..., top : top + height, left : left + width] = weights
+    weighed = get_area_and_mult(area, drawn, timestep)
+    assert weighed is not None, "an area without a range of time always acts"
+    drawn[..., top : top + height, left : left + width] = weighed.mult
     return rearrange(drawn, "frame 1 h w -> frame h w")
