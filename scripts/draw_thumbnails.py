@@ -34,6 +34,7 @@ REMARKS = {
     "video_to_video": "from a clip of a red circle \u00b7 \u7531\u7ea2\u8272\u5706\u5f62\u7684\u89c6\u9891\u751f\u6210",
     "free_init": "without (top) and with FreeInit, strength 0.5 \u00b7 \u4e0b\u65b9\u4f7f\u7528 FreeInit",
     "motion_strength": "without (top) and with the curve \u00b7 \u4e0b\u65b9\u4f7f\u7528\u5e27\u66f2\u7ebf",
+    "sparse_sketch": "without SparseCtrl, which it has none of \u00b7 \u672a\u4f7f\u7528 SparseCtrl",
     "picture_to_video": "from one picture \u00b7 \u7531\u4e00\u5f20\u56fe\u7247\u751f\u6210",
 }
 WITHOUT = {  # inputs that switch off what a template shows, for a comparison

@@ -9,7 +9,8 @@ from host.server import Prompt
 
 SETTINGS = {"steps": 12, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "width": 64, "height": 64}
 MOTION_MODEL = 3  # output of Load Loom Mini; the first three are those of Load Checkpoint
-CONTROL = {"ControlNetApplyAdvanced", "ControlNetLoader"}
+APPLY_CONTROL = {"ControlNetApplyAdvanced", "LoomApplySparseControl"}
+CONTROL = {*APPLY_CONTROL, "ControlNetLoader", "LoomLoadSparseControl"}
 SEASONS = "0%-15%: a red circle\n30%-45%: a yellow circle\n60%-75%: a green circle\n90%-100%: a blue circle"
 TEXTS = {
     "first_clip_no_download": "a red circle moving right",
@@ -29,6 +30,7 @@ TEXTS = {
     "custom_module": "a cyan circle moving down",
     "free_init": "a red circle moving left",
     "motion_strength": "a red circle moving right on a black background",
+    "sparse_sketch": "a yellow star moving right on a black background",
 }
 STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
 
@@ -42,7 +44,7 @@ def switch(prompt: Prompt, name: str) -> Prompt:
             switched[key] = {"class_type": LOADER, "inputs": {}}
             for loader in loaders:
                 replace_links(switched, [loader, 0], [key, MOTION_MODEL])
-        if node["class_type"] == "ControlNetApplyAdvanced":
+        if node["class_type"] in APPLY_CONTROL:
             for output, side in enumerate(("positive", "negative")):
                 replace_links(switched, [key, output], node["inputs"][side])
     left_out = {*loaders, *(key for key, node in prompt.items() if node["class_type"] in CONTROL)}

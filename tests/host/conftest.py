@@ -36,6 +36,17 @@ def control_net(host_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def sparse_control(host_server: Server) -> str:
+    """The name in `host_server` of a SparseCtrl for sketches that fits the SD1.5 checkpoint."""
+    from tests.support.sparse_controls import save_narrow_control
+
+    file = host_server.folder / "models" / "controlnet" / "synthetic_sparse_control.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_narrow_control(file)
+    return file.name
+
+
+@pytest.fixture(scope="session")
 def input_video(host_server: Server) -> str:
     """The name of a video of 24 frames, 12 a second, in the input folder of `host_server`."""
     from tests.support.workflows import write_video
@@ -105,6 +116,7 @@ def files_for(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]
         "controlnet_video": {"control_net_name": "control_net", "file": "input_video"},
         "video_to_video": {"file": "input_video"},
         "picture_to_video": {"image": "input_picture"},
+        "sparse_sketch": {"sparse_control": "sparse_control", "image": "input_picture"},
         "lora_per_frame": {"lora_name": "lora"},
         "motion_lora": {"motion_lora": "camera_lora"},
     }

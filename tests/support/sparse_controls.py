@@ -8,6 +8,7 @@ from animatediff_loom.motion_modules.sparse_control.loading import build_sparse_
 from animatediff_loom.sampling.sparse_control.control import SparseControl
 from diffusers.models.controlnets.controlnet_sparsectrl import SparseControlNetModel
 from safetensors.torch import save_file
+from synthetic_motion import random_tensor
 from torch import nn
 
 from tests.support.host import CONTEXT_WIDTH
@@ -16,6 +17,7 @@ from tests.support.reference_unet import PerFrameNorm
 
 RGB, SCRIBBLE = "rgb", "scribble"
 KINDS = (RGB, SCRIBBLE)
+NARROW_WIDTH = 320
 
 
 def reference_network(kind: str, dtype: torch.dtype = torch.float32) -> SparseControlNetModel:
@@ -60,6 +62,16 @@ def sparse_network(kind: str = RGB, dtype: torch.dtype = torch.float32):
 
 def sparse_control(kind: str = SCRIBBLE) -> SparseControl:
     return SparseControl(f"{kind}.safetensors", sparse_network(kind))
+
+
+def save_narrow_control(file: Path) -> None:
+    """Save a SparseCtrl for sketches of random weights, for SD1.5 with 320 channels at every level."""
+    with torch.device("meta"):
+        network = SparseControlNetModel(
+            block_out_channels=(NARROW_WIDTH,) * 4, conditioning_channels=3, use_simplified_condition_embedding=False
+        )
+    shapes = {name: weight.shape for name, weight in network.named_parameters()}
+    save_file({name: random_tensor(name, shape, 0, torch.float16) for name, shape in shapes.items()}, file)
 
 
 def save_sparse_control(file: Path, kind: str = SCRIBBLE) -> Path:
