@@ -5,6 +5,7 @@ from .camera_path import CameraPathNode
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
 from .free_init import FreeInit
+from .image_to_video import ImageToVideo
 from .load_loom_mini import LoadLoomMini
 from .load_motion_model import LoadMotionModel
 from .motion_amplifier import MotionAmplifier
@@ -27,6 +28,7 @@ NODES = [
     MotionLoraHookNode,
     MotionStrengthNode,
     ApplyMotionModel,
+    ImageToVideo,
     MotionModelInfo,
     PromptSchedule,
     ContextWindows,

@@ -93,6 +93,12 @@ class RunningPrompt:
             else:
                 server.send_sync(NO_TEXT, {"node_id": node_id}, server.client_id)
 
+    def show_here(self, text: str) -> None:
+        """Show `text` on the running node."""
+        server = _find_server()
+        if server:
+            server.send_progress_text(text, self.node_id, server.client_id)
+
     def _samples(self, node_id: str) -> bool:
         kinds = _list_output_types(self.nodes[node_id])
         return LATENT in kinds or (IMAGE in kinds and MODEL not in kinds)

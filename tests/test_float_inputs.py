@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from math import inf, nan
 
 import pytest
+import torch
 from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
 from animatediff_loom.motion_modules.files.motion_lora_hook import create_motion_lora_hook
 from animatediff_loom.nodes import (
@@ -16,6 +17,7 @@ from animatediff_loom.nodes import (
     CameraPathNode,
     ContextWindows,
     FreeInit,
+    ImageToVideo,
     MotionAmplifier,
     MotionLoraHookNode,
     MotionLoraNode,
@@ -42,7 +44,15 @@ def make_noise(fresh_noise: float = 0.0, **inputs) -> None:
     VideoNoise.execute(tiny_model(), {"noise_type": "camera"} | camera, fresh_noise)
 
 
+def animate_black_pictures(**inputs) -> None:
+    picture = torch.zeros(1, 64, 64, 3)
+    ImageToVideo.execute(
+        tiny_model(), None, 64, 64, 4, {"method": "auto"}, start_image=picture, end_image=picture, **inputs
+    )
+
+
 RUNS: dict[type, Callable] = {
+    ImageToVideo: animate_black_pictures,
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
     VideoNoise: make_noise,
     CameraPathNode: lambda distance: CameraPathNode.execute(
