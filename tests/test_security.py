@@ -99,8 +99,7 @@ def test_the_extension_of_the_frontend_has_the_name_of_the_pack():
     """An extension of the same name in another pack would silently replace it."""
     (name,) = re.findall(r'^DisplayName = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)
     prefix = re.sub(r"[^a-z0-9]", "", name.lower())
-    scripts = shipped(".js")
-    assert scripts
-    for script in scripts:
-        names = re.findall(r'registerExtension\(\{\s*name: "([^"]+)"', script.read_text(encoding="utf-8"))
-        assert names and all(each.startswith(f"{prefix}.") for each in names)
+    scripts = [script.read_text(encoding="utf-8") for script in shipped(".js")]
+    names = [re.findall(r'registerExtension\(\{\s*name: "([^"]+)"', script) for script in scripts]
+    assert sum(map(len, names)) == sum("registerExtension" in script for script in scripts) > 0
+    assert all(name.startswith(f"{prefix}.") for each in names for name in each)

@@ -80,7 +80,7 @@ def build_sparse_network(file: SparseControlFile, dtype: torch.dtype) -> SparseC
     network = SparseControlNet(file.config, dtype)
     network.load_state_dict({name: cast_weight(tensor, dtype) for name, tensor in file.spatial.items()}, assign=True)
     network.add_motion(build_modules(file.motion, file.specs, dtype))
-    return network.requires_grad_(False).eval()
+    return network.requires_grad_(False).train(False)
 
 
 def _strip_prefix(tensors: Mapping[str, torch.Tensor]) -> Tensors:
