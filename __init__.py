@@ -9,6 +9,7 @@ OLDEST_HOST = "0.20.1"
 WEB_DIRECTORY = "./web"
 MODEL_FOLDERS = ("animatediff_models", "animatediff_motion_lora")
 MODEL_SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth"}
+LOOM_MINI_LORAS = Path(__file__).resolve().parent / "demo" / "loom_mini" / "motion_loras"
 
 
 def _require_host(version: str) -> None:
@@ -22,6 +23,7 @@ def _add_model_folders() -> None:
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, suffixes = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, suffixes | MODEL_SUFFIXES)
+    folder_paths.add_model_folder_path("animatediff_motion_lora", str(LOOM_MINI_LORAS))
 
 
 _require_host(host_version)

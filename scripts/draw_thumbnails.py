@@ -20,7 +20,7 @@ from host.script import run_as_script
 from host.server import Prompt, Server
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from synthetic_motion import random_tensor
 from thumbnails.on_loom_mini import switch
 from thumbnails.page import HEIGHT, WIDTH, build_page, lay_out, lay_out_comparison
@@ -29,7 +29,7 @@ QUALITY = 80  # of JPEG, in percent
 FIRST = "first_clip_no_download"  # its clip is what other templates change
 REMARKS = {
     "controlnet_video": "without the ControlNet, which it has none of \u00b7 \u672a\u4f7f\u7528 ControlNet",
-    "motion_lora": "with a motion LoRA of random weights \u00b7 \u8fd0\u52a8 LoRA \u4e3a\u968f\u673a\u6743\u91cd",
+    "motion_lora": "the prompt names no motion, the LoRA is 'up' \u00b7 \u7531 LoRA \u4f7f\u5176\u4e0a\u79fb",
     "lora_per_frame": "with a LoRA of random weights \u00b7 LoRA \u4e3a\u968f\u673a\u6743\u91cd",
     "video_to_video": "from a clip of a red circle \u00b7 \u7531\u7ea2\u8272\u5706\u5f62\u7684\u89c6\u9891\u751f\u6210",
     "free_init": "without (top) and with FreeInit, strength 0.5 \u00b7 \u4e0b\u65b9\u4f7f\u7528 FreeInit",
@@ -83,22 +83,7 @@ def _make_inputs(server: Server) -> dict[str, str]:
     lora.parent.mkdir(exist_ok=True)
     names = {f"lora_unet_{layer}.{part}": shape for layer in LORA_LAYERS for part, shape in LORA_SHAPES.items()}
     save_file({name: random_tensor(name, shape, 0, torch.float32) for name, shape in names.items()}, lora)
-    motion_lora = _save_motion_lora(server.folder / "models" / "animatediff_motion_lora" / "random.safetensors")
-    return {"file": video.name, "image": "frame.png", "lora_name": lora.name, "motion_lora": motion_lora}
-
-
-def _save_motion_lora(file: Path) -> str:
-    """Save a LoRA of random weights for the queries of Loom Mini's motion model."""
-    file.parent.mkdir(exist_ok=True)
-    shapes = {
-        name.removesuffix(".weight"): weight.shape
-        for name, weight in load_file(loom_mini.FOLDER / "loom_mini_motion.safetensors").items()
-        if name.endswith("to_q.weight")
-    }
-    names = {f"{layer}.lora_up.weight": (height, 4) for layer, (height, _) in shapes.items()}
-    names |= {f"{layer}.lora_down.weight": (4, width) for layer, (_, width) in shapes.items()}
-    save_file({name: random_tensor(name, shape, 0, torch.float32) for name, shape in names.items()}, file)
-    return file.name
+    return {"file": video.name, "image": "frame.png", "lora_name": lora.name, "motion_lora": loom_mini.UP_LORA.name}
 
 
 def _list_models(server: Server, page: Page) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from .grids import save_grid
+from .lora_evaluation import evaluate_lora
 from .measures import read_clip
 from .motion_stage import checkpoint_file, copy_trained_weights, film, summarise, video_model
 from .scores import format_table, score_clips
@@ -15,7 +16,17 @@ PLAN = Plan(steps=20, batch=2, rate=0.0, seed=1)
 
 
 def train(folder: Path, plan: Plan) -> None:
-    """Train nothing; sample `batch` seeds of every held-out combination with `steps` steps."""
+    """Train nothing; sample `batch` seeds of every held-out combination with `steps` steps.
+
+    With `lora`, evaluate a motion LoRA at several strengths instead.
+    """
+    if plan.lora:
+        evaluate_lora(folder, plan)
+    else:
+        _evaluate_motion_modules(folder, plan)
+
+
+def _evaluate_motion_modules(folder: Path, plan: Plan) -> None:
     model = video_model(folder, plan).requires_grad_(False)
     copy_trained_weights(model.motion, folder, plan)
     sheet = checkpoint_file(folder, plan).stem.replace("motion", "evaluation", 1)

@@ -137,15 +137,19 @@ def save_samples(folder: Path, averages: Tensors, step: int, plan: Plan) -> str:
     return f"trained {summarise(readings[:half], asked[0])}; held out {summarise(readings[half:], asked[1])}"
 
 
-@torch.no_grad()
 def film(model: VideoModel, folder: Path, asked: list[Combination], steps: int, size: int) -> torch.Tensor:
-    """Sample one clip per combination, `[n, FRAMES, 3, size, size]`, a few at a time to save memory."""
+    """Sample one clip per combination, `[n, FRAMES, 3, size, size]`."""
+    return film_captions(model, folder, [plain_caption(*combination) for combination in asked], steps, size)
+
+
+@torch.no_grad()
+def film_captions(model: VideoModel, folder: Path, captions: list[str], steps: int, size: int) -> torch.Tensor:
+    """Sample one clip per caption, `[n, FRAMES, 3, size, size]`, a few at a time to save memory."""
     vae, prompts = load_trained_autoencoder(folder), Prompts(model.image.text)
     empty = prompts.features([""])
     clips = []
-    for start in range(0, len(asked), 4):
-        captions = [plain_caption(*combination) for combination in asked[start : start + 4]]
-        context = prompts.features(captions).repeat_interleave(FRAMES, 0)
+    for start in range(0, len(captions), 4):
+        context = prompts.features(captions[start : start + 4]).repeat_interleave(FRAMES, 0)
         noise = torch.randn(len(context), 4, size // 8, size // 8)
         empties = empty.expand_as(context)
         latents = sample(model, Schedule(MOTION_SCHEDULE), noise, context, empties, steps=steps)

@@ -21,7 +21,7 @@ def has_autoencoder(folder: Path) -> bool:
 
 def autoencoder_weights(folder: Path) -> Tensors:
     """Return the weights of the autoencoder; those of the shipped one give whitened latents (latents_stage.py)."""
-    return load_averages(folder / AUTOENCODER) if has_autoencoder(folder) else _read(CHECKPOINT, "vae")
+    return load_averages(folder / AUTOENCODER) if has_autoencoder(folder) else read_file(CHECKPOINT, "vae")
 
 
 def image_weights(folder: Path) -> Tensors:
@@ -33,7 +33,7 @@ def image_weights(folder: Path) -> Tensors:
             f"{folder} has an autoencoder, {AUTOENCODER}, but no image model for it. Run the stage image first, or "
             "pass another --folder to use the shipped image model."
         )
-    networks = {"unet.": _read(CHECKPOINT, "unet"), "text.clip_l.": _read(CHECKPOINT, "text")}
+    networks = {"unet.": read_file(CHECKPOINT, "unet"), "text.clip_l.": read_file(CHECKPOINT, "text")}
     return {prefix + name: tensor for prefix, tensors in networks.items() for name, tensor in tensors.items()}
 
 
@@ -48,10 +48,11 @@ def motion_weights(checkpoint: Path, exported: str) -> Tensors:
     folder, shipped = checkpoint.parent, FOLDER / exported
     if not shipped.exists() or has_autoencoder(folder) or (folder / IMAGE).exists():
         raise SetupError(f"{checkpoint} does not exist. Run the stage motion first, with the same options.")
-    return _read(shipped)
+    return read_file(shipped)
 
 
-def _read(file: Path, part: str = "") -> Tensors:
+def read_file(file: Path, part: str = "") -> Tensors:
+    """Return the tensors of a file, or of one network in it, in float32 on the default device."""
     tensors: Any = comfy.utils.load_torch_file(str(file), safe_load=True)
     tensors = select_network(tensors, part) if part else tensors
     return {name: tensor.to(torch.get_default_device(), torch.float32) for name, tensor in tensors.items()}

@@ -22,11 +22,12 @@ from host.processes import hand_over  # noqa: E402
 from host.releases import NEWEST, host_tree  # noqa: E402
 from host.script import run_as_script  # noqa: E402
 
-STAGES = ("vae", "latents", "image", "motion", "decoder", "evaluate", "export")
+STAGES = ("vae", "latents", "image", "motion", "decoder", "lora", "evaluate", "export")
 PRECISIONS = ("float32", "bf16", "fp16")
+LORAS = ("up", "turn")
 OF_THE_PLAN = (
     *("steps", "batch", "rate", "seed", "size"),
-    *("precision", "checkpointing", "detect_anomaly", "architecture", "restart"),
+    *("precision", "checkpointing", "detect_anomaly", "architecture", "lora", "restart"),
 )
 
 
@@ -104,6 +105,7 @@ def _add_ways_of_computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpointing", action="store_true", help="less memory for motion modules, more time")
     parser.add_argument("--detect-anomaly", action="store_true", help="name what makes the first NaN; slow")
     parser.add_argument("--architecture", help="of the motion modules, by the name under which the pack knows it")
+    parser.add_argument("--lora", choices=LORAS, help="motion LoRA of the stages lora and evaluate")
     parser.add_argument("--threads", type=int, default=1, help="a second thread waits more than it helps on busy cores")
 
 

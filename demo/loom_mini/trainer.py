@@ -46,6 +46,7 @@ class Plan:
     checkpointing: bool = False
     detect_anomaly: bool = False
     architecture: str = "temporal_transformer"
+    lora: str = ""
     restart: bool = False
 
     def rate_at(self, step: int) -> float:

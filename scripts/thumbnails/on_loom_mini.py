@@ -26,13 +26,13 @@ TEXTS = {
     "lora_per_frame": "a red square moving right on a white background",
     "several_motion_models": "a purple triangle moving left on a black background",
     "inspect_motion": "a yellow circle moving up",
-    "motion_lora": "a red star moving down on a white background",
+    "motion_lora": "a red star on a white background",
     "custom_module": "a cyan circle moving down",
     "free_init": "a red circle moving left",
     "motion_strength": "a red circle moving right on a black background",
     "sparse_sketch": "a yellow star moving right on a black background",
 }
-STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
+STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
 
 
 def switch(prompt: Prompt, name: str) -> Prompt:

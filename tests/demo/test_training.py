@@ -30,6 +30,7 @@ STAGES = {
     "latents": ["--steps", "1", "--batch", "2"],
     "image": ["--steps", "1", "--batch", "2", "--precision", "bf16"],
     "motion": ["--steps", "1", "--batch", "1", "--checkpointing"],
+    "lora": ["--steps", "1", "--batch", "2"],
     "evaluate": ["--steps", "1", "--batch", "1"],
     "export": [],
     "decoder": ["--steps", "1", "--batch", "2"],
@@ -215,9 +216,10 @@ def choose_folder(stage: str, options: list[str]) -> str:
 
 
 def compare_with_shipped(folder: Path) -> None:
+    shipped_files = {file.name: file for file in SCRIPT.parent.rglob("*.safetensors")}
     for file in folder.glob("loom_mini*.safetensors"):
-        if (SCRIPT.parent / file.name).exists():
-            exported, shipped = (comfy.utils.load_torch_file(str(path)) for path in (file, SCRIPT.parent / file.name))
+        if file.name in shipped_files:
+            exported, shipped = (comfy.utils.load_torch_file(str(path)) for path in (file, shipped_files[file.name]))
             assert {key: t.shape for key, t in exported.items()} == {key: t.shape for key, t in shipped.items()}
 
 
@@ -244,7 +246,7 @@ def test_every_command_of_the_pages_runs(command, tmp_path: Path):
             command(stage, *few)
     trained, shipped, empty = ({file.name for file in (tmp_path / name).iterdir()} for name in FOLDERS)
     assert {"loom_mini.safetensors", "loom_mini_motion.safetensors"} <= trained
-    assert {"loom_mini_motion.safetensors", f"loom_mini_{ARCHITECTURE}.safetensors"} <= shipped
+    assert {f"loom_mini_{name}.safetensors" for name in ("motion", ARCHITECTURE, "up")} <= shipped
     assert empty == {"evaluation_1.png"}
     for name in FOLDERS:
         compare_with_shipped(tmp_path / name)
