@@ -8,7 +8,7 @@ from .server import Prompt
 
 FOLDER = ROOT / "demo" / "loom_mini"
 CHECKPOINT, MOTION_MODEL = FOLDER / "loom_mini.safetensors", FOLDER / "loom_mini_motion.safetensors"
-UP_LORA, TURN_LORA = (FOLDER / "motion_loras" / f"loom_mini_{name}.safetensors" for name in ("up", "turn"))
+UP_LORA = FOLDER / "motion_loras" / "loom_mini_up.safetensors"
 WORKFLOW = FOLDER / "text_to_video.json"
 TEMPLATE = ROOT / "workflows" / "animatediff_01_first_clip_no_download.json"
 LOADER = "LoomMiniLoader"
