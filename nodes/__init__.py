@@ -19,6 +19,8 @@ from .sampling_report import AddSamplingReport, ShowSamplingReport
 from .save_motion_model import SaveMotionModel
 from .sparse_control import ApplySparseControl, LoadSparseControl
 from .temporal_guidance import TemporalGuidanceNode
+from .train_motion import TrainMotionLora, TrainMotionModel
+from .training_clips import TrainingClipsNode
 from .video_metrics import VideoMetricsNode
 from .video_noise import VideoNoise
 
@@ -46,5 +48,8 @@ NODES = [
     NewMotionModel,
     ReplaceMotionModules,
     SaveMotionModel,
+    TrainingClipsNode,
+    TrainMotionLora,
+    TrainMotionModel,
     LoadLoomMini,
 ]

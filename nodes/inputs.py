@@ -17,6 +17,7 @@ MAX_SIDE = 16384  # pixels of a picture, as the host's own nodes have it
 TILES, NO_TILES, TILES_BY_SIZE = "tiles", "none", "by size"
 
 MotionModelSocket = io.Custom("MOTION_MODEL")
+TrainingClipsSocket = io.Custom("TRAINING_CLIPS")
 MotionStrengthSocket = io.Custom("MOTION_STRENGTH")
 CameraPathSocket = io.Custom("CAMERA_PATH")
 SparseControlSocket = io.Custom("SPARSE_CONTROL")

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from animatediff_loom.motion_modules.families import FAMILIES
 from animatediff_loom.nodes import NODES
-from animatediff_loom.nodes.inputs import CameraPathSocket, MotionModelSocket, MotionStrengthSocket, ReportSocket
+from animatediff_loom.nodes.inputs import (
+    CameraPathSocket,
+    MotionModelSocket,
+    MotionStrengthSocket,
+    ReportSocket,
+    TrainingClipsSocket,
+)
 from PIL import Image
 
 from tests.support.motion_models import KEYS
@@ -25,7 +31,7 @@ ARCHITECTURES = [f"docs/architectures/{key}{ending}" for key in KEYS for ending 
 FOR_CONTRIBUTORS = ["CONTRIBUTING", "SECURITY", "docs/debugging", "docs/extending", "docs/worked-contribution"]
 CONTRIBUTING = [f"{page}{ending}" for page in FOR_CONTRIBUTORS for ending in (".md", ".zh.md")]
 WRITTEN = [*READMES, *GUIDES, *CONTRIBUTING, "CHANGELOG.md", *PAGES, *ARCHITECTURES]
-SOCKETS = (CameraPathSocket, MotionModelSocket, MotionStrengthSocket, ReportSocket)
+SOCKETS = (CameraPathSocket, MotionModelSocket, MotionStrengthSocket, ReportSocket, TrainingClipsSocket)
 SHARED_CHOICES = {"LoomContextPreview"}  # described on the page of Context Windows
 COMMANDS = ["python scripts/demo.py", "python scripts/test.py"]
 

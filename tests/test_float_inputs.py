@@ -24,6 +24,8 @@ from animatediff_loom.nodes import (
     MotionStrengthNode,
     PreviewContextWindows,
     TemporalGuidanceNode,
+    TrainMotionLora,
+    TrainMotionModel,
     VideoNoise,
 )
 from comfy_api.latest import io
@@ -51,6 +53,14 @@ def animate_black_pictures(**inputs) -> None:
     )
 
 
+def train(node: type, learning_rate: float = 1e-4, rank: int | None = None, **inputs) -> None:
+    """Refused before the model and the clips are looked at."""
+    nested = {name: inputs.pop(name) for name in ("min_snr_gamma", "noise_offset") if name in inputs}
+    size = {} if rank is None else {"rank": rank}
+    objective = {"objective": "noise", **nested}
+    node.execute(None, None, None, 2, learning_rate, **size, objective=objective, seed=0, filename_prefix="x", **inputs)
+
+
 RUNS: dict[type, Callable] = {
     ImageToVideo: animate_black_pictures,
     ApplyMotionModel: lambda **inputs: apply_motion(tiny_model(), **inputs),
@@ -71,6 +81,8 @@ RUNS: dict[type, Callable] = {
     MotionLoraNode: lambda strength: add_motion_lora(
         load_motion(), parse_motion_lora("lora.ckpt", motion_lora_file()), strength
     ),
+    TrainMotionLora: lambda **inputs: train(TrainMotionLora, rank=2, **inputs),
+    TrainMotionModel: lambda **inputs: train(TrainMotionModel, **inputs),
     MotionLoraHookNode: lambda strength: create_motion_lora_hook(
         parse_motion_lora("lora.ckpt", motion_lora_file()), strength
     ),

@@ -15,7 +15,7 @@ from tests.support.texts import english_links, headings
 
 PAGES = ["SECURITY.md", "SECURITY.zh.md"]
 OF_COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfyui_version", "folder_paths"}
-OF_COMFYUI |= {"torch", "numpy", "einops", "PIL", "safetensors", "tqdm"}
+OF_COMFYUI |= {"torch", "numpy", "einops", "PIL", "safetensors", "tqdm", "av"}
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "poplib", "select", "selectors", "smtplib", "socket", "socketserver"}
 NETWORK |= {"ssl", "urllib", "xmlrpc"}
 PROCESSES = {"concurrent", "ctypes", "multiprocessing", "os", "pty", "signal", "subprocess"}

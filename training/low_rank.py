@@ -11,6 +11,7 @@ from torch import nn
 from ..motion_modules.contract import Tensors
 from ..motion_modules.errors import LoomError
 
+ORIGINAL, DIFFUSERS = "AnimateDiff", "diffusers"
 ATTENTION, ATTENTION_AND_FEED_FORWARD = "attention", "attention and feed-forward"
 TARGETS = {
     ATTENTION: r"\.to_(q|k|v|out\.0)\.weight$",
@@ -94,6 +95,9 @@ def spell_key(weight: str, part: str) -> str:
 def spell_for_diffusers(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     """Return the tensors of `MotionLoraLayers.file_tensors` under the keys that diffusers loads, those of PEFT."""
     return {_spell_for_diffusers(key): tensor for key, tensor in tensors.items()}
+
+
+FORMATS = {ORIGINAL: dict, DIFFUSERS: spell_for_diffusers}
 
 
 def _spell_for_diffusers(key: str) -> str:

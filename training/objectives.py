@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..motion_modules.errors import LoomError
+from ..motion_modules.errors import LoomError, require_finite
 
 DEBIASING = 1.0  # beta of MotionDirector's appearance debiasing
 
@@ -24,6 +24,7 @@ class Objective:
     text_dropout: float = 0.1
 
     def __post_init__(self):
+        require_finite(self)
         if not 0 <= self.text_dropout <= 1 or min(self.min_snr_gamma, self.noise_offset) < 0:
             raise LoomError(
                 f"`text_dropout` is {self.text_dropout}, `min_snr_gamma` {self.min_snr_gamma} and `noise_offset` "

@@ -97,8 +97,8 @@ def train_motion_model(model: ModelPatcher, motion_model: MotionModel, task: Tra
     """
     if motion_model.loras:
         raise LoomError(
-            f"Motion model '{motion_model.name}' has the motion LoRA {motion_model.loras[0].name}. Merge it with Save "
-            "Motion Model and load that file, or remove it."
+            f"Motion model '{motion_model.name}' has the motion LoRA '{motion_model.loras[0].name}'. Merge it with "
+            "Save Motion Model and load that file, or remove it."
         )
 
     def build(trained: ModelPatcher) -> MotionModules:

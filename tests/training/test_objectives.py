@@ -2,7 +2,11 @@
 
 import itertools
 import math
+import os
+import signal
+from multiprocessing import Pipe, get_context
 
+import pytest
 import torch
 from animatediff_loom.training.loop import Trainer, TrainingPlan
 from animatediff_loom.training.objectives import Draw, Objective, debias, draw, min_snr_weight, smooth
@@ -114,3 +118,30 @@ def test_a_loss_that_is_no_number_changes_no_weight():
     with expect_error("loss of step 2 is nan", "Lower `learning_rate`"):
         trainer.advance()
     assert all(torch.equal(a, b) for a, b in zip(trainer.weights, before, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that is forked has all modules at once")
+def test_a_killed_run_continues_bit_for_bit(tmp_path):
+    saved, settings = SavedState(tmp_path / "run.safetensors", every=3), {"steps": 12, "average": 0.9}
+    ours, theirs = Pipe()
+    child = get_context("fork").Process(target=train_and_wait, args=(settings, saved, theirs))
+    child.start()
+    assert ours.recv() == 5
+    child.kill()
+    child.join()
+    whole, second = line_trainer(**settings), line_trainer(**settings)
+    list(whole.steps())
+    assert child.exitcode == -signal.SIGKILL
+    assert saved.resume(second) and len(second.losses) == 3
+    list(second.steps())
+    assert second.losses == whole.losses
+    assert all(torch.equal(*pair) for pair in zip(second.result.parameters(), whole.result.parameters(), strict=True))
+
+
+def train_and_wait(settings, saved: SavedState, parent) -> None:
+    """Train 5 steps, and wait for the end that comes from outside."""
+    trainer = line_trainer(**settings)
+    for _ in itertools.islice(trainer.steps(), 5):
+        saved.save_when_due(trainer)
+    parent.send(len(trainer.losses))
+    parent.recv()
