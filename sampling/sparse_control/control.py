@@ -15,9 +15,10 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ...motion_modules.contract import WHOLE, MotionInputs
 from ...motion_modules.errors import LoomError
-from ...motion_modules.run_state import WINDOWING, count_clip_frames, frame_numbers
+from ...motion_modules.run_state import TILE, WINDOWING, count_clip_frames, frame_numbers
 from ...motion_modules.sparse_control.loading import load_sparse_network
 from ...motion_modules.sparse_control.network import LATENT_CHANNELS, PICTURE_CHANNELS, SparseControlNet
+from ...motion_modules.tile import Tile
 from ...motion_modules.unet.clip_frames import find_clip_frames
 from ..windows.conds import list_controls
 from .places import PicturePlaces
@@ -38,6 +39,7 @@ class SparseControl(ControlNet):
     cond_hint_original: Any
     latent_format: Any
     vae: Any
+    reads_tiles = True
     sub_idxs = None  # by this name, context windows know a control object that reads the frames of a window itself
 
     def __init__(self, name: str, network: SparseControlNet):
@@ -137,7 +139,7 @@ class SparseControl(ControlNet):
 
     def _lay_out(self, x: torch.Tensor, frames: int, options: Mapping[str, Any]) -> torch.Tensor:
         """Return `[batch, channels + 1, ...]`: the pictures of each clip in a batch of latents `x`, and the mask."""
-        pictures = self._encode_once(x)
+        pictures = self._cut_to_tile(x, options.get(TILE))
         numbers, total = frame_numbers(options, len(x), frames), count_clip_frames(options, frames)
         hint = pictures.new_zeros(len(x), *pictures.shape[1:])
         for start in range(0, len(x), frames):
@@ -145,11 +147,22 @@ class SparseControl(ControlNet):
                 hint[start + place] = pictures[picture]
         return hint
 
-    def _encode_once(self, x: torch.Tensor) -> torch.Tensor:
-        """Return all pictures with a mask of ones, `[pictures, channels + 1, ...]`, at the size of latents `x`."""
-        height, width = (side * self.compression_ratio for side in x.shape[-2:])
-        if self.cond_hint is None or self.cond_hint.shape[-2:] != (height, width):
-            pictures = self._encode(x.shape[-2] * PIXELS, x.shape[-1] * PIXELS)
+    def _cut_to_tile(self, x: torch.Tensor, tile: Tile | None) -> torch.Tensor:
+        """Return all pictures with their mask where latents `x` are: in a `tile`, encoded as a whole and then cut."""
+        if tile is None:
+            return self._encode_once(x, *x.shape[-2:])
+        if x.shape[-2:] != tile.size:
+            raise LoomError(
+                f"SparseCtrl '{self.name}' acts on a prompt with an area in a tile, whose place is unknown. Remove the "
+                "area, or set a mask instead."
+            )
+        return tile.scale(self.compression_ratio).cut(self._encode_once(x, *tile.picture))
+
+    def _encode_once(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Return all pictures with a mask of ones, `[pictures, channels + 1, ...]`, for a latent of this size."""
+        size = (height * self.compression_ratio, width * self.compression_ratio)
+        if self.cond_hint is None or self.cond_hint.shape[-2:] != size:
+            pictures = self._encode(height * PIXELS, width * PIXELS)
             with_mask = torch.cat([pictures, torch.ones_like(pictures[:, :1])], dim=1)
             self.cond_hint = with_mask.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
         return self.cond_hint

@@ -15,6 +15,7 @@ from .conds import AREA, MASK, MODEL_CONDS, UUID_KEY, list_controls, slices_itse
 
 MIN_SIDE = 8  # places of a latent that the model sees of an area, as the host has it
 GLIGEN = "gligen"
+READS_TILES = "reads_tiles"  # an attribute of control objects that cut their pictures to TILE in the options
 
 
 def cut_conds(conds: list[dict] | None, tile: Tile, x: torch.Tensor, timestep: torch.Tensor) -> list[dict] | None:
@@ -34,7 +35,7 @@ def require_cuttable(conds: Mapping[str, list[dict]]) -> None:
             if GLIGEN in cond:
                 raise make_uncut_error(f"The GLIGEN box of the {role} prompt", "Remove GLIGEN Textbox Apply")
             for control in list_controls(cond):
-                if slices_itself(control):
+                if slices_itself(control) and not getattr(control, READS_TILES, False):
                     name = type(control).__name__
                     subject = f"The ControlNet of another pack on the {role} prompt ({name})"
                     raise make_uncut_error(subject, "Use ComfyUI's own Apply ControlNet")

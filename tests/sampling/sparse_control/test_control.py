@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from animatediff_loom.motion_modules.contract import MotionInputs
+from animatediff_loom.motion_modules.run_state import TILE
 from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from animatediff_loom.nodes.sparse_control import NEAREST, NONE, ApplySparseControl, LoadSparseControl
 from animatediff_loom.sampling.sparse_control.places import PicturePlaces
@@ -194,6 +195,21 @@ def test_views_divide_its_attention_too(moving, scribble):
         ksampler(recording, FRAMES, steps=1, **both)
         controls.append(seen[0]["control"]["middle"][0])
     assert controls[1].shape == controls[0].shape and distance(*controls) > 1e-3
+
+
+def test_every_tile_sees_its_part_of_the_pictures(moving, scribble):
+    gradient = torch.linspace(0, 1, 96).view(1, 1, 96, 1).expand(1, 64, 96, 3)
+    tiles = {"tiles": "by size", "tile_size": 64, "tile_overlap": 32}
+    recording, seen = record_options(apply_windows(moving, tiles=tiles))
+    with recorded_hints(scribble) as hints:
+        latent = {"samples": torch.zeros(4, 4, 8, 12)}
+        ksampler(recording, steps=1, latent_image=latent, **apply(scribble, gradient))
+    lefts = set()
+    for call, hint in zip(seen, hints, strict=True):
+        tile = call["options"][TILE].scale(8)
+        lefts.add(tile.left)
+        assert torch.allclose(hint[0, 0, 0], gradient[0, 0, tile.left : tile.left + tile.width, 0])
+    assert lefts == {0, 32}
 
 
 def test_one_prompt_alone_and_a_part_of_the_schedule(moving, scribble):
