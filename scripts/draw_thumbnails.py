@@ -35,11 +35,13 @@ REMARKS = {
     "free_init": "without (top) and with FreeInit, strength 0.5 \u00b7 \u4e0b\u65b9\u4f7f\u7528 FreeInit",
     "motion_strength": "without (top) and with the curve \u00b7 \u4e0b\u65b9\u4f7f\u7528\u5e27\u66f2\u7ebf",
     "sparse_sketch": "without SparseCtrl, which it has none of \u00b7 \u672a\u4f7f\u7528 SparseCtrl",
+    "camera_path": "without (top) and with the path \u00b7 \u4e0b\u65b9\u4f7f\u7528\u955c\u5934\u8def\u5f84",
     "picture_to_video": "from one picture \u00b7 \u7531\u4e00\u5f20\u56fe\u7247\u751f\u6210",
 }
 WITHOUT = {  # inputs that switch off what a template shows, for a comparison
     "free_init": {"iterations": 1},
     "motion_strength": {"frame_curve": ""},
+    "camera_path": {"path.keyframes": "0: pan 0"},
 }
 GRAPH_ALONE = """() => {
   app.canvas.low_quality_zoom_threshold = 0;

@@ -31,6 +31,7 @@ TEXTS = {
     "free_init": "a red circle moving left",
     "motion_strength": "a red circle moving right on a black background",
     "sparse_sketch": "a yellow star moving right on a black background",
+    "camera_path": "a yellow star on a grey background",
 }
 STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
 
