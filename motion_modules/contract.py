@@ -111,6 +111,20 @@ WHOLE = Windowing()
 
 
 @dataclass(frozen=True)
+class AddedFeatures:
+    """Features `[chunks * frames, channels, height, width]` that an adapter mixes into the first attention of a module.
+
+    `before_attention(h, features)` returns the tokens from which queries, keys and values are made, after norm and
+    positions. `after_attention(tokens, features)` returns those after the attention was added. Both are
+    `[chunks * positions, frames, channels]`.
+    """
+
+    features: torch.Tensor
+    before_attention: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    after_attention: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class MotionInputs:
     """Settings of one evaluation: `frames` per clip, `strength` of the change, factor on the attention logits.
 
@@ -119,7 +133,7 @@ class MotionInputs:
     the host's residual blocks get, `[chunks * frames, time_channels]`: the embedded timestep, in
     SDXL plus the embedded picture size and pooled prompt. `taps` see and may edit attention, None
     where there are none. `positions` tells which row of its table of positions a module gives to
-    each frame.
+    each frame. `added` are features that an adapter mixes into a temporal transformer.
     """
 
     frames: int
@@ -130,6 +144,7 @@ class MotionInputs:
     time_embedding: torch.Tensor | None = None
     taps: ModuleTaps | None = None
     positions: FramePositions = AS_TRAINED
+    added: AddedFeatures | None = None
 
     @property
     def attended_frames(self) -> int:

@@ -13,7 +13,7 @@ from .recipes import find_recipe
 def describe(motion_model: MotionModel) -> str:
     """Return lines of `name: value`, for Motion Model Info and for bug reports."""
     family, specs = motion_model.family, motion_model.specs
-    adapters = [spec.adapter for spec in motion_model.adapters]
+    adapters = [spec.adapter for spec in motion_model.adapters if spec.adapter.key not in motion_model.conditions]
     weights = list(motion_model.patcher.model.parameters())
     count = sum(weight.numel() for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights)

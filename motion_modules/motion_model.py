@@ -1,7 +1,7 @@
 """A loaded motion model: its modules in the host's model patcher, and facts about them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .adapters.adapter import AdapterSpec
+from .adapters.adapter import AdapterCondition, AdapterSpec
 from .architectures.architecture import Architecture
 from .contract import ClipShape
 from .errors import describe_error
@@ -91,7 +91,7 @@ class AppliedLora:
 class MotionModel:
     """Value of `MOTION_MODEL` sockets; never changed in place.
 
-    `notes` say which parts of its file are not used.
+    `notes` say which parts of its file are not used. `conditions` are inputs of its adapters, by their keys.
     """
 
     name: str
@@ -103,6 +103,7 @@ class MotionModel:
     notes: tuple[str, ...] = ()
     loras: tuple[AppliedLora, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
+    conditions: Mapping[str, AdapterCondition] = field(default_factory=dict)
 
     @property
     def positions(self) -> int:

@@ -1,6 +1,7 @@
 """Nodes of the pack, one file per subject."""
 
 from .apply_motion_model import ApplyMotionModel
+from .camera_control import CameraControl
 from .camera_path import CameraPathNode
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
@@ -37,6 +38,7 @@ NODES = [
     PreviewContextWindows,
     VideoNoise,
     CameraPathNode,
+    CameraControl,
     FreeInit,
     MotionAmplifier,
     TemporalGuidanceNode,

@@ -6,7 +6,6 @@
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ..motion_modules.adapters.conditions import require_condition
 from ..motion_modules.errors import LoomError
 from ..motion_modules.run_state import APPLIED, MOTION_RUN, add_wrapper_once, set_temporarily
 from ..motion_modules.unet.applied import AppliedMotion, MotionRun, applied_motion
@@ -87,7 +86,7 @@ def _check_before_sampling(
         for variation in motion.settings.variations:
             variation.check_frames(frames)
         for each in motion.adapters:
-            condition = require_condition(guider.model_options["transformer_options"], each.adapter, motion.name)
+            condition = motion.find_condition(each.adapter, guider.model_options["transformer_options"])
             condition.check_clip(frames, height, width)
             if not each.adapter.fits_tiles and _evaluated_size(height, width, guider.model_options) != (height, width):
                 raise make_uncut_error(f"The input of {each.adapter.name}", "Choose another motion model")

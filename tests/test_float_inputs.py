@@ -14,6 +14,7 @@ from animatediff_loom.motion_modules.files.motion_lora_hook import create_motion
 from animatediff_loom.nodes import (
     NODES,
     ApplyMotionModel,
+    CameraControl,
     CameraPathNode,
     ContextWindows,
     FreeInit,
@@ -28,6 +29,8 @@ from animatediff_loom.nodes import (
     TrainMotionModel,
     VideoNoise,
 )
+from animatediff_loom.sampling.camera.condition import follow_path
+from animatediff_loom.sampling.camera.keyframes import follow_keyframes
 from comfy_api.latest import io
 
 from tests.support.host import tiny_model
@@ -67,6 +70,9 @@ RUNS: dict[type, Callable] = {
     VideoNoise: make_noise,
     CameraPathNode: lambda distance: CameraPathNode.execute(
         {"path": "keyframes", "keyframes": "8: pan 1", "easing": "linear"}, 16, distance
+    ),
+    CameraControl: lambda strength: follow_path(
+        load_motion(), follow_keyframes("8: pan 1", 16, "linear", 2.0), strength
     ),
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
     MotionAmplifier: lambda **inputs: MotionAmplifier.execute(tiny_model(), **({"beta": 1.5} | inputs)),

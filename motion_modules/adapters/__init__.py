@@ -19,6 +19,6 @@ Loading, precision, memory, clones, other GPUs, saving, replacing modules, and t
 motion model without its condition then work without further code.
 """
 
-from . import pia
+from . import camera_ctrl, pia
 
-__all__ = ["pia"]  # importing an adapter registers it
+__all__ = ["camera_ctrl", "pia"]  # importing an adapter registers it

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
 
-from ..contract import Shapes, Tensors
+from ..contract import AddedFeatures, Shapes, Tensors
 from ..tile import Tile
 
 
@@ -31,14 +31,16 @@ class AdapterInputs:
     """Inputs of an adapter in an evaluation of the UNet.
 
     `x` `[batch, channels, height, width]` is what the UNet receives. `numbers` are the frames of the
-    whole clip at the places of the batch, and each clip or window in it has `frames`. With a `tile`,
-    `x` is that part of the latent.
+    whole clip, which has `clip_frames`, at the places of the batch, and each clip or window in it has `frames`.
+    With a `tile`, `x` is that part of the latent. `memory` lasts for the run, for what an adapter computes once.
     """
 
     x: torch.Tensor
     numbers: Sequence[int]
     frames: int
+    clip_frames: int
     tile: Tile | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class AdapterEffects:
     """Changes that an adapter makes in one evaluation of the UNet, by place; None where it makes none.
 
     `after_conv_in` takes the output of the UNet's first convolution and returns what to go on with.
+    `in_modules` has features for motion modules of the adapter's own motion model, by site.
     """
 
     after_conv_in: Callable[[torch.Tensor], torch.Tensor] | None = None
+    in_modules: Mapping[str, AddedFeatures] = field(default_factory=dict)
 
 
 class AdapterKey(NamedTuple):
@@ -72,8 +76,9 @@ class Adapter:
     and shapes, all of one prefix, are its own. `read(tensors)` returns the tensors of `module` from
     those of a published file. `objection(config, unet)` returns the property of a UNet with which
     the adapter cannot work, to follow "`model` is ", or "". `needs`: its input in words. `node`: the
-    name of the node that gives it. `fits_tiles`: whether its module cuts the condition to a tile;
-    otherwise tiles are refused.
+    name of the node that gives it. `has_own_files`: whether files hold it without motion modules, which that
+    node adds to a motion model. `fits_tiles`: whether its module cuts the condition to a tile; otherwise
+    tiles are refused.
     """
 
     key: str
@@ -85,6 +90,7 @@ class Adapter:
     objection: Callable[[Any, nn.Module], str]
     needs: str
     node: str
+    has_own_files: bool = False
     read: Callable[[Tensors], Tensors] = keep_tensors
     fits_tiles: bool = False
 

@@ -25,6 +25,6 @@ def require_condition(options: Mapping[str, Any], adapter: Adapter, motion_model
     if condition is None:
         raise LoomError(
             f"Motion model '{motion_model}' ({adapter.name}) needs {adapter.needs}, but none is connected. "
-            f"Add the {adapter.node} node after Apply Motion Model, or choose another motion model."
+            f"Add the {adapter.node} node, or choose another motion model."
         )
     return condition

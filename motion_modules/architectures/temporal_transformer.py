@@ -88,8 +88,10 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([ops.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(config.positions, channels, device=factory.get("device"))
 
-    def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, inputs: MotionInputs, features: torch.Tensor | None = None) -> torch.Tensor:
         h = self.pos_encoder(tokens, inputs.positions)
+        if features is not None and inputs.added and inputs.added.before_attention:
+            h = inputs.added.before_attention(h, features)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
         h = temporal_attention(q, k, v, self.heads, inputs, source=self)
         return self.to_out[0](h)
@@ -125,14 +127,28 @@ class TemporalTransformerBlock(nn.Module):
         self.ff = FeedForward(config.channels, ops, **factory)
         self.ff_norm = ops.LayerNorm(config.channels, **factory)
 
-    def forward(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        tokens = inputs.in_views(tokens, lambda part: self._attend(part, inputs))
+    def forward(self, tokens: torch.Tensor, inputs: MotionInputs, features: torch.Tensor | None = None) -> torch.Tensor:
+        """Return `tokens` `[chunks * positions, frames, channels]` after attention, which `features` take part in."""
+        if features is None:
+            tokens = inputs.in_views(tokens, lambda part: self._attend(part, inputs))
+        else:
+            joined = torch.cat((tokens, features), dim=-1)  # so that both are divided into the same views
+            joined = inputs.in_views(joined, lambda part: self._attend_with_features(part, inputs))
+            tokens = joined[..., : tokens.shape[-1]]
         return tokens + self.ff(self.ff_norm(tokens))
 
-    def _attend(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+    def _attend(self, tokens: torch.Tensor, inputs: MotionInputs, features: torch.Tensor | None = None) -> torch.Tensor:
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), inputs)
+            tokens = tokens + attention(norm(tokens), inputs, features)
+            if features is not None and inputs.added and inputs.added.after_attention:
+                tokens = inputs.added.after_attention(tokens, features)
+            features = None  # only the first attention has them
         return tokens
+
+    def _attend_with_features(self, joined: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+        width = self.ff_norm.normalized_shape[0]
+        tokens, features = joined[..., :width], joined[..., width:]
+        return torch.cat((self._attend(tokens, inputs, features), features), dim=-1)
 
 
 @motion_module("temporal_transformer", config=TemporalTransformerConfig, complete=complete, moves_positions=True)
@@ -154,13 +170,17 @@ class TemporalTransformer(nn.Module):
         """`x` and the result are `[chunks * frames, channels, height, width]`, the frames of a chunk in a row."""
         inputs.require_positions(self.config.positions)
         hidden = normalise(self.norm, x, inputs.frames if self.config.norm_over_frames else 1)
+        if inputs.added:
+            hidden = torch.cat((hidden, inputs.added.features.to(hidden)), dim=1)
         return inputs.along_frames(x, hidden, lambda tokens: self.change(tokens, inputs))
 
     def change(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
         """Return what is added to the feature map, for tokens `[chunks * positions, frames, channels]`."""
-        tokens = self.proj_in(tokens)
+        features = tokens[..., self.config.channels :] if inputs.added else None
+        tokens = self.proj_in(tokens[..., : self.config.channels] if inputs.added else tokens)
         for block in self.transformer_blocks:
-            tokens = block(tokens, inputs)
+            tokens = block(tokens, inputs, features)
+            features = None  # only the first block has them
         return self.proj_out(tokens)
 
 

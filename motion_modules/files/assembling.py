@@ -57,8 +57,8 @@ def build_modules(
     for site, module in modules.items():
         module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
     for each in adapters:
-        cast = {name: cast_weight(tensor, dtype) for name, tensor in weights[each.adapter.path].items()}
-        by_adapter[each.adapter.key].load_state_dict(cast, assign=True)
+        module = by_adapter[each.adapter.key]
+        module.load_state_dict(_cast_weights(weights[each.adapter.path], module, dtype), assign=True)
     return model
 
 
@@ -109,9 +109,12 @@ def _build_module(kind: Architecture | Adapter, config: Any, dtype: torch.dtype)
 
 def _complete_tensors(tensors: Tensors, spec: ModuleSpec, module: nn.Module, dtype: torch.dtype) -> Tensors:
     """Return all tensors of `module`: weights in `dtype`, and buffers, which files may leave out, as they are."""
+    return _cast_weights(spec.architecture.complete(tensors, spec.config), module, dtype)
+
+
+def _cast_weights(tensors: Tensors, module: nn.Module, dtype: torch.dtype) -> Tensors:
     buffers = {name for name, _ in module.named_buffers()}
-    complete = spec.architecture.complete(tensors, spec.config)
-    return {name: tensor if name in buffers else cast_weight(tensor, dtype) for name, tensor in complete.items()}
+    return {name: tensor if name in buffers else cast_weight(tensor, dtype) for name, tensor in tensors.items()}
 
 
 def cast_weight(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -14,6 +14,7 @@ from ..contract import Shapes, Tensors
 from ..errors import FileFault, describe_cause
 from ..families import Family
 from ..motion_model import ModuleSpec
+from .adapter_tensors import AdapterTensors
 from .motion_file import ModuleTensors, MotionFile
 
 LARGEST_SIZE = 2**17  # of one dimension of a tensor
@@ -38,9 +39,12 @@ def read_adapter_specs(file: MotionFile, family: Family) -> tuple[AdapterSpec, .
     missing = [key for key in family.adapters if key not in keys]
     if missing:
         raise FileFault(f"has no tensors of the adapter '{missing[0]}', which {family.name} needs. {REMEDY}")
-    return tuple(
-        AdapterSpec(each.adapter, _read_config(each.adapter, each.adapter.path, each.tensors)) for each in file.adapters
-    )
+    return tuple(map(read_adapter_spec, file.adapters))
+
+
+def read_adapter_spec(file: AdapterTensors) -> AdapterSpec:
+    """Return the spec of an adapter in a file; raise FileFault where shapes contradict each other."""
+    return AdapterSpec(file.adapter, _read_config(file.adapter, file.adapter.path, file.tensors))
 
 
 def _read_module_spec(site: str, module: ModuleTensors, family: Family, known: KnownArchitectures) -> ModuleSpec:

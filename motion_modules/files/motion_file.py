@@ -20,7 +20,7 @@ from .checkpoint_keys import (
 )
 from .doubles import choose_keys
 from .header import Header
-from .unsupported import describe_unused_loras, refuse_other_files, require_architectures
+from .unsupported import describe_unused_loras, make_part_fault, refuse_other_files, require_architectures
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def parse_file(
     foreign = find_foreign_architecture(keys.values(), known.usable)
     packs = header.packs if header else {}
     require_architectures([*packs, *([foreign] if foreign else [])], packs, known)
+    if not keys and claims:
+        raise make_part_fault(next(iter(claims.values())).adapter)
     if not keys:
         raise FileFault(
             f"holds no motion modules (its first key is '{next(iter(tensors))}'). "

@@ -45,7 +45,7 @@ def replace_modules(
         raise MotionModelError(f"`mode` is '{mode}', expected one of {', '.join(MODES)}. Choose {REPLACE} or {STACK}.")
     chosen = sites_like(sites, modules.specs, f"'{modules.name}'")
     for each in (motion_model, modules):
-        _refuse_lora(each)
+        refuse_lora(each, "Replace Motion Modules")
     _require_same_base(motion_model, modules)
     family = _extend_family(motion_model, chosen)
     all_sites = dict.fromkeys([*motion_model.specs, *chosen])
@@ -65,9 +65,10 @@ def _join_members(
     weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
     weights |= copy_weights(motion_model.patcher.model, motion_model.patcher.backup, {}, motion_model.adapters)
     adapters = motion_model.adapters
-    patcher = build_patcher(weights, specs, dtype=_read_loaded_dtype(motion_model), adapters=adapters)
+    patcher = build_patcher(weights, specs, dtype=read_loaded_dtype(motion_model), adapters=adapters)
     reason = "the Replace Motion Modules node"
-    return MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs, adapters=adapters)
+    merged = MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs, adapters=adapters)
+    return replace(merged, conditions=motion_model.conditions)
 
 
 def _build_stack_spec(stack: list[_Member]) -> ModuleSpec:
@@ -123,7 +124,8 @@ def _compose_name(motion_model: MotionModel, modules: MotionModel, chosen: list[
     return f"{motion_model.name} {joined} {' and '.join(sorted(keys))} of {modules.name}"
 
 
-def _read_loaded_dtype(motion_model: MotionModel) -> torch.dtype:
+def read_loaded_dtype(motion_model: MotionModel) -> torch.dtype:
+    """Return the precision in which most weights are loaded."""
     return comfy.utils.weight_dtype(dict(motion_model.patcher.model.named_parameters())) or torch.float32
 
 
@@ -136,9 +138,9 @@ def _require_same_base(motion_model: MotionModel, modules: MotionModel) -> None:
         )
 
 
-def _refuse_lora(motion_model: MotionModel) -> None:
+def refuse_lora(motion_model: MotionModel, node: str) -> None:
+    """Raise MotionModelError where `motion_model` has a LoRA, which `node` would lose."""
     if motion_model.patcher.patches:
         raise MotionModelError(
-            f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost. "
-            "Apply the LoRA after Replace Motion Modules."
+            f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost. Apply the LoRA after {node}."
         )

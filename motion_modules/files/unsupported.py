@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from ..adapters.adapter import Adapter
 from ..architectures.registry import KnownArchitectures
 from ..errors import FileFault
 
@@ -34,7 +35,6 @@ OTHER_FILES = (
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
     OtherFile("AnimateLCM-I2V", "a reference image", (("img_encoder.",),)),
     OtherFile("MotionCtrl", "a camera path", (("cc_projection",),)),
-    OtherFile("CameraCtrl", "a camera path", (("qkv_merge",), ("encoder_conv_in",), ("pose_encoder",))),
 )
 
 
@@ -53,6 +53,16 @@ def refuse_other_files(keys: Collection[str], motion_keys: Collection[str]) -> N
     for other in OTHER_FILES:
         if other.recognises(keys):
             raise _make_unsupported_fault(other)
+
+
+def make_part_fault(adapter: Adapter) -> FileFault:
+    """Return the fault of a file that holds an `adapter` and no motion modules."""
+    if adapter.has_own_files:
+        return FileFault(
+            f"holds {adapter.name} without motion modules, which needs {adapter.needs}. Load a motion model, connect "
+            f"it to {adapter.node}, and choose this file there."
+        )
+    return FileFault(f"holds a part of {adapter.name}, but no motion modules. Choose a complete motion model.")
 
 
 def describe_unused_loras(keys: Iterable[str]) -> list[str]:

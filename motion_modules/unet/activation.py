@@ -9,8 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ..adapters.adapter import AdapterCondition, AdapterEffects, AdapterInputs
-from ..adapters.conditions import require_condition
-from ..contract import WHOLE, MotionInputs
+from ..contract import WHOLE, AddedFeatures, MotionInputs
 from ..errors import LoomError, MotionModelError
 from ..motion_model import MotionModules
 from ..run_state import MOTION_RUN, TILE, WINDOWING, frame_numbers, list_window_frames
@@ -36,17 +35,25 @@ class ActiveModule(NamedTuple):
 
 
 class ActiveAdapter(NamedTuple):
-    """An adapter with its condition; the batch holds the frames `numbers` of the clip, `frames` in each window."""
+    """An adapter of the applied motion model with the key `owner`, and its condition.
 
+    The batch holds the frames `numbers` of the clip of `clip_frames`, `frames` in each window. `memory` lasts for
+    the run.
+    """
+
+    owner: str
     module: nn.Module
     condition: AdapterCondition
     numbers: Sequence[int]
     frames: int
-    tile: Tile | None = None
+    clip_frames: int
+    tile: Tile | None
+    memory: dict[str, Any]
 
     def start(self, x: torch.Tensor) -> AdapterEffects:
         """Return its effects in the evaluation of `x`, as the UNet receives it."""
-        return self.module(self.condition, AdapterInputs(x, self.numbers, self.frames, self.tile))
+        clip = (self.numbers, self.frames, self.clip_frames)
+        return self.module(self.condition, AdapterInputs(x, *clip, self.tile, self.memory))
 
 
 @dataclass(frozen=True)
@@ -64,9 +71,23 @@ class ActiveMotion:
 
     def start(self, x: torch.Tensor) -> "ActiveMotion":
         """Return the same with the effects of the adapters in the evaluation of `x`, as the UNet receives it."""
-        return replace(self, effects=tuple(each.start(x) for each in self.adapters)) if self.adapters else self
+        if not self.adapters:
+            return self
+        effects = tuple(each.start(x) for each in self.adapters)
+        added = {
+            (adapter.owner, site): features
+            for adapter, each in zip(self.adapters, effects, strict=True)
+            for site, features in each.in_modules.items()
+        }
+        return replace(
+            self,
+            after_transformer=_add_features(self.after_transformer, added),
+            after_residual=_add_features(self.after_residual, added),
+            effects=effects,
+        )
 
 
+Blocks = Mapping[Block, tuple[ActiveModule, ...]]
 Entry = tuple[Site, ActiveModule]
 
 
@@ -106,11 +127,13 @@ class Evaluation:
         clip_frames = self.run.frames if self.run else max(numbers) + 1
         active: list[ActiveAdapter] = []
         for adapter in (spec.adapter for spec in motion.adapters):
-            condition = require_condition(self.options, adapter, motion.name)
+            condition = motion.find_condition(adapter, self.options)
             self._require_frame_numbers(clip_frames, f"The input of {adapter.name} differs between frames")
             if self.run:
                 self._require_size(self.run.size, f"The input of {adapter.name}", "that input")
-            active.append(ActiveAdapter(modules[adapter.key], condition, numbers, self.frames, self.tile))
+            memory = self.run.remember(motion.key, adapter.key) if self.run else {}
+            clip = (numbers, self.frames, clip_frames, self.tile)
+            active.append(ActiveAdapter(motion.key, modules[adapter.key], condition, *clip, memory))
         return active
 
     def _list_modules(self, motion: AppliedMotion) -> list[Entry]:
@@ -172,6 +195,18 @@ def group_by_block(entries: Sequence[Entry], joint_norm: JointFrameNorm | None =
         blocks = by_layer[0] if site.after_transformer else by_layer[1]
         blocks[site.block] = (*blocks.get(site.block, ()), active)
     return ActiveMotion(*by_layer, joint_norm)
+
+
+def _add_features(blocks: Blocks, added: Mapping[tuple[str, str], AddedFeatures]) -> Blocks:
+    """Return `blocks` with the features for each module, `added` by owner and site."""
+    if not added:
+        return blocks
+    return {
+        block: tuple(
+            each._replace(inputs=replace(each.inputs, added=added.get((each.owner, each.site)))) for each in modules
+        )
+        for block, modules in blocks.items()
+    }
 
 
 def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> MotionModules:

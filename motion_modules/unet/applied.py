@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ..adapters.adapter import AdapterSpec
+from ..adapters.adapter import Adapter, AdapterCondition, AdapterSpec
+from ..adapters.conditions import require_condition
 from ..errors import LoomError
 from ..families import Family
 from ..frame_positions import AS_TRAINED, FramePositions
@@ -104,11 +106,19 @@ class AppliedMotion:
     family: Family | None = None
     loras: tuple[AppliedLora, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
+    conditions: Mapping[str, AdapterCondition] = field(default_factory=dict)
     history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
         start, end = self.settings.start_percent, self.settings.end_percent
         return is_between(start, end, sigma, model_sampling) and self.settings.strength_at(sigma, model_sampling) != 0
+
+    def find_condition(self, adapter: Adapter, options: Mapping[str, Any]) -> AdapterCondition:
+        """Return the condition of `adapter`, which came with the motion model or is in the host's `options`.
+
+        Raise LoomError where there is none.
+        """
+        return self.conditions.get(adapter.key) or require_condition(options, adapter, self.name)
 
     def check_size(self, frames: int, height: int, width: int) -> None:
         """Raise LoomError when a module cannot process `frames` latents of this size at once."""
@@ -134,6 +144,11 @@ class MotionRun:
         self.fields = ClipFields(frames)
         self.executed = False
         self._checked: set[tuple] = set()
+        self._memories: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def remember(self, motion: str, adapter: str) -> dict[str, Any]:
+        """Return what an adapter of an applied motion model keeps for this run, by their keys."""
+        return self._memories.setdefault((motion, adapter), {})
 
     def check_size(self, motion: AppliedMotion, *size: int) -> None:
         """Check each size `[frames, height, width]` once, which other nodes may make of the latent."""

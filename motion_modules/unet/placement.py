@@ -67,6 +67,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         family=motion_model.family,
         loras=motion_model.loras,
         adapters=motion_model.adapters,
+        conditions=motion_model.conditions,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))

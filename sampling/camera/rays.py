@@ -21,7 +21,7 @@ def fit_lenses(path: CameraPath, width: int, height: int) -> torch.Tensor:
 
 
 def cast_rays(path: CameraPath, first: int, last: int, width: int, height: int) -> torch.Tensor:
-    """Return the rays of frames `first` to `last` - 1, `[frames, 6, height, width]` in float32: o x d, then d."""
+    """Return the rays of frames `first` to `last` - 1, `[frames, 6, height, width]` in float64: o x d, then d."""
     cameras = from_first_camera(path.poses)[first:last]
     fx, fy, cx, cy = (values[:, None, None] for values in fit_lenses(path, width, height)[first:last].unbind(dim=1))
     v, u = torch.meshgrid(
@@ -33,4 +33,4 @@ def cast_rays(path: CameraPath, first: int, last: int, width: int, height: int) 
     directions = torch.einsum("fij,fhwj->fhwi", cameras[:, :3, :3], seen)
     origins = cameras[:, None, None, :3, 3].expand_as(directions)
     moments = torch.linalg.cross(origins, directions, dim=-1)
-    return torch.cat((moments, directions), dim=-1).permute(0, 3, 1, 2).float()
+    return torch.cat((moments, directions), dim=-1).permute(0, 3, 1, 2)

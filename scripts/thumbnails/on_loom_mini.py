@@ -33,7 +33,7 @@ TEXTS = {
     "sparse_sketch": "a yellow star moving right on a black background",
     "camera_path": "a yellow star on a grey background",
 }
-STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
+STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0, "camera_path": 0.6}  # of the motion model, 1 is steady; of a LoRA
 
 
 def switch(prompt: Prompt, name: str) -> Prompt:

@@ -10,7 +10,7 @@ from host.checkout import PACK
 from host.server import Server
 
 FILE = Path(__file__).with_name("published_names.json")
-FILE_LISTS = {"folder", "motion_model", "motion_lora", "sparse_control"}
+FILE_LISTS = {"camera_model", "folder", "motion_model", "motion_lora", "sparse_control"}
 MODULE = f"custom_nodes.{PACK}"
 
 

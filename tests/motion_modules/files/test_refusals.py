@@ -30,12 +30,6 @@ def lora(name: str) -> dict[str, torch.Tensor]:
 
 OTHER_FILES = {
     "AnimateLCM-I2V": V2.file() | zeros(img_encoder__conv_in__weight=(32, 4, 3, 3)),
-    "CameraCtrl, pruned": {f"{BLOCK}attention_blocks.0.processor.qkv_merge.weight": torch.zeros(32, 32)}
-    | zeros(encoder_conv_in__weight=(32, 384, 3, 3)),
-    "CameraCtrl as trained": {
-        "pose_encoder_state_dict": zeros(encoder_conv_in__weight=(32, 384, 3, 3)),
-        "attention_processor_state_dict": {f"{BLOCK}attention_blocks.0.processor.qkv_merge.bias": torch.zeros(32)},
-    },
     "SparseCtrl": V3.file() | zeros(controlnet_cond_embedding__weight=(32, 5, 3, 3)),
     "SparseCtrl as trained": {"controlnet": zeros(module__controlnet_cond_embedding__conv_in__weight=(16, 4, 3, 3))},
     "FancyVideo by its marker": V3.file() | zeros(FancyVideo=(1,), conv_in__weight=(32, 9, 3, 3)),

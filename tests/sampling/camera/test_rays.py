@@ -40,9 +40,9 @@ def test_pixels_stay_square(width, height):
 def test_the_moment_is_first():
     rays = cast_rays(make_path(at(0, 0, 0), at(0.1, 0.2, 0.3)), 0, 2, 384, 256)
     assert rays.shape == (2, 6, 256, 384)
-    expected = torch.tensor([0.258111, -0.250478, 0.080948, -0.606717, -0.403950, 0.684631])
+    expected = torch.tensor([0.258111, -0.250478, 0.080948, -0.606717, -0.403950, 0.684631]).double()
     assert_close(rays[1, :, 0, 0], expected, atol=1e-6, rtol=0)
-    assert_close(rays[0, :, 0, 0], torch.cat((torch.zeros(3), expected[3:])), atol=1e-6, rtol=0)
+    assert_close(rays[0, :, 0, 0], torch.cat((torch.zeros(3).double(), expected[3:])), atol=1e-6, rtol=0)
 
 
 def test_rays_are_relative_to_the_first_frame_of_the_clip():
@@ -60,5 +60,5 @@ def test_a_part_of_a_clip_has_the_rays_of_the_whole():
     path = follow_keyframes("100%: pan 40, dolly 1", 8, "linear", 2.0)
     whole = cast_rays(path, 0, 8, 32, 24)
     assert torch.equal(cast_rays(path, 3, 6, 32, 24), whole[3:6])
-    assert_close((whole[:, :3] * whole[:, 3:]).sum(dim=1), torch.zeros(8, 24, 32), atol=1e-6, rtol=0)
-    assert_close(whole[:, 3:].norm(dim=1), torch.ones(8, 24, 32))
+    assert_close((whole[:, :3] * whole[:, 3:]).sum(dim=1), torch.zeros(8, 24, 32).double(), atol=1e-6, rtol=0)
+    assert_close(whole[:, 3:].norm(dim=1), torch.ones(8, 24, 32).double())
