@@ -5,7 +5,7 @@ With d the distance of a frame to a picture of the strength s, and the reach r, 
     h = s max(0, 1 - d / r)
 
 of the picture that holds it most. A held frame follows that picture, noised to the level of each
-step, until the part h of the sampler's timesteps is left behind, and is sampled freely from there:
+step, until the part h of the sampler's timesteps is over, and is sampled freely from there:
 an image to image pass of denoise 1 - h for this frame alone. With h = 1 it stays the picture.
 Motion modules see held frames beside free ones from the first step on. The rule by which a mask
 turns into times is that of Levin and Fried 2023, "Differential Diffusion", section 3.

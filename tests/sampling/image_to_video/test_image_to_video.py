@@ -107,7 +107,7 @@ class Free:
 
 @pytest.mark.parametrize("scheduler", ("normal", "karras"))
 def test_frames_are_let_go_one_after_another_and_the_picture_never(plain, vae, scheduler):
-    """Held by 1, 0.75, 0.5, 0.25, 0, 0 of the timesteps: after so many of eight steps, later for a held one."""
+    """Held by 1, 0.75, 0.5, 0.25, 0, 0 of the timesteps, so one after another over the eight steps."""
     model, latent = make(plain, vae, {"method": "noised latents", "reach": 4})
     assert latent["noise_mask"][:, 0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1]
     recorder = Free(model.model_options["denoise_mask_function"])
