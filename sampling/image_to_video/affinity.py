@@ -1,4 +1,4 @@
-"""How much the frames of a clip resemble their reference picture: the tables of PIA, and curves.
+"""Likeness of the frames of a clip to their reference picture: the tables of PIA, and curves.
 
 With d the distance of a frame to its picture, and the table t of a range of motion,
 

@@ -38,10 +38,10 @@ def film(mini, motion_model) -> ClipReading:
     return read_clip(mini[2].decode(latents).movedim(-1, 1).cpu())
 
 
-@pytest.mark.parametrize(("strength", "least", "most"), [(1.0, 0.5, 1.5), (0.0, -0.25, 0.25), (-1.0, -1.5, -0.4)])
-def test_the_object_goes_up_and_with_a_negative_strength_down(mini, strength, least, most):
+@pytest.mark.parametrize(("strength", "low", "high"), [(1.0, 0.5, 1.5), (0.0, -0.25, 0.25), (-1.0, -1.5, -0.4)])
+def test_the_object_goes_up_and_with_a_negative_strength_down(mini, strength, low, high):
     reading = film(mini, add_lora(mini, strength))
-    assert least < read_strength(reading, "up") < most
+    assert low < read_strength(reading, "up") < high
     assert (reading.most_common("colour"), reading.most_common("shape")) == ("red", "square")
     assert reading.steady
 
