@@ -80,7 +80,10 @@ class AttentionTap(Protocol):
 
 
 class ModuleTaps:
-    """The taps on one run of one module, which its `MotionInputs` carry."""
+    """The taps on one run of one module, which its `MotionInputs` carry.
+
+    `positions` and `view` are those of `AttentionCall`, as the module has last entered them.
+    """
 
     def __init__(
         self,
@@ -93,26 +96,26 @@ class ModuleTaps:
         self._taps, self._module = taps, module
         self._owner, self._site, self._batch = owner, site, batch or BatchContents()
         self._indices: dict[int, int] = {}
-        self._positions: slice | None = None
-        self._view: torch.Tensor | None = None
+        self.positions: slice | None = None
+        self.view: torch.Tensor | None = None
 
     @torch.compiler.disable()
     def enter_positions(self, positions: slice | None) -> None:
         """Note at which positions attention runs from now on."""
-        self._positions = positions
+        self.positions = positions
 
     @torch.compiler.disable()
     def enter_view(self, view: torch.Tensor | None) -> None:
         """Note which frames of the clip attend to each other from now on."""
-        self._view = view
+        self.view = view
 
     @torch.compiler.disable()
     def edit(self, qkv: QKV, heads: int, scale: float, frames: int, source: nn.Module) -> QKV:
         """Return what the taps make of queries, keys and values of the layer `source`; `frames` are those of a clip."""
         index = self._indices.setdefault(id(source), len(self._indices))
         name = self._names.get(id(source), "")
-        frames = frames if self._view is None else len(self._view)
-        where = (self._owner, self._site, index, name, heads, scale, frames, self._positions, self._view, self._batch)
+        frames = frames if self.view is None else len(self.view)
+        where = (self._owner, self._site, index, name, heads, scale, frames, self.positions, self.view, self._batch)
         call = AttentionCall(*where)
         for tap in self._taps:
             qkv = tap(call, *qkv) or qkv

@@ -14,6 +14,7 @@ from .architectures.architecture import Architecture
 from .contract import ClipShape
 from .errors import describe_error
 from .families import Family
+from .unet.low_rank import VaryingLora
 
 
 class MotionModules(nn.Module):
@@ -72,19 +73,24 @@ class ModuleSpec:
 
 @dataclass(frozen=True)
 class AppliedLora:
-    """A motion LoRA on a motion model, of whose `layers` it changes `matched` ones."""
+    """A motion LoRA on a motion model, of whose `layers` it changes `matched` ones.
+
+    `varies` says that its strength varies over frames, places or sampling.
+    """
 
     name: str
     strength: float
     matched: int
     layers: int
+    varies: bool = False
 
     @property
     def is_partial(self) -> bool:
         return self.matched < self.layers
 
     def describe(self) -> str:
-        return f"'{self.name}' (strength {self.strength:g}): {self.matched} of {self.layers} layers"
+        strength = f"strength {self.strength:g}{', varying' if self.varies else ''}"
+        return f"'{self.name}' ({strength}): {self.matched} of {self.layers} layers"
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class MotionModel:
     """Value of `MOTION_MODEL` sockets; never changed in place.
 
     `notes` say which parts of its file are not used. `conditions` are inputs of its adapters, by their keys.
+    `notes` say which parts of its file are not used. `loras` are all motion LoRAs on it: the weights
+    of `patcher` are patched by those of one strength, and `varying_loras` are evaluated beside them.
     """
 
     name: str
@@ -104,6 +112,7 @@ class MotionModel:
     loras: tuple[AppliedLora, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
     conditions: Mapping[str, AdapterCondition] = field(default_factory=dict)
+    varying_loras: tuple[VaryingLora, ...] = ()
 
     @property
     def positions(self) -> int:

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..motion_modules.files.motion_lora import add_motion_lora, load_motion_lora
 from ..motion_modules.files.motion_lora_hook import create_motion_lora_hook
-from .inputs import CATEGORY, MotionModelSocket
+from .inputs import CATEGORY, MotionModelSocket, MotionStrengthSocket
 from .model_files import ModelFolder
 
 FILES = ModelFolder("animatediff_motion_lora", "motion_lora", "motion LoRA", "such as v2_lora_ZoomIn.ckpt (v2)")
@@ -45,6 +45,12 @@ class MotionLoraNode(io.ComfyNode):
                 MotionModelSocket.Input("motion_model", tooltip="Motion model to change, from Load Motion Model."),
                 _file(),
                 _strength(),
+                MotionStrengthSocket.Input(
+                    "motion_strength",
+                    optional=True,
+                    tooltip="Strength that varies over frames, sampling, places or blocks, from Motion Strength. It "
+                    "multiplies strength. Steps take somewhat longer, except where only blocks differ.",
+                ),
             ],
             outputs=[MotionModelSocket.Output(display_name="motion_model")],
         )
@@ -55,12 +61,13 @@ class MotionLoraNode(io.ComfyNode):
         return FILES.check(motion_lora)
 
     @classmethod
-    def fingerprint_inputs(cls, motion_lora: str, strength: float = 1.0) -> str:
+    def fingerprint_inputs(cls, motion_lora: str, strength: float = 1.0, motion_strength=None) -> str:
         return FILES.fingerprint(motion_lora)
 
     @classmethod
-    def execute(cls, motion_model, motion_lora: str, strength: float = 1.0) -> io.NodeOutput:
-        return io.NodeOutput(add_motion_lora(motion_model, load_motion_lora(FILES.find(motion_lora)), strength))
+    def execute(cls, motion_model, motion_lora: str, strength: float = 1.0, motion_strength=None) -> io.NodeOutput:
+        lora = load_motion_lora(FILES.find(motion_lora))
+        return io.NodeOutput(add_motion_lora(motion_model, lora, strength, motion_strength))
 
 
 class MotionLoraHookNode(io.ComfyNode):

@@ -83,7 +83,7 @@ def _check_before_sampling(
         refuse_attention_guidance(guider.model_options)
     for motion in motions:
         _check_two_frames(motion, frames, latent, prompt)
-        for variation in motion.settings.variations:
+        for variation in motion.variations:
             variation.check_frames(frames)
         for each in motion.adapters:
             condition = motion.find_condition(each.adapter, guider.model_options["transformer_options"])

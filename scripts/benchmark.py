@@ -26,6 +26,7 @@ BENCHMARKS = {
     "module": "module_alone",
     "step": "step",
     "windows": "windows",
+    "loras": "motion_loras",
     "report": "report",
     "architectures": "architectures",
     "decoding": "decoding",

@@ -19,8 +19,11 @@ from comfy.model_patcher import ModelPatcher
 from ..contract import Tensors
 from ..errors import FileFault, name_file_in_errors, require_finite
 from ..motion_model import AppliedLora, MotionModel
+from ..unet.low_rank import VaryingLora
+from ..unet.variation import Variation
 from .reading import flatten_tensors, read_checkpoint
 from .unsupported import require_motion_lora
+from .varying_lora import is_constant, read_constant, read_parts, split_by_site
 
 KIND = "Motion LoRA"
 
@@ -76,22 +79,56 @@ def parse_motion_lora(name: str, tensors: Tensors) -> MotionLora:
     return MotionLora(name, tensors, layers)
 
 
-def add_motion_lora(motion_model: MotionModel, lora: MotionLora, strength: float) -> MotionModel:
-    """Return a copy of `motion_model` whose weights are changed by `strength` times `lora`.
+def add_motion_lora(
+    motion_model: MotionModel, lora: MotionLora, strength: float, variation: Variation | None = None
+) -> MotionModel:
+    """Return a copy of `motion_model` that is changed by `strength` times `variation` times `lora`.
 
-    Strength 0 changes nothing, but a LoRA that does not fit is still refused: MotionModelError where
-    it changes no layer of the motion model, or was made for layers of other widths.
+    Weights are patched, unless the variation differs between more than sites. Strength 0 changes
+    nothing, but a LoRA that does not fit is still refused: MotionModelError where it changes no layer
+    of the motion model, was made for layers of other widths, or cannot vary.
     """
     with name_file_in_errors(KIND, lora.name):
-        patches = match_layers(lora, motion_model.name, motion_model.patcher)
-    applied = AppliedLora(lora.name, strength, len(patches), len(lora.layers))
-    require_finite(applied)
-    if not strength:
+        adapters = match_layers(lora, motion_model.name, motion_model.patcher)
+        varies = variation is not None and not is_constant(variation)
+        applied = AppliedLora(lora.name, strength, len(adapters), len(lora.layers), varies)
+        require_finite(applied)
+        changed = _vary if varies else _patch
+        changed_model = changed(motion_model, lora.name, adapters, strength, variation)
+    if not strength or (variation is not None and variation.is_zero):
         return motion_model
     report_partial_match(applied, motion_model.name)
+    return replace(changed_model, loras=(*motion_model.loras, applied))
+
+
+def _vary(
+    motion_model: MotionModel, name: str, adapters: Mapping[str, Any], strength: float, variation: Variation
+) -> MotionModel:
+    """Return a copy of `motion_model` with a LoRA that is evaluated beside its layers."""
+    parts = read_parts(adapters, motion_model.specs, motion_model.patcher)
+    scales = _scale_sites(motion_model, variation)
+    varying = VaryingLora(name, strength, variation, parts, scales)
+    return replace(motion_model, varying_loras=(*motion_model.varying_loras, varying))
+
+
+def _patch(
+    motion_model: MotionModel, name: str, adapters: Mapping[str, Any], strength: float, variation: Variation | None
+) -> MotionModel:
+    """Return a copy of `motion_model` with patched weights."""
     patcher = motion_model.patcher.clone()
-    patcher.add_patches(patches, strength)
-    return replace(motion_model, patcher=patcher, loras=(*motion_model.loras, applied))
+    if variation is None:
+        patcher.add_patches(adapters, strength)
+        return replace(motion_model, patcher=patcher)
+    scales, shared = _scale_sites(motion_model, variation), strength * read_constant(variation)
+    for site in split_by_site(adapters, motion_model.specs):
+        of_site = {name: adapter for name, adapter in adapters.items() if name.startswith(f"{site}.")}
+        if shared * scales[site]:
+            patcher.add_patches(of_site, shared * scales[site])
+    return replace(motion_model, patcher=patcher)
+
+
+def _scale_sites(motion_model: MotionModel, variation: Variation) -> Mapping[str, float]:
+    return variation.scale_sites(motion_model.specs, f"motion model '{motion_model.name}'")
 
 
 def report_partial_match(applied: AppliedLora, motion_model: str) -> None:

@@ -29,10 +29,20 @@ def save_motion_model(motion_model: MotionModel, path: Path, loras: str = MERGED
     With `loras` "merged", weights are saved as motion LoRAs change them; with "without", as they
     are without. Raises MotionModelError when the file cannot be written.
     """
+    if loras == MERGED:
+        _refuse_varying_loras(motion_model)
     weights = read_unpatched_weights(motion_model.patcher.model, motion_model.patcher.backup)
     if loras == MERGED:
         weights |= _merge_patches(motion_model.patcher, weights)
     save_motion_tensors(weights, motion_model.family, motion_model.specs, path)
+
+
+def _refuse_varying_loras(motion_model: MotionModel) -> None:
+    for lora in motion_model.varying_loras:
+        raise MotionModelError(
+            f"The strength of motion LoRA '{lora.name}' varies, which weights in a file cannot. Set `loras` to "
+            f"'{WITHOUT}', or disconnect `motion_strength` of Motion LoRA."
+        )
 
 
 def _merge_patches(patcher: ModelPatcher, weights: Tensors) -> Tensors:

@@ -16,14 +16,16 @@ from ..run_state import MOTION_RUN, TILE, WINDOWING, frame_numbers, list_window_
 from ..tile import Tile
 from .applied import AppliedMotion, MotionRun
 from .frame_norm import JointFrameNorm
+from .low_rank import ActiveLora, FactorCopies, VaryingLora
 from .sites import Block, Site
-from .variation import BatchField, ClipFields, Variation
+from .variation import BatchField, ClipFields, Variation, scale_at_sigma
 
 
 class ActiveModule(NamedTuple):
     """A module of the applied motion model with the key `owner`; `site` is its name in motion model files.
 
     `strength` and `attention_scale` multiply those of `inputs`, where they vary over frames or places.
+    `loras` are evaluated beside its layers.
     """
 
     owner: str
@@ -32,6 +34,7 @@ class ActiveModule(NamedTuple):
     inputs: MotionInputs
     strength: BatchField | None = None
     attention_scale: BatchField | None = None
+    loras: tuple[ActiveLora, ...] = ()
 
 
 class ActiveAdapter(NamedTuple):
@@ -148,11 +151,23 @@ class Evaluation:
             positions=settings.positions,
         )
         fields = (self._make_field(settings.motion_strength), self._make_field(settings.motion_attention_scale))
+        loras = [self._activate_lora(lora) for lora in motion.varying_loras]
         return [
-            (site, ActiveModule(motion.key, name, modules[name], scaled, *fields))
+            (site, ActiveModule(motion.key, name, modules[name], scaled, *fields, _select_loras(loras, name)))
             for name, site in motion.sites.items()
             if (scaled := _scale_inputs(inputs, motion, name)).strength
         ]
+
+    def _activate_lora(self, lora: VaryingLora) -> dict[str, ActiveLora]:
+        """Return a motion LoRA as it acts in this evaluation, by site; without those of strength 0."""
+        strength = lora.strength * scale_at_sigma(lora.variation, self.sigma, self.base_model.model_sampling)
+        by_place = self._make_field(lora.variation)
+        copies = self.run.factors if self.run else FactorCopies()
+        return {
+            site: ActiveLora(lora.name, parts, scaled, by_place, copies)
+            for site, parts in lora.parts.items()
+            if (scaled := strength * lora.site_strengths[site])
+        }
 
     def _list_patchers(self) -> list[ModelPatcher]:
         """Return the patchers that may hold weights: DualModelGuider shares options between its models, not weights."""
@@ -218,6 +233,10 @@ def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> Mot
         f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
         "Apply the motion model after the node that removed them."
     )
+
+
+def _select_loras(loras: Sequence[Mapping[str, ActiveLora]], site: str) -> tuple[ActiveLora, ...]:
+    return tuple(by_site[site] for by_site in loras if site in by_site)
 
 
 def _scale_inputs(inputs: MotionInputs, motion: AppliedMotion, site: str) -> MotionInputs:

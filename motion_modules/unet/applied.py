@@ -13,10 +13,11 @@ from ..errors import LoomError
 from ..families import Family
 from ..frame_positions import AS_TRAINED, FramePositions
 from ..motion_model import AppliedLora, ModuleSpec
-from ..noise_schedule import find_progress, is_between
+from ..noise_schedule import is_between
 from ..run_state import APPLIED
+from .low_rank import FactorCopies, VaryingLora
 from .sites import Site
-from .variation import ClipFields, Variation
+from .variation import ClipFields, Variation, scale_at_sigma
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,16 @@ class MotionSettings:
     positions: FramePositions = AS_TRAINED
 
     @property
-    def variations(self) -> tuple[Variation, ...]:
-        return tuple(each for each in (self.motion_strength, self.motion_attention_scale) if each is not None)
-
-    @property
     def has_progress_curve(self) -> bool:
         """Return whether the strength changes over sampling."""
         return self.motion_strength is not None and self.motion_strength.changes_over_sampling
 
     def strength_at(self, sigma: float | torch.Tensor, model_sampling) -> float:
         """Return the strength that all sites, frames and places share at `sigma`."""
-        return self.strength * _scale_at(self.motion_strength, sigma, model_sampling)
+        return self.strength * scale_at_sigma(self.motion_strength, sigma, model_sampling)
 
     def attention_scale_at(self, sigma: float | torch.Tensor, model_sampling) -> float:
-        return self.attention_scale * _scale_at(self.motion_attention_scale, sigma, model_sampling)
-
-
-def _scale_at(variation: Variation | None, sigma: float | torch.Tensor, model_sampling) -> float:
-    if variation is None:
-        return 1.0
-    return variation.scale_at(find_progress(float(sigma), model_sampling) if variation.changes_over_sampling else 0.0)
+        return self.attention_scale * scale_at_sigma(self.motion_attention_scale, sigma, model_sampling)
 
 
 class MotionHistory:
@@ -107,6 +98,7 @@ class AppliedMotion:
     loras: tuple[AppliedLora, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
     conditions: Mapping[str, AdapterCondition] = field(default_factory=dict)
+    varying_loras: tuple[VaryingLora, ...] = ()
     history: MotionHistory = field(default_factory=MotionHistory, compare=False, repr=False)
 
     def acts_at(self, sigma: float, model_sampling) -> bool:
@@ -131,6 +123,12 @@ class AppliedMotion:
                 )
 
     @property
+    def variations(self) -> tuple[Variation, ...]:
+        """Return what varies over a clip: strength, attention scale, and strengths of motion LoRAs."""
+        of_motion = (self.settings.motion_strength, self.settings.motion_attention_scale)
+        return tuple(filter(None, (*of_motion, *(lora.variation for lora in self.varying_loras))))
+
+    @property
     def acts_always(self) -> bool:
         settings = self.settings
         return settings.start_percent <= 0 and settings.end_percent >= 1 and not settings.has_progress_curve
@@ -141,7 +139,7 @@ class MotionRun:
 
     def __init__(self, patcher: ModelPatcher, frames: int, size: tuple[int, int]):
         self.patcher, self.frames, self.size = patcher, frames, size
-        self.fields = ClipFields(frames)
+        self.fields, self.factors = ClipFields(frames), FactorCopies()
         self.executed = False
         self._checked: set[tuple] = set()
         self._memories: dict[tuple[str, str], dict[str, Any]] = {}

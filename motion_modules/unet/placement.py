@@ -8,6 +8,7 @@ classes run them after the layers.
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -32,12 +33,13 @@ from ..run_state import (
     list_call_frames,
     put_on_model,
 )
-from ..watching.observer import Observer
+from ..watching.observer import Module, Observer
 from .activation import ActiveModule, ActiveMotion, Evaluation, group_by_block
 from .applied import AppliedMotion, MotionRun, MotionSettings, applied_motion
 from .clip_frames import find_clip_frames
+from .low_rank import add_low_rank_parts
 from .sites import Site, require_fit
-from .variation import QueryScale, ScaledModule
+from .variation import QueryScale, ScaledModule, TokenField
 from .weight_hooks import register_weight_hooks
 
 LAYER_PATCHES = "forward_timestep_embed_patch"
@@ -68,6 +70,7 @@ def place(model: ModelPatcher, motion_model: MotionModel, settings: MotionSettin
         loras=motion_model.loras,
         adapters=motion_model.adapters,
         conditions=motion_model.conditions,
+        varying_loras=motion_model.varying_loras,
     )
     clone.set_additional_models(motion.key, [motion_model.patcher.clone()])
     put_on_model(clone, APPLIED, (*applied, motion))
@@ -218,11 +221,13 @@ def _run_modules(x, emb, modules, transformer_options):
         throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
         inputs = replace(active.inputs, host_options=options, time_embedding=emb)
         scale, strength = (field and field.on(x) for field in (active.attention_scale, active.strength))
-        seen = taps if scale is None else (QueryScale(scale, x, inputs.frames), *taps)
-        if seen:
+        seen = taps if scale is None else (QueryScale(TokenField(scale, x, inputs.frames)), *taps)
+        if seen or active.loras:
             batch = _batch_contents(transformer_options, len(x), inputs.frames)
             inputs = replace(inputs, taps=ModuleTaps(seen, active.module, active.owner, active.site, batch))
         module = active.module if strength is None else ScaledModule(active.module, strength)
+        if active.loras:
+            module = partial(_run_with_loras, module, active)
         if observer is None:
             x = module(x, inputs)
         else:
@@ -230,6 +235,14 @@ def _run_modules(x, emb, modules, transformer_options):
         if MOTION_RUN in transformer_options:
             transformer_options[MOTION_RUN].executed = True
     return x
+
+
+@torch.compiler.disable()
+def _run_with_loras(module: Module, active: ActiveModule, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+    """Run a module uncompiled, since torch.compile does not see hooks that come and go."""
+    assert inputs.taps is not None
+    with add_low_rank_parts(active.loras, active.module, active.site, x, inputs.taps, inputs.frames):
+        return module(x, inputs)
 
 
 def _batch_contents(transformer_options: dict, batch: int, frames: int) -> BatchContents:

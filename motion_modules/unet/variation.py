@@ -20,6 +20,7 @@ from ..architectures.stacking import Stack
 from ..attention_tap import QKV, AttentionCall
 from ..contract import MotionInputs
 from ..errors import MotionModelError
+from ..noise_schedule import find_progress
 from ..tile import Tile
 
 
@@ -51,6 +52,13 @@ class Variation(Protocol):
         With a `tile`, height and width are those of a feature map of that part of the latent.
         """
         ...
+
+
+def scale_at_sigma(variation: Variation | None, sigma: float | torch.Tensor, model_sampling) -> float:
+    """Return the factor that all sites, frames and places share at a noise level; 1 without a variation."""
+    if variation is None:
+        return 1.0
+    return variation.scale_at(find_progress(float(sigma), model_sampling) if variation.changes_over_sampling else 0.0)
 
 
 Size = tuple[int, int]
@@ -105,29 +113,44 @@ class ScaledModule:
         return x
 
 
+class TokenField:
+    """A field of the feature map `x`, whose clips have `frames`, for the tokens that a motion module makes of it."""
+
+    def __init__(self, field: torch.Tensor, x: torch.Tensor, frames: int):
+        self._is_same_everywhere = field.shape[-2:] == (1, 1)
+        by_frame = field.expand(len(x), 1, *x.shape[-2:])
+        self._by_token = rearrange(by_frame, "(clip frame) 1 h w -> clip (h w) frame", frame=frames)
+
+    def lay_out(self, tokens: torch.Tensor, positions: slice | None, view: torch.Tensor | None) -> torch.Tensor | None:
+        """Return `[batch, tokens, 1]` for `tokens` along frames, over space as well, or one for each frame.
+
+        `positions` and `view` are those of `AttentionCall`. None where the layout cannot be told.
+        """
+        factors = self._by_token if positions is None else self._by_token[:, positions]
+        if view is not None:
+            factors = factors[:, :, view]
+        clips, places, frames = factors.shape
+        if tokens.shape[:2] == (clips * places, frames):
+            return rearrange(factors, "clip place frame -> (clip place) frame 1")
+        if tokens.shape[:2] == (clips, frames * places):
+            return rearrange(factors, "clip place frame -> clip (frame place) 1")
+        if tokens.shape[:2] == (clips, frames) and self._is_same_everywhere:
+            return rearrange(factors[:, 0], "clip frame -> clip frame 1")
+        return None
+
+
 class QueryScale:
     """A tap that multiplies queries by a field, so that each of them has its own scale of the attention logits."""
 
-    def __init__(self, scale: torch.Tensor, x: torch.Tensor, frames: int):
-        """`scale` is a field of the feature map `x`, whose clips have `frames`."""
-        by_frame = scale.expand(len(x), 1, *x.shape[-2:])
-        self._by_token = rearrange(by_frame, "(clip frame) 1 h w -> clip (h w) frame", frame=frames)
+    def __init__(self, scale: TokenField):
+        self._scale = scale
 
     def __call__(self, call: AttentionCall, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> QKV:
-        factors = self._by_token if call.positions is None else self._by_token[:, call.positions]
-        if call.view is not None:
-            factors = factors[:, :, call.view]
-        return q * _lay_out(factors, q, call), k, v
-
-
-def _lay_out(factors: torch.Tensor, q: torch.Tensor, call: AttentionCall) -> torch.Tensor:
-    """Return `[clip, place, frame]` in the layout of queries, along frames or over space as well."""
-    clips, places, frames = factors.shape
-    if q.shape[:2] == (clips * places, frames):
-        return rearrange(factors, "clip place frame -> (clip place) frame 1")
-    if q.shape[:2] == (clips, frames * places):
-        return rearrange(factors, "clip place frame -> clip (frame place) 1")
-    raise MotionModelError(
-        f"`motion_attention_scale` differs between frames or places, but the attention '{call.name}' at '{call.site}' "
-        f"has queries of the shape {list(q.shape)}, whose places cannot be told. Use one number for all of them."
-    )
+        factors = self._scale.lay_out(q, call.positions, call.view)
+        if factors is None:
+            raise MotionModelError(
+                f"`motion_attention_scale` differs between frames or places, but the attention '{call.name}' at "
+                f"'{call.site}' has queries of the shape {list(q.shape)}, whose places cannot be told. Use one number "
+                "for all of them."
+            )
+        return q * factors, k, v

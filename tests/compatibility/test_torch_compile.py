@@ -11,9 +11,12 @@ import comfy.model_patcher
 import comfy.supported_models
 import pytest
 import torch
+from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
+from animatediff_loom.sampling.steering.strength import MotionStrength, StrengthFactor
 
 from tests.support.host import CPU, unet_config
-from tests.support.motion_files import random_weight
+from tests.support.motion_files import motion_file, random_weight
+from tests.support.motion_loras import linear_layers, random_factors, spell
 from tests.support.motion_models import apply_motion, load_motion
 from tests.support.sampling import call, distance, host_node, ksampler
 
@@ -80,3 +83,13 @@ def test_norms_over_frames(small, backend):
     clip = ksampler(clip_model, steps=1)
     assert distance(ksampler(compiled(clip_model, backend), steps=1), clip) < 1e-4
     assert distance(clip, ksampler(apply_motion(small), steps=1)) > 1e-3
+
+
+def test_a_lora_whose_strength_varies(small):
+    """Hooks on the layers of motion modules come and go, which compiled code would not see."""
+    factors = random_factors(linear_layers(motion_file()))
+    varied, motion_model = MotionStrength((StrengthFactor(levels=(0.0, 1.0, 1.0, 0.0)),)), load_motion()
+    changed = add_motion_lora(motion_model, parse_motion_lora("pan.ckpt", spell(factors)), 1.0, varied)
+    ready = compiled(small)
+    for each in (motion_model, changed, motion_model):
+        assert distance(ksampler(apply_motion(ready, each)), ksampler(apply_motion(small, each))) < 1e-4
