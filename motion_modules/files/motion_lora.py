@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .unsupported import require_motion_lora
 from .varying_lora import is_constant, read_constant, read_parts, split_by_site
 
 KIND = "Motion LoRA"
+CACHED_FILES = 2  # of up to 77 MB: a new strength of one of two nodes in a row reads no file again
 
 _factor = (
     r"(_lora\.(up|down)|\.lora\.(up|down)|\.lora_linear_layer\.(up|down)|\.lora_(up|down|mid|A|B))(\.weight)?$"
@@ -57,7 +59,17 @@ class MotionLora:
 
 
 def load_motion_lora(path: str) -> MotionLora:
-    """Load the motion LoRA in the file at `path`; raise MotionModelError for a file of another kind."""
+    """Load the motion LoRA in the file at `path`; raise MotionModelError for a file of another kind.
+
+    The last files are kept, and read again only when their time or size changes.
+    """
+    file = Path(path)
+    status = file.stat() if file.exists() else None
+    return _read_motion_lora(path, *((status.st_mtime_ns, status.st_size) if status else (0, 0)))
+
+
+@lru_cache(maxsize=CACHED_FILES)
+def _read_motion_lora(path: str, modified: int, size: int) -> MotionLora:
     name = Path(path).name
     with name_file_in_errors(KIND, name):
         checkpoint, _ = read_checkpoint(path)

@@ -211,6 +211,17 @@ def test_what_is_refused(kind, tmp_path):
         add_motion_lora(load_motion(), load_motion_lora(str(tmp_path / "lora.ckpt")), 1.0)
 
 
+def test_a_file_is_read_again_only_when_it_changes(tmp_path):
+    path = tmp_path / "lora.safetensors"
+    comfy.utils.save_torch_file(motion_lora_file(rank=2), str(path))
+    first = load_motion_lora(str(path))
+    assert load_motion_lora(str(path)) is first
+    comfy.utils.save_torch_file(motion_lora_file(rank=5), str(path))
+    assert {tensor.shape for tensor in load_motion_lora(str(path)).tensors.values()} != {
+        tensor.shape for tensor in first.tensors.values()
+    }
+
+
 def test_a_damaged_file_is_refused(tmp_path):
     comfy.utils.save_torch_file(motion_lora_file(), str(tmp_path / "lora.safetensors"))
     whole = (tmp_path / "lora.safetensors").read_bytes()
