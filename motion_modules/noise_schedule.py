@@ -3,7 +3,18 @@
 In ComfyUI 0 % is the start of sampling (highest sigma) and 100 % its end (sigma 0).
 """
 
+from .errors import LoomError
+
 HALVINGS, DIGITS = 30, 6
+
+
+def require_range(start_percent: float, end_percent: float) -> None:
+    """Raise LoomError for a range of the noise schedule that holds no step."""
+    if start_percent >= end_percent:
+        raise LoomError(
+            f"`start_percent` is {start_percent:g} and `end_percent` is {end_percent:g}. "
+            "Set `start_percent` below `end_percent`."
+        )
 
 
 def has_started(percent: float, sigma: float, model_sampling) -> bool:

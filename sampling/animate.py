@@ -9,6 +9,7 @@ from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.errors import LoomError, require_finite
 from ..motion_modules.families import AUTO
 from ..motion_modules.motion_model import MotionModel
+from ..motion_modules.noise_schedule import require_range
 from ..motion_modules.unet.applied import MotionSettings
 from ..motion_modules.unet.placement import place
 from ..motion_modules.unet.sites import require_fit
@@ -57,11 +58,7 @@ def _has_strength(motion_model: MotionModel, settings: MotionSettings) -> bool:
 
 def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None:
     require_finite(settings)
-    if settings.start_percent >= settings.end_percent:
-        raise LoomError(
-            f"`start_percent` is {settings.start_percent} and `end_percent` is {settings.end_percent}. "
-            "Set `start_percent` below `end_percent`."
-        )
+    require_range(settings.start_percent, settings.end_percent)
     if settings.attention_scale != 1 and not motion_model.attends:
         raise LoomError(
             f"`attention_scale` is {settings.attention_scale}, but motion model '{motion_model.name}' has no attention "

@@ -14,7 +14,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy.samplers import calc_cond_batch
 
 from ...motion_modules.errors import require_finite
-from ...motion_modules.noise_schedule import is_between
+from ...motion_modules.noise_schedule import is_between, require_range
 from ...motion_modules.run_state import APPLIED, TEMPORAL_GUIDANCE, add_wrapper_once
 from ...motion_modules.unet.applied import require_motion
 
@@ -40,6 +40,7 @@ class TemporalGuidance:
 def add_temporal_guidance(model: ModelPatcher, guidance: TemporalGuidance) -> ModelPatcher:
     """Return a clone of `model` with this guidance, after others that it has; with scale 0, without it."""
     require_finite(guidance)
+    require_range(guidance.start_percent, guidance.end_percent)
     clone = model.clone()
     if guidance.scale:
         clone.set_model_sampler_post_cfg_function(guidance)

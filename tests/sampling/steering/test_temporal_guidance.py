@@ -65,6 +65,11 @@ def test_all_motion_models_are_left_out(model, moving):
     assert_close(run(guide(twice)), expected, atol=2e-3, rtol=1e-3)
 
 
+def test_a_range_without_steps_is_refused(model):
+    with expect_error("`start_percent` is 0.6 and `end_percent` is 0.4. Set `start_percent` below `end_percent`."):
+        guide(model, start_percent=0.6, end_percent=0.4)
+
+
 def test_without_a_motion_model_it_is_refused(model):
     with expect_error("The model has Temporal Guidance, but no motion model acts on it. Connect Apply Motion Model"):
         run(guide(model))
