@@ -7,12 +7,12 @@ import torch
 from .contract import UNLIMITED
 from .families import Family
 from .motion_model import MotionModel
-from .recipes import find_recipe
+from .recipes import Recipe, find_recipe
 
 
 def describe(motion_model: MotionModel) -> str:
     """Return lines of `name: value`, for Motion Model Info and for bug reports."""
-    family, specs = motion_model.family, motion_model.specs
+    family, specs, recipe = motion_model.family, motion_model.specs, find_recipe(motion_model.family.name)
     adapters = [spec.adapter for spec in motion_model.adapters if spec.adapter.key not in motion_model.conditions]
     weights = list(motion_model.patcher.model.parameters())
     count = sum(weight.numel() for weight in weights)
@@ -30,8 +30,8 @@ def describe(motion_model: MotionModel) -> str:
         "beta schedule": family.beta_schedule,
         "dtype": f"{_format_dtype(motion_model.file_dtype)}, loaded as {_format_dtype(weights[0].dtype)}",
         "size": f"{count / 1e6:.1f} million weights, {size / 2**20:.0f} MiB",
-        "settings": _describe_settings(family),
-        "advice": family.advice,
+        "settings": _describe_settings(family, recipe),
+        "advice": recipe.describe_needs() if recipe else "",
         "needs": "; ".join(f"{each.needs}, from {each.node}" for each in adapters),
         "motion LoRAs": "; ".join(lora.describe() for lora in motion_model.loras),
         "notes": "; ".join(motion_model.notes),
@@ -39,9 +39,8 @@ def describe(motion_model: MotionModel) -> str:
     return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
 
-def _describe_settings(family: Family) -> str:
+def _describe_settings(family: Family, recipe: Recipe | None) -> str:
     """Return the usual settings by the names of inputs, to copy."""
-    recipe = find_recipe(family.name)
     sampler = f"{recipe.describe()}, " if recipe else ""
     return f"{sampler}batch_size {family.trained_frames}, context_length {family.trained_frames}"
 

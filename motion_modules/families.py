@@ -12,8 +12,6 @@ from .errors import FileFault
 AUTO = "auto"
 SD15, SDXL = "SD1.5", "SDXL"
 USUAL_BETA_SCHEDULE = "AnimateDiff (linear)"
-LCM_ADVICE = "sampler lcm, scheduler sgm_uniform, 4 to 8 steps, CFG 1 to 2, with the AnimateLCM LoRA on the checkpoint"
-LIGHTNING_ADVICE = "sampler euler, scheduler sgm_uniform, CFG 1, as many steps as the file's name says"
 
 ORIGINAL, DIFFUSERS, HOTSHOT = "original", "diffusers", "Hotshot-XL"  # spellings of keys
 
@@ -73,7 +71,6 @@ class Family:
     joint_unet_norm: bool = False
     joint_module_norm: bool = False
     beta_schedule: str = USUAL_BETA_SCHEDULE
-    advice: str = ""
     own_sites: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
 
@@ -105,7 +102,6 @@ FAMILIES = (
         trained_frames=8,
         joint_unet_norm=True,
         beta_schedule="Stable Diffusion (scaled_linear)",
-        advice="sampler euler_ancestral, 30 steps, 8 frames, about 672x384",
     ),
     Family(
         "AnimateDiff-SDXL beta",
@@ -115,7 +111,6 @@ FAMILIES = (
         signs=(Sign(),),
         joint_module_norm=True,
         beta_schedule="AnimateDiff-SDXL (scaled_linear to 0.020)",
-        advice="sampler euler, CFG 8.5, about 1024x1024",
     ),
     Family(
         "AnimateLCM",
@@ -125,7 +120,6 @@ FAMILIES = (
         signs=(Sign(positions=(None,)), Sign(DIFFUSERS, positions=(64,))),
         default_positions=64,
         beta_schedule="AnimateLCM (linear, LCM)",
-        advice=LCM_ADVICE,
     ),
     Family(
         "LongAnimateDiff",
@@ -134,7 +128,6 @@ FAMILIES = (
         mid=True,
         signs=(Sign(positions=(64,)),),
         trained_frames=32,
-        advice="attention_scale 1.15, 32 frames",
     ),
     Family(
         "LongAnimateDiff",
@@ -143,9 +136,8 @@ FAMILIES = (
         mid=True,
         signs=(Sign(positions=(128,)),),
         trained_frames=64,
-        advice="attention_scale 1.15, 16 to 64 frames",
     ),
-    Family("AnimateDiff-Lightning", base=SD15, levels=4, mid=True, advice=LIGHTNING_ADVICE),
+    Family("AnimateDiff-Lightning", base=SD15, levels=4, mid=True),
     Family("AnimateDiff v2", base=SD15, levels=4, mid=True, signs=(Sign(),)),
     Family("AnimateDiff v3", base=SD15, levels=4, mid=False, signs=(Sign(positions=(32, None)),)),
     Family(

@@ -12,7 +12,7 @@ def require_range(start_percent: float, end_percent: float) -> None:
     """Raise LoomError for a range of the noise schedule that holds no step."""
     if start_percent >= end_percent:
         raise LoomError(
-            f"`start_percent` is {start_percent:g} and `end_percent` is {end_percent:g}. "
+            f"`start_percent` is {start_percent} and `end_percent` is {end_percent}. "
             "Set `start_percent` below `end_percent`."
         )
 

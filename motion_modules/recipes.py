@@ -8,7 +8,8 @@ class Recipe:
     """Settings to begin with, and the range outside of which clips look bad.
 
     `samplers` and `schedulers` begin with the usual one; others than these look bad only where
-    `is_distilled`.
+    `is_distilled`. `size` is the width and height of the training in pixels, where another one than
+    the base model's helps. `remark` is what no setting can say.
     """
 
     samplers: tuple[str, ...] = ("euler",)
@@ -19,10 +20,26 @@ class Recipe:
     cfg_range: tuple[float, float] = (3.0, 15.0)
     is_distilled: bool = False
     needs_lora: bool = False
+    attention_scale: float = 1.0
+    size: tuple[int, int] | None = None
+    remark: str = ""
 
     def describe(self) -> str:
-        """Return the settings by the names of the inputs of KSampler."""
-        return f"sampler_name {self.samplers[0]}, scheduler {self.schedulers[0]}, steps {self.steps}, cfg {self.cfg:g}"
+        """Return the settings by the names of inputs of nodes."""
+        settings = (
+            f"sampler_name {self.samplers[0]}, scheduler {self.schedulers[0]}, steps {self.steps}, cfg {self.cfg:g}"
+        )
+        if self.attention_scale != 1:
+            settings += f", attention_scale {self.attention_scale:g}"
+        return settings + (f", width {self.size[0]}, height {self.size[1]}" if self.size else "")
+
+    def describe_needs(self) -> str:
+        """Return what a distilled family wants besides, or an empty string."""
+        if not self.is_distilled:
+            return ""
+        (fewest, most), (least, largest) = self.step_range, self.cfg_range
+        needs = f"{fewest} to {most} steps and CFG {least:g} to {largest:g}"
+        return "; ".join(filter(None, (needs, "its LoRA on the checkpoint" if self.needs_lora else "", self.remark)))
 
 
 _USUAL = Recipe()
@@ -30,10 +47,10 @@ _RECIPES = {
     "AnimateDiff v1": _USUAL,
     "AnimateDiff v2": _USUAL,
     "AnimateDiff v3": _USUAL,
-    "LongAnimateDiff": _USUAL,
+    "LongAnimateDiff": Recipe(attention_scale=1.15),
     "PIA": _USUAL,
-    "AnimateDiff-SDXL beta": Recipe(steps=30, cfg=8.5),
-    "Hotshot-XL": Recipe(samplers=("euler_ancestral",), steps=30),
+    "AnimateDiff-SDXL beta": Recipe(steps=30, cfg=8.5, size=(1024, 1024)),
+    "Hotshot-XL": Recipe(samplers=("euler_ancestral",), steps=30, size=(672, 384)),
     "AnimateDiff-Lightning": Recipe(
         schedulers=("sgm_uniform", "simple"),
         steps=4,
@@ -41,6 +58,7 @@ _RECIPES = {
         cfg=1.0,
         cfg_range=(1.0, 2.5),
         is_distilled=True,
+        remark="as many steps as the file's name says",
     ),
     "AnimateLCM": Recipe(
         samplers=("lcm",),

@@ -3,6 +3,7 @@
 import pytest
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.recipes import find_recipe
 from synthetic_motion import file_shapes
 
 from tests.support.motion_files import (
@@ -94,7 +95,18 @@ def test_lightning_is_the_users_choice():
     assert load(tensors, V2).family.name == "AnimateDiff v2"
     chosen = load(tensors, LIGHTNING)
     assert (chosen.family.name, chosen.reason) == ("AnimateDiff-Lightning", "chosen on the node")
-    assert "sgm_uniform" in describe(chosen)
+    lines = describe(chosen).splitlines()
+    assert "advice: 1 to 8 steps and CFG 1 to 2.5; as many steps as the file's name says" in lines
+    assert (
+        "settings: sampler_name euler, scheduler sgm_uniform, steps 4, cfg 1, batch_size 16, context_length 16" in lines
+    )
+
+
+def test_settings_of_recipes():
+    assert find_recipe("AnimateLCM").describe_needs() == "2 to 12 steps and CFG 1 to 3; its LoRA on the checkpoint"
+    assert find_recipe("LongAnimateDiff").describe().endswith("cfg 7.5, attention_scale 1.15")
+    assert find_recipe("Hotshot-XL").describe().endswith("steps 30, cfg 7.5, width 672, height 384")
+    assert find_recipe("AnimateDiff v3").describe_needs() == ""
 
 
 def test_an_impossible_choice():
