@@ -105,8 +105,10 @@ def add_motion_lora(
         varies = variation is not None and not is_constant(variation)
         applied = AppliedLora(lora.name, strength, len(adapters), len(lora.layers), varies)
         require_finite(applied)
-        changed = _vary if varies else _patch
-        changed_model = changed(motion_model, lora.name, adapters, strength, variation)
+        if variation is None or is_constant(variation):
+            changed_model = _patch(motion_model, adapters, strength, variation)
+        else:
+            changed_model = _vary(motion_model, lora.name, adapters, strength, variation)
     if not strength or (variation is not None and variation.is_zero):
         return motion_model
     report_partial_match(applied, motion_model.name)
@@ -124,7 +126,7 @@ def _vary(
 
 
 def _patch(
-    motion_model: MotionModel, name: str, adapters: Mapping[str, Any], strength: float, variation: Variation | None
+    motion_model: MotionModel, adapters: Mapping[str, Any], strength: float, variation: Variation | None
 ) -> MotionModel:
     """Return a copy of `motion_model` with patched weights."""
     patcher = motion_model.patcher.clone()
