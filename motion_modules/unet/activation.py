@@ -11,7 +11,6 @@ from torch import nn
 from ..adapters.adapter import AdapterCondition, AdapterEffects, AdapterInputs
 from ..contract import WHOLE, AddedFeatures, MotionInputs
 from ..errors import LoomError, MotionModelError
-from ..motion_model import MotionModules
 from ..run_state import MOTION_RUN, TILE, WINDOWING, frame_numbers, list_window_frames
 from ..tile import Tile
 from .applied import AppliedMotion, MotionRun
@@ -19,6 +18,7 @@ from .frame_norm import JointFrameNorm
 from .low_rank import ActiveLora, FactorCopies, VaryingLora
 from .sites import Block, Site
 from .variation import BatchField, ClipFields, Variation, scale_at_sigma
+from .weight_hooks import follow_hooks
 
 
 class ActiveModule(NamedTuple):
@@ -125,7 +125,7 @@ class Evaluation:
     def _list_adapters(self, motion: AppliedMotion) -> list[ActiveAdapter]:
         if not motion.adapters:
             return []
-        modules = find_modules(motion, self._list_patchers()).by_adapter
+        modules = find_weights(motion, self._list_patchers()).model.by_adapter
         numbers = frame_numbers(self.options, len(self.x), self.frames)
         clip_frames = self.run.frames if self.run else max(numbers) + 1
         active: list[ActiveAdapter] = []
@@ -141,7 +141,10 @@ class Evaluation:
 
     def _list_modules(self, motion: AppliedMotion) -> list[Entry]:
         """Return the modules of a motion model, without those of strength 0."""
-        modules, settings = find_modules(motion, self._list_patchers()).by_site, motion.settings
+        weights, settings = find_weights(motion, self._list_patchers()), motion.settings
+        hooks = getattr(self.base_model.current_patcher, "current_hooks", None)
+        follow_hooks(weights, hooks, self.run.patched if self.run else None)
+        modules = weights.model.by_site
         model_sampling = self.base_model.model_sampling
         inputs = MotionInputs(
             self.frames,
@@ -224,11 +227,11 @@ def _add_features(blocks: Blocks, added: Mapping[tuple[str, str], AddedFeatures]
     }
 
 
-def find_modules(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> MotionModules:
-    """Return the modules of a motion model, from the first patcher that holds its weights."""
+def find_weights(motion: AppliedMotion, patchers: Sequence[ModelPatcher]) -> ModelPatcher:
+    """Return the patcher of a motion model's modules, from the first one that holds it."""
     for patcher in patchers:
         for weights in patcher.get_additional_models_with_key(motion.key):
-            return weights.model
+            return weights
     raise MotionModelError(
         f"Motion model '{motion.name}' was applied to this model, which no longer carries its weights. "
         "Apply the motion model after the node that removed them."

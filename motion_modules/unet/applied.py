@@ -140,6 +140,7 @@ class MotionRun:
     def __init__(self, patcher: ModelPatcher, frames: int, size: tuple[int, int]):
         self.patcher, self.frames, self.size = patcher, frames, size
         self.fields, self.factors = ClipFields(frames), FactorCopies()
+        self.patched: dict[torch.nn.Module, ModelPatcher] = {}  # by modules, whose weights hooks of this run changed
         self.executed = False
         self._checked: set[tuple] = set()
         self._memories: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,14 +1,15 @@
 """Hooks of the host that change weights of motion models, per conditioning and per step.
 
-The host's own weight hooks reach the UNet only. These follow them by callbacks of its patcher: where
-it patches the UNet for a group of hooks, they patch the motion models on it, which are additional
-models. Nothing is cached, so that no dense copy of a patched weight stays.
+The host's own weight hooks reach the UNet only. Before each evaluation, the motion models that run in
+it, which are additional models, are patched by the hooks that the host has on the UNet. Nothing is
+cached, so that no dense copy of a patched weight stays.
 """
 
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from comfy.hooks import EnumHookMode, EnumHookType, EnumWeightTarget, HookGroup, WeightHook
 from comfy.model_patcher import ModelPatcher, ModelPatcherDynamic
 from comfy.patcher_extension import CallbacksMP
@@ -46,7 +47,6 @@ def register_weight_hooks(model: ModelPatcher) -> None:
     """Put the callbacks on `model`, which should be a clone with its first motion model."""
     for kind, callback in (
         (CallbacksMP.ON_PREPARE_STATE, follow_keyframes),
-        (CallbacksMP.ON_APPLY_HOOKS, patch_motion_models),
         (CallbacksMP.ON_CLEANUP, remove_weight_hooks),
     ):
         model.add_callback_with_key(kind, APPLIED, callback)
@@ -55,16 +55,29 @@ def register_weight_hooks(model: ModelPatcher) -> None:
 def follow_keyframes(patcher: ModelPatcher, *_: Any) -> None:
     """Unpatch motion models where the host has unpatched the UNet, since the strength of a hook changed."""
     if patcher.current_hooks is None:
-        patch_motion_models(patcher, None)
-
-
-def patch_motion_models(patcher: ModelPatcher, hooks: HookGroup | None) -> None:
-    """Change the weights of the motion models on `patcher` for an evaluation with these `hooks`."""
-    for weights in _list_motion_weights(patcher):
-        if hooks is None:
+        for weights in _list_motion_weights(patcher):
             weights.unpatch_hooks()
-        else:
-            _patch(weights, hooks)
+
+
+def follow_hooks(
+    weights: ModelPatcher, hooks: HookGroup | None, patched: dict[torch.nn.Module, ModelPatcher] | None = None
+) -> None:
+    """Change a motion model for an evaluation with these `hooks`; `patched` remembers who changed it in a run.
+
+    DualModelGuider evaluates two models in turn, with hooks of their own. They run the same motion
+    modules where the second has none, and where both have the same motion model.
+    """
+    if patched is not None:
+        last = patched.get(weights.model, weights)
+        if last is not weights:
+            last.unpatch_hooks()
+        patched[weights.model] = weights
+    if weights.current_hooks == hooks:
+        return
+    if hooks is None:
+        weights.unpatch_hooks()
+    else:
+        _patch(weights, hooks)
 
 
 def _patch(weights: ModelPatcher, hooks: HookGroup) -> None:

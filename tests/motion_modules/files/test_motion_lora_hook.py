@@ -16,6 +16,7 @@ from tests.support.motion_files import TINY_WIDTHS
 from tests.support.motion_loras import motion_lora_file
 from tests.support.motion_models import apply_motion, apply_windows, load_motion, random_motion
 from tests.support.sampling import (
+    CFG,
     call,
     distance,
     fail_during,
@@ -23,6 +24,7 @@ from tests.support.sampling import (
     ksampler,
     prompt,
     record_unet,
+    sampler_custom_advanced,
     set_hooks,
     start_hooks_at,
 )
@@ -196,6 +198,24 @@ def test_clones_on_several_devices_have_the_hook():
     spread.set_additional_models("multigpu", [copy])
     two = {"positive": set_hooks(hook(), prompt(2)), "negative": set_hooks(hook(seed=1), prompt(3))}
     assert distance(ksampler(spread, **two), ksampler(one, **two)) < 1e-5
+
+
+@pytest.mark.parametrize("second", ["plain", "animated"])
+@pytest.mark.parametrize("hooked", [("positive",), ("negative",), ("positive", "negative")], ids="+".join)
+def test_each_model_of_a_dual_model_guider_has_the_hooks_of_its_own_prompt(moving, motion, plain, second, hooked):
+    """Both models run the same motion modules, one after the other."""
+    hooks = {name: hook(seed=number) for number, name in enumerate(hooked)}
+    texts = {"positive": prompt(2), "negative": prompt(3)}
+    texts |= {name: set_hooks(group, texts[name]) for name, group in hooks.items()}
+    before, other = unpatched_weights(motion), tiny_model()
+    if second == "animated":
+        other = apply_motion(other, motion)
+    dual, single = (
+        sampler_custom_advanced(call(host_node(f"nodes_custom_sampler.{name}"), model=moving, cfg=CFG, **texts, **more))
+        for name, more in (("DualModelGuider", {"model_negative": other}), ("CFGGuider", {}))
+    )
+    assert distance(dual, single) < 1e-5 and distance(dual, plain) > 1e-3
+    assert same_weights(motion.patcher, before)
 
 
 def test_hooks_of_the_text_encoder_leave_it_alone(moving, motion):
