@@ -5,6 +5,8 @@ The node Apply Motion Model calls `animate`.
 
 from comfy.model_patcher import ModelPatcher
 
+from ..motion_modules.architectures.stacking import list_members
+from ..motion_modules.architectures.trial import shows_attention
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.errors import LoomError, require_finite
 from ..motion_modules.families import AUTO
@@ -69,7 +71,21 @@ def _check_settings(motion_model: MotionModel, settings: MotionSettings) -> None
             f"`motion_attention_scale` is connected, but motion model '{motion_model.name}' has no attention between "
             "frames. Disconnect it, or connect it to `motion_strength`."
         )
+    if settings.motion_attention_scale is not None and settings.motion_attention_scale.differs_by_token:
+        _require_shown_attention(motion_model)
     if motion_model.broken_weight:
         raise LoomError(
             f"Motion model '{motion_model.name}' has a NaN or Inf in '{motion_model.broken_weight}'. Download it again."
         )
+
+
+def _require_shown_attention(motion_model: MotionModel) -> None:
+    """Refuse modules of other packs whose attention has one scale for all frames and places."""
+    kinds = {kind for spec in motion_model.specs.values() for kind in list_members(spec.architecture)}
+    for kind in sorted(kinds, key=lambda kind: kind.key):
+        if kind.attends and not shows_attention(kind):
+            raise LoomError(
+                f"`motion_attention_scale` differs between frames or places, but the motion module '{kind.key}' of "
+                f"'{kind.origin}' in motion model '{motion_model.name}' does its attention itself, with one scale for "
+                "all. Use `attention_scale`, or connect it to `motion_strength`."
+            )

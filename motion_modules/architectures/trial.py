@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..attention_tap import QKV, AttentionCall, ModuleTaps
 from ..contract import MotionInputs, SiteShape
 from ..errors import MotionModelError, describe_cause, describe_error
 from .architecture import Architecture
@@ -60,6 +61,27 @@ def try_out(architecture: Architecture) -> None:
         ) from error
     if fault:
         raise MotionModelError(f"{subject} {fault}.")
+
+
+class _Listener:
+    """A tap that notes whether it was called."""
+
+    was_called = False
+
+    def __call__(self, call: AttentionCall, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> QKV | None:
+        self.was_called = True
+
+
+@lru_cache(maxsize=64)
+def shows_attention(architecture: Architecture) -> bool:
+    """Return whether a module calls `temporal_attention`, where taps see and edit what attends to what."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        config = architecture.config.for_site(SITE)
+        module = architecture.module(config, ops=nn, device="cpu", dtype=torch.float32).train(False)
+        listener = _Listener()
+        x = torch.zeros(CHUNKS * FRAMES, SITE.channels, HEIGHT, WIDTH)
+        _run(module, x, taps=ModuleTaps((listener,), module))
+    return listener.was_called
 
 
 def _find_fault(architecture: Architecture) -> str:

@@ -15,7 +15,7 @@ NAMES = {"loha": "LoHa", "lokr": "LoKr"}
 
 def is_constant(variation: Variation) -> bool:
     """Return whether a variation differs between sites only, so that patches of the weights can hold it."""
-    return not (variation.changes_over_sampling or variation.changes_over_frames or variation.has_mask)
+    return not (variation.changes_over_sampling or variation.differs_by_token)
 
 
 def read_constant(variation: Variation) -> float:

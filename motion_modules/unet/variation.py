@@ -34,6 +34,11 @@ class Variation(Protocol):
     @property
     def has_mask(self) -> bool: ...
     @property
+    def differs_by_token(self) -> bool:
+        """Return whether the factor differs between frames or places."""
+        ...
+
+    @property
     def is_zero(self) -> bool: ...
 
     def check_frames(self, frames: int) -> None:

@@ -97,6 +97,10 @@ class MotionStrength:
         return any(factor.mask is not None for factor in self.factors)
 
     @property
+    def differs_by_token(self) -> bool:
+        return self.changes_over_frames or self.has_mask
+
+    @property
     def is_zero(self) -> bool:
         """Return whether a value is 0, whatever the clip is."""
         return any(factor.strength == 0 for factor in self.factors)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.architectures import registry
 from animatediff_loom.motion_modules.architectures.registry import ARCHITECTURES, architectures, motion_module
-from animatediff_loom.motion_modules.architectures.trial import try_out
+from animatediff_loom.motion_modules.architectures.trial import shows_attention, try_out
 from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.nodes.load_motion_model import LoadMotionModel
 from animatediff_loom.nodes.new_motion_model import NewMotionModel
@@ -301,3 +301,8 @@ def test_a_file_of_a_broken_module_says_what_is_wrong(pack):
 def test_an_architecture_that_nobody_brings():
     with expect_error("'wibble'", "scale_shift"):
         architectures()["wibble"]
+
+
+def test_attention_that_taps_see():
+    shown = {key for key, kind in ARCHITECTURES.items() if shows_attention(kind)}
+    assert shown == {key for key, kind in ARCHITECTURES.items() if kind.attends}

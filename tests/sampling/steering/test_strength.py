@@ -1,17 +1,19 @@
 """Motion Strength on a tiny UNet in the host's own patcher and samplers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from animatediff_loom.motion_modules.architectures.architecture import Architecture
 from animatediff_loom.motion_modules.noise_schedule import find_progress, has_started
 from animatediff_loom.nodes.motion_strength import MotionStrengthNode
 from animatediff_loom.sampling.steering.strength import check_mask, read_levels
 from comfy_api.input import CurveInput
 
 from tests.support.host import tiny_model
-from tests.support.motion_models import KEYS, apply_motion, apply_windows, load_motion, random_motion
+from tests.support.motion_models import KEYS, Gain, Width, apply_motion, apply_windows, load_motion, random_motion
 from tests.support.sampling import LATENT_SIZE, call, prompt, sample
 from tests.support.texts import expect_error
 
@@ -271,3 +273,13 @@ def test_a_sampler_without_a_step_where_the_curve_is_above_0_says_so(plain, moti
     model = apply_motion(plain, motion_model, motion_strength=strength(progress_curve="0: 0"))
     with expect_error("`progress_curve`", "no step"):
         sample(model, FRAMES)
+
+
+def test_attention_of_another_pack_with_one_scale_for_all_is_refused(plain):
+    """It obeys one number for each site, but taps do not see it."""
+    kind = Architecture("own_attention", Gain, Width, origin="another pack")
+    motion = random_motion(plain, "low_rank_attention")
+    motion = replace(motion, specs={site: replace(spec, architecture=kind) for site, spec in motion.specs.items()})
+    with expect_error("`motion_attention_scale` differs between frames", "'own_attention' of 'another pack'"):
+        apply_motion(plain, motion, motion_attention_scale=strength(levels=[1.0, 0.5]))
+    apply_motion(plain, motion, motion_attention_scale=strength(sites="down: 0.5"))
