@@ -15,18 +15,18 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...motion_modules.errors import LoomError, require_finite
-from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model
+from ...motion_modules.run_state import VIDEO_NOISE, add_wrapper_once, put_on_model, set_temporarily
 from ..camera.picture_motion import find_picture_steps
 from ..camera.poses import CameraPath, check_length
 from ..windows.handler import LoomContextHandler
 from ..windows.schedules import WindowLayout
 from .mixing import mix
 from .paths import Camera, follow_camera, follow_flows, follow_steps
-from .seeds import draw_frames, draw_seeded_frames, draw_white
+from .seeds import draw_frames, draw_seeded_frames, draw_white, find_frame_numbers
 from .step_noise import with_step_noise
 from .warp import find_box, warp_clip
 
-SEEDED, CAMERA, VIDEO = "seed + frame", "camera", "video"
+SEEDED, STREAM, CAMERA, VIDEO = "seed + frame", "stream per frame", "camera", "video"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class NoiseSettings:
     """A kind of noise from `NOISES`, and what it needs.
 
     `length` and `overlap` are those of the context windows, in frames. `start` is the number of the
-    first frame. `camera_path` replaces `camera`. `flows` are those of `paths.follow_flows`.
-    `fresh_noise` is the share of independent noise in the variance. With `in_steps`, the noise that a sampler
-    adds after each step is of this kind too.
+    first frame, and `numbers` are those of all frames, counted from there, where they are not in a
+    row. `camera_path` replaces `camera`. `flows` are those of `paths.follow_flows`. `fresh_noise` is
+    the share of independent noise in the variance. With `in_steps`, the noise that a sampler adds
+    after each step is of this kind too.
     """
 
     kind: str
@@ -48,6 +49,15 @@ class NoiseSettings:
     flows: torch.Tensor | None = field(default=None, compare=False)
     fresh_noise: float = 0.0
     in_steps: bool = False
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def depends_on_numbers(self) -> bool:
+        """Return whether the number of a frame decides on its noise."""
+        return self.kind in (SEEDED, STREAM) or self.fresh_noise > 0
+
+    def number_frames(self, frames: int) -> list[int]:
+        return [self.start + number for number in self.numbers or range(frames)]
 
     def check(self) -> None:
         """Raise LoomError when a value cannot be used."""
@@ -89,13 +99,15 @@ def share_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: i
 def seed_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Draw frame i with `seed` + i, as Stable Diffusion web UI does; the clip's length changes nothing."""
     if draw:
-        return draw_frames(tuple(noise.shape), SEEDED, draw, start=seed + settings.start)
-    return next(draw_seeded_frames(tuple(noise.shape), seed, settings.start))
+        return draw_frames(
+            tuple(noise.shape), [seed + number for number in settings.number_frames(len(noise))], SEEDED, draw
+        )
+    return next(draw_seeded_frames(tuple(noise.shape), seed, settings.number_frames(len(noise))))
 
 
 def stream_frames(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
     """Draw each frame from a stream that no other frame of any seed shares."""
-    return draw_frames(tuple(noise.shape), seed, "frames", draw, start=settings.start)
+    return draw_frames(tuple(noise.shape), settings.number_frames(len(noise)), seed, "frames", draw)
 
 
 def move_with_camera(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
@@ -123,7 +135,7 @@ NOISES: dict[str, Callable[[torch.Tensor, NoiseSettings, int, int], torch.Tensor
     "repeated": repeat_noise,
     "same": share_noise,
     SEEDED: seed_frames,
-    "stream per frame": stream_frames,
+    STREAM: stream_frames,
     CAMERA: move_with_camera,
     VIDEO: move_with_video,
 }
@@ -143,13 +155,13 @@ def make_noise(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: in
 def _mix_fresh(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int) -> torch.Tensor:
     if not settings.fresh_noise:
         return noise
-    fresh = draw_frames(tuple(noise.shape), seed, "fresh", draw, start=settings.start)
+    fresh = draw_frames(tuple(noise.shape), settings.number_frames(len(noise)), seed, "fresh", draw)
     return mix(noise, fresh.to(noise), settings.fresh_noise)
 
 
 def draw_step_noise(shape: tuple[int, ...], settings: NoiseSettings, seed: int) -> Iterator[torch.Tensor]:
     """Yield noise of the kind of `settings` for step after step, `shape` being that of the initial noise."""
-    seeded = draw_seeded_frames(shape, seed, settings.start)
+    seeded = draw_seeded_frames(shape, seed, settings.number_frames(shape[0]))
     for draw in itertools.count():
         if settings.kind == SEEDED:
             noise = _mix_fresh(next(seeded), settings, seed, draw)
@@ -192,10 +204,19 @@ def check_and_add_step_noise(
     guider = executor.class_obj
     settings = fit_to_windows(guider.model_options["transformer_options"][VIDEO_NOISE], guider.model_options)
     check_clip(settings, tuple(noise.shape))
+    settings = _follow_batch_index(settings, noise, seed or 0)
     if settings.in_steps:
         draws = draw_step_noise(tuple(noise.shape), settings, seed or 0)
         sampler = with_step_noise(sampler, draws, guider.model_patcher.load_device)
-    return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
+    with set_temporarily(guider.model_options, {VIDEO_NOISE: settings}):
+        return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
+
+
+def _follow_batch_index(settings: NoiseSettings, noise: torch.Tensor, seed: int) -> NoiseSettings:
+    """Return `settings` with the numbers that the host has given to frames, such as those of Latent From Batch."""
+    if not settings.depends_on_numbers or isinstance(seed, ArrangedSeed) or not noise.count_nonzero():
+        return settings
+    return replace(settings, numbers=tuple(find_frame_numbers(noise, seed) or ()))
 
 
 def check_clip(settings: NoiseSettings, shape: tuple[int, ...]) -> None:

@@ -1,6 +1,6 @@
 """The noise of a clip as a NOISE of the host, for custom samplers and nodes that take one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,8 @@ class VideoNoiseSource:
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         noise = self._require_source().generate_noise(input_latent)
         check_clip(self.settings, tuple(noise.shape))
-        return make_noise(noise, self.settings, self.seed)
+        numbers = tuple(input_latent.get("batch_index") or ())
+        return make_noise(noise, replace(self.settings, numbers=numbers), self.seed)
 
     def _require_source(self) -> Any:
         if self.source is None:

@@ -8,10 +8,12 @@ import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.video_noise import VideoNoise
 from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise, make_noise
+from animatediff_loom.sampling.noise.output import VideoNoiseSource
 from animatediff_loom.sampling.noise.paths import Camera
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nodes
 from tests.support.host import tiny_model
 from tests.support.motion_models import apply_motion, apply_windows
 from tests.support.sampling import (
@@ -192,3 +194,18 @@ def test_freenoise_follows_the_windows_on_the_model(model, add_windows, noise_is
 def test_an_overlap_as_long_as_a_window(model):
     with pytest.raises(LoomError, match="`context_overlap` is 4 and `context_length` is 4"):
         noisy(model, context_length=4, context_overlap=4)
+
+
+@pytest.mark.parametrize("kind", ["seed + frame", "stream per frame"])
+def test_frames_keep_their_numbers_in_a_part_of_a_batch(model, kind):
+    """As with ComfyUI's own noise and a latent of Latent From Batch, on the model and as NOISE."""
+    whole = {"samples": torch.zeros_like(noise(6))}
+    (part,) = nodes.LatentFromBatch().frombatch(whole, batch_index=3, length=2)
+    starts, custom = [], importlib.import_module("comfy_extras.nodes_custom_sampler")
+    for latent in (whole, part):
+        clone, seen = record_unet(noisy(model, kind, 0.25))
+        ksampler(clone, latent_image=latent, steps=1, cfg=1.0)
+        starts.append(seen.calls[0]["x"])
+    assert torch.equal(starts[1], starts[0][3:5])
+    output = VideoNoiseSource(call(custom.RandomNoise, noise_seed=SEED), NoiseSettings(kind, fresh_noise=0.25))
+    assert torch.equal(output.generate_noise(part), output.generate_noise(whole)[3:5])

@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 from animatediff_loom.sampling.noise.initial import NoiseSettings, draw_step_noise, make_noise
-from animatediff_loom.sampling.noise.seeds import draw_seeded_frames, draw_white
+from animatediff_loom.sampling.noise.seeds import draw_seeded_frames, draw_white, find_frame_numbers
+from comfy.sample import prepare_noise
 
 from tests.support.sampling import noise
 
@@ -56,7 +57,15 @@ def test_streams_of_two_keys_differ():
 
 
 def test_seeded_frames_begin_at_a_frame():
-    assert torch.equal(next(draw_seeded_frames((3, *SHAPE), 4, 2)), next(draw_seeded_frames((3, *SHAPE), 6)))
+    later, next_seed = draw_seeded_frames((3, *SHAPE), 4, range(2, 5)), draw_seeded_frames((3, *SHAPE), 6, range(3))
+    assert torch.equal(next(later), next(next_seed))
+
+
+@pytest.mark.parametrize("numbers", [None, [5, 6, 7], [3, 1, 3]], ids=str)
+def test_numbers_are_found_in_the_noise_of_the_host(numbers):
+    white = prepare_noise(torch.zeros(3, 4, 8, 8), 11, numbers)
+    assert find_frame_numbers(white, 11) == (numbers or [0, 1, 2])
+    assert find_frame_numbers(white, 12) is None
 
 
 @pytest.mark.parametrize("kind", ["seed + frame", STREAMS, "camera"])
