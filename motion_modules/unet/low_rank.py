@@ -23,7 +23,7 @@ from .variation import BatchField, TokenField, Variation
 
 @dataclass(frozen=True)
 class LowRankPart:
-    """What a LoRA adds to a linear layer: `scale` up down, with `down` `[rank, in]` and `up` `[out, rank]`."""
+    """Change of a linear layer by a LoRA: `scale` up down, with `down` `[rank, in]` and `up` `[out, rank]`."""
 
     down: torch.Tensor
     up: torch.Tensor

@@ -113,7 +113,7 @@ def test_windows_follow_the_frames_of_the_clip(model, motion, schedule, at_once)
 
 
 def test_progress_turns_it_on_and_off(model, motion):
-    """Of two steps, the second one begins after 30 % of the schedule."""
+    """The second of two steps begins after 30 % of the schedule."""
     clips = [
         sample(
             apply_motion(model, add_motion_lora(motion, lora(), 0.7, strength(progress_curve=curve))), FRAMES, cfg=1.0
