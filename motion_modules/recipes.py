@@ -37,8 +37,8 @@ class Recipe:
         """Return what a distilled family wants besides, or an empty string."""
         if not self.is_distilled:
             return ""
-        (fewest, most), (least, largest) = self.step_range, self.cfg_range
-        needs = f"{fewest} to {most} steps and CFG {least:g} to {largest:g}"
+        (fewest, largest_count), (least, largest) = self.step_range, self.cfg_range
+        needs = f"{fewest} to {largest_count} steps and CFG {least:g} to {largest:g}"
         return "; ".join(filter(None, (needs, "its LoRA on the checkpoint" if self.needs_lora else "", self.remark)))
 
 
