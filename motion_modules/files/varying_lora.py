@@ -39,7 +39,7 @@ def read_parts(adapters: Mapping[str, Any], sites: Mapping[str, Any], patcher: M
     for name, adapter in adapters.items():
         layer = name.removesuffix(".weight")
         if not isinstance(patcher.model.get_submodule(layer), nn.Linear):
-            raise _describe_varying(f"changes '{layer}', which is no linear layer")
+            raise _describe_varying(f"changes '{layer}', not a linear layer")
         _require_low_rank(layer, adapter)
     return {
         site: {layer: _read_part(adapter) for layer, adapter in layers.items()}
