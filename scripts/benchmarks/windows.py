@@ -13,6 +13,7 @@ from .step import Steps, compare_steps, evaluate, forget_models, make_models
 LENGTH, OVERLAP, LONG = 16, 4, 64
 SMALL_SIZES = (64, 128)
 MEMORY_FRAMES = (64, 512, 2000)
+MEMORY_SIZES, TILE, TILE_OVERLAP = (64, 128, 256), 64, 16
 
 
 def figures(run: Run) -> Iterator[Figure]:
@@ -25,6 +26,7 @@ def figures(run: Run) -> Iterator[Figure]:
         models.clear()
         forget_models()
     yield _memory()
+    yield _memory_in_tiles()
 
 
 def _compare(run: Run, models: dict[str, Any], size: int, dtype: str) -> Iterator[Figure]:
@@ -90,3 +92,19 @@ def _memory() -> Figure:
     peaks = {frames: evaluate(model, frames, 64, peak_memory) for frames in MEMORY_FRAMES}
     text = ", ".join(f"{frames} frames {mebibytes(peak)}" for frames, peak in peaks.items())
     return Figure("peak memory of a step in windows, 64x64, narrow model", text, details={"bytes": peaks})
+
+
+def _memory_in_tiles() -> Figure:
+    """Measure a narrow model on pictures of several sizes, with and without tiles of the smallest one."""
+    compute_in("fp32")
+    model, tiles = random_sd15("fp32", "sd15_narrow"), pack("sampling.windows.tiles").TileLayout(TILE, TILE_OVERLAP)
+    models = {"in tiles": add_windows(model, tiles=tiles), "without": add_windows(model)}
+    peaks = {
+        name: {size: evaluate(each, LENGTH, size, peak_memory) for size in MEMORY_SIZES}
+        for name, each in models.items()
+    }
+    text = "; ".join(
+        f"{name} " + ", ".join(f"{size} px {mebibytes(peak)}" for size, peak in by_size.items())
+        for name, by_size in peaks.items()
+    )
+    return Figure(f"peak memory of a step, {LENGTH} frames, tiles of {TILE} px, narrow model", text, details=peaks)

@@ -90,3 +90,22 @@ def test_a_part_of_a_tile_and_a_scaled_tile_show_the_same_places():
 def test_tiles_that_cannot_be_placed_are_refused(layout, words):
     with pytest.raises(LoomError, match=words):
         layout.check()
+
+
+@given(st.integers(2, 16), st.data(), st.sampled_from(["pyramid", "relative", "overlap-linear"]))
+def test_neighbours_that_differ_pass_into_each_other_without_a_seam(overlap, data, fusion):
+    """Between tiles that predict 0 and 1, no two places differ more than on a slope half as long as the overlap."""
+    side = data.draw(st.integers(2 * overlap, 40))
+    layout = TileLayout(PIXELS * side, PIXELS * overlap)
+    fused = torch.zeros(1, 2 * side - overlap)
+    for value, weighted in enumerate(weigh_tiles(layout, fusion, *fused.shape)):
+        weighted.tile.cut(fused).add_(value * weighted.weights)
+    steps = fused.diff()
+    assert float(steps.min()) >= -1e-6 and float(steps.max()) <= 2 / overlap + 1e-6
+
+
+def test_flat_weights_leave_a_seam():
+    fused = torch.zeros(1, 12)
+    for value, weighted in enumerate(weigh_tiles(TileLayout(64, 32), "flat", *fused.shape)):
+        weighted.tile.cut(fused).add_(value * weighted.weights)
+    assert float(fused.diff().max()) == 0.5
