@@ -5,6 +5,7 @@ from .camera_control import CameraControl
 from .camera_path import CameraPathNode
 from .context_preview import PreviewContextWindows
 from .context_windows import ContextWindows
+from .frame_denoise import FrameDenoise
 from .free_init import FreeInit
 from .image_to_video import ImageToVideo
 from .load_loom_mini import LoadLoomMini
@@ -39,6 +40,7 @@ NODES = [
     VideoNoise,
     CameraPathNode,
     CameraControl,
+    FrameDenoise,
     FreeInit,
     MotionAmplifier,
     TemporalGuidanceNode,

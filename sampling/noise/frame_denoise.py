@@ -1,0 +1,48 @@
+"""Denoise strength of each frame, as a noise mask: for a video that changes more and more, or less and less.
+
+With the host's Differential Diffusion on the MODEL, a frame with the value v is kept in the first
+part of the steps and denoised in the last v of them (Levin & Fried 2023, "Differential Diffusion").
+The node Denoise per Frame calls `mask_frames`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ...motion_modules.errors import LoomError
+from ..steering.curves import WrittenPoint, evaluate_curve, place_points
+
+NOISE_MASK = "noise_mask"
+
+
+def mask_frames(latent: dict[str, Any], curve: Sequence[WrittenPoint]) -> dict[str, Any]:
+    """Return a LATENT whose noise mask has the value of `curve` at each frame, times that of a mask that it has.
+
+    Raises LoomError for values above 1, and for a mask of another number of frames.
+    """
+    samples = latent["samples"]
+    values = _draw_values(curve, len(samples))
+    mask = latent.get(NOISE_MASK)
+    if mask is None:
+        mask = torch.ones(1, 1, *samples.shape[-2:])
+    mask = mask.reshape(-1, 1, *mask.shape[-2:])
+    if len(mask) not in (1, len(samples)):
+        raise LoomError(
+            f"The noise mask of `latent` has {len(mask)} frames, but the clip has {len(samples)}. "
+            f"Provide {len(samples)} masks, or one for all frames."
+        )
+    return {**latent, NOISE_MASK: mask * values.to(mask).view(-1, 1, 1, 1)}
+
+
+def _draw_values(curve: Sequence[WrittenPoint], frames: int) -> torch.Tensor:
+    points = place_points(curve, frames)
+    if not points:
+        raise LoomError("`frame_curve` of Denoise per Frame is empty. Write a strength, such as `0: 0.5`.")
+    largest = max(point.value for point in points)
+    if largest > 1:
+        raise LoomError(
+            f"`frame_curve` of Denoise per Frame has the value {largest:g}, but a strength is 0 to 1. "
+            "Use 1 for frames that are sampled anew."
+        )
+    return torch.tensor([evaluate_curve(points, frame) for frame in range(frames)])
