@@ -36,13 +36,16 @@ REMARKS = {
     "motion_strength": "without (top) and with the curve \u00b7 \u4e0b\u65b9\u4f7f\u7528\u5e27\u66f2\u7ebf",
     "sparse_sketch": "without SparseCtrl, which it has none of \u00b7 \u672a\u4f7f\u7528 SparseCtrl",
     "camera_path": "without (top) and with the path \u00b7 \u4e0b\u65b9\u4f7f\u7528\u955c\u5934\u8def\u5f84",
+    "upscale_video": "without and with twice the size (below) \u00b7 \u4e0b\u65b9\u653e\u5927\u5230\u4e24\u500d",
     "picture_to_video": "from one picture \u00b7 \u7531\u4e00\u5f20\u56fe\u7247\u751f\u6210",
 }
 WITHOUT = {  # inputs that switch off what a template shows, for a comparison
     "free_init": {"iterations": 1},
     "motion_strength": {"frame_curve": ""},
     "camera_path": {"path.keyframes": "0: pan 0"},
+    "upscale_video": {"scale_by": 1},
 }
+DETAILED = {"upscale_video"}  # compared in few large frames
 GRAPH_ALONE = """() => {
   app.canvas.low_quality_zoom_threshold = 0;
   app.canvas.render_canvas_border = false;
@@ -108,7 +111,8 @@ def _draw_result(server: Server, workflow: Path, name: str, inputs: dict[str, st
     frames = _sample(server, workflow, name, inputs)
     if name not in WITHOUT:
         return lay_out(frames)
-    return lay_out_comparison(_sample(server, workflow, name, inputs | WITHOUT[name]), frames)
+    layout = {"columns": 4, "shown": 4} if name in DETAILED else {}
+    return lay_out_comparison(_sample(server, workflow, name, inputs | WITHOUT[name]), frames, **layout)
 
 
 def _sample(server: Server, workflow: Path, name: str, inputs: Mapping[str, str | int]) -> list[Image.Image]:

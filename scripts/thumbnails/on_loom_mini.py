@@ -7,7 +7,16 @@ from host.loom_mini import LOADER
 from host.prompts import nodes_with, set_everywhere
 from host.server import Prompt
 
-SETTINGS = {"steps": 12, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "width": 64, "height": 64}
+SETTINGS = {
+    "steps": 12,
+    "cfg": 4.0,
+    "sampler_name": "euler",
+    "scheduler": "normal",
+    "width": 64,
+    "height": 64,
+    "tiles.tile_size": 64,
+    "tiles.tile_overlap": 32,
+}
 MOTION_MODEL = 3  # output of Load Loom Mini; the first three are those of Load Checkpoint
 APPLY_CONTROL = {"ControlNetApplyAdvanced", "LoomApplySparseControl"}
 CONTROL = {*APPLY_CONTROL, "ControlNetLoader", "LoomLoadSparseControl"}
@@ -34,6 +43,11 @@ TEXTS = {
     "camera_path": "a yellow star on a grey background",
 }
 STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0, "camera_path": 0.6}  # of the motion model, 1 is steady; of a LoRA
+    "upscale_video": "a blue triangle moving right",
+}
+STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
+SECOND_PASS = {"upscale_video": {"cfg": 1.5, "denoise": 0.3}}  # Loom Mini puts a shape into every tile at more
+STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
 
 
 def switch(prompt: Prompt, name: str) -> Prompt:
@@ -53,6 +67,9 @@ def switch(prompt: Prompt, name: str) -> Prompt:
     for setting, value in SETTINGS.items():
         for inputs in nodes_with(switched, setting):
             inputs[setting] = value
+    for inputs in nodes_with(switched, "denoise"):
+        if inputs["denoise"] < 1:
+            inputs |= SECOND_PASS.get(name, {})
     if name in STRENGTHS:
         set_everywhere(switched, "strength", STRENGTHS[name])
     _set_texts(switched, name)

@@ -34,16 +34,22 @@ def lay_out(frames: list[Image.Image]) -> Image.Image:
     """Return one picture of frames spread evenly over the clip; of a single frame, that frame."""
     if len(frames) == 1:
         return frames[0]
-    chosen = [frames[round(index * (len(frames) - 1) / (SHOWN - 1))] for index in range(SHOWN)]
-    return make_film_strip(chosen, COLUMNS, WIDTH // COLUMNS)
+    return make_film_strip(_spread(frames, SHOWN), COLUMNS, WIDTH // COLUMNS)
 
 
-def lay_out_comparison(plain: list[Image.Image], changed: list[Image.Image]) -> Image.Image:
+def lay_out_comparison(
+    plain: list[Image.Image], changed: list[Image.Image], columns: int = 2 * COLUMNS, shown: int = 4 * COLUMNS
+) -> Image.Image:
     """Return one picture of two clips, one above the other, with room for the graph below."""
-    columns = 2 * COLUMNS
     picture = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
-    picture.paste(make_film_strip([*plain, *changed], columns, WIDTH // columns - GAP), (0, 0))
+    frames = [*_spread(plain, shown), *_spread(changed, shown)]
+    picture.paste(make_film_strip(frames, columns, WIDTH // columns - GAP), (0, 0))
     return picture
+
+
+def _spread(frames: list[Image.Image], count: int) -> list[Image.Image]:
+    """Return `count` frames, spread evenly over the clip."""
+    return [frames[round(index * (len(frames) - 1) / (count - 1))] for index in range(count)]
 
 
 def encode(picture: Image.Image) -> bytes:

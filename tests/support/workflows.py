@@ -11,7 +11,7 @@ import pytest
 import torch
 from host import loom_mini
 from host.checkout import ROOT
-from host.prompts import load_prompt, set_everywhere, set_positive_prompt
+from host.prompts import load_prompt, nodes_with, set_everywhere, set_positive_prompt
 from host.server import Prompt, Server
 from loom_mini.captions import plain_caption
 from loom_mini.measures import ClipReading, read_clip
@@ -32,8 +32,13 @@ LENGTH_IS_IN = {
     "video_to_video": "length",
 }
 EXAMPLE_FRAMES, EXAMPLE_SIZE = 16, 64
-OTHER_LENGTHS = {"loop": 24} | dict.fromkeys(LENGTH_IS_IN, 20)  # more than one window of 16
-ENLARGED = {WITHOUT_DOWNLOAD: 4 * EXAMPLE_SIZE, "latent_upscale": 3 * EXAMPLE_SIZE // 2}
+OTHER_LENGTHS = {"loop": 24, "upscale_video": 24} | dict.fromkeys(LENGTH_IS_IN, 20)  # more than one window of 16
+ENLARGED = {
+    WITHOUT_DOWNLOAD: 4 * EXAMPLE_SIZE,
+    "latent_upscale": 3 * EXAMPLE_SIZE // 2,
+    "upscale_video": 2 * EXAMPLE_SIZE,
+}
+TILES = {"tiles.tile_size": EXAMPLE_SIZE, "tiles.tile_overlap": 0}
 
 
 def find_template(name: str) -> Path:
@@ -56,6 +61,9 @@ def small_prompt(name: str, checkpoint: str, motion_model: str, steps: int = 2) 
     for side in ("width", "height"):
         set_everywhere(prompt, side, EXAMPLE_SIZE)
     set_everywhere(prompt, "steps", steps)
+    for tile_input, value in TILES.items():
+        for inputs in nodes_with(prompt, tile_input):
+            inputs[tile_input] = value
     if name in LENGTH_IS_IN:
         set_everywhere(prompt, LENGTH_IS_IN[name], example_frames(name))
     return prompt
