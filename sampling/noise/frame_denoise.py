@@ -14,6 +14,7 @@ from ...motion_modules.errors import LoomError
 from ..steering.curves import WrittenPoint, evaluate_curve, place_points
 
 NOISE_MASK = "noise_mask"
+KEPT = -1e-6  # for 0: Differential Diffusion denoises all places from 0 on in the last step
 
 
 def mask_frames(latent: dict[str, Any], curve: Sequence[WrittenPoint]) -> dict[str, Any]:
@@ -43,6 +44,6 @@ def _draw_values(curve: Sequence[WrittenPoint], frames: int) -> torch.Tensor:
     if largest > 1:
         raise LoomError(
             f"`frame_curve` of Denoise per Frame has the value {largest:g}, but a strength is 0 to 1. "
-            "Use 1 for frames that are sampled anew."
+            "Use 1 for frames that are denoised in all steps."
         )
-    return torch.tensor([evaluate_curve(points, frame) for frame in range(frames)])
+    return torch.tensor([evaluate_curve(points, frame) or KEPT for frame in range(frames)])
