@@ -47,7 +47,6 @@ STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0, "camera_path": 0.6}  # of the
 }
 STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
 SECOND_PASS = {"upscale_video": {"cfg": 1.5, "denoise": 0.3}}  # Loom Mini puts a shape into every tile at more
-STRENGTHS = {"free_init": 0.5}  # of the motion model: Loom Mini is steady at 1
 
 
 def switch(prompt: Prompt, name: str) -> Prompt:
