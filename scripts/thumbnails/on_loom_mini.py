@@ -41,11 +41,9 @@ TEXTS = {
     "motion_strength": "a red circle moving right on a black background",
     "sparse_sketch": "a yellow star moving right on a black background",
     "camera_path": "a yellow star on a grey background",
-}
-STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0, "camera_path": 0.6}  # of the motion model, 1 is steady; of a LoRA
     "upscale_video": "a blue triangle moving right",
 }
-STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0}  # of the motion model: Loom Mini is steady at 1; and of a LoRA
+STRENGTHS = {"free_init": 0.5, "motion_lora": 1.0, "camera_path": 0.6}  # of the motion model, 1 is steady; of a LoRA
 SECOND_PASS = {"upscale_video": {"cfg": 1.5, "denoise": 0.3}}  # Loom Mini puts a shape into every tile at more
 
 
