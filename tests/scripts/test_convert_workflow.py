@@ -268,8 +268,8 @@ def test_a_motion_model_without_a_counterpart_stops_the_conversion_of_its_part_a
     before = save(at, sample(at, model, prompts(at), empty(at)))
     workflow, notes = convert_workflow(before, RULES)
     assert [note.text(RULES) for note in notes] == [
-        f"ADE_UseEvolvedSampling ({model.node}): this node was left as it is. Image-to-video motion models cannot be "
-        "converted. Encode an image, repeat it as a batch and sample with denoise below 1, or use SparseCtrl."
+        f"ADE_UseEvolvedSampling ({model.node}): this node was left as it is. Image-to-video motion models are not "
+        "converted. Use Apply Motion Model, and Image To Video after it."
     ]
     assert kinds(workflow).count("EmptyLatentImage") == 1
     assert [kind for kind in kinds(workflow) if kind.startswith("ADE_")] == [
