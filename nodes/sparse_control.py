@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..sampling.sparse_control.control import add_sparse_control, load_sparse_control
+from ..sampling.sparse_control.control import ControlSettings, add_sparse_control, load_sparse_control
 from ..sampling.sparse_control.places import SPREADS, PicturePlaces, parse_frame_numbers
 from .inputs import CATEGORY, SparseControlSocket
 from .model_files import ModelFolder
@@ -123,10 +123,11 @@ class ApplySparseControl(io.ComfyNode):
         vae=None,
         empty_windows: str = NEAREST,
     ) -> io.NodeOutput:
+        settings = ControlSettings(strength, start_percent, end_percent)
         if strength == 0:
             return io.NodeOutput(positive, negative)
         places = _read_places(placement, len(images), empty_windows == NEAREST)
-        control = sparse_control.place_pictures(images, places, strength, (start_percent, end_percent), vae)
+        control = sparse_control.place_pictures(images, places, settings, vae)
         return io.NodeOutput(*add_sparse_control(control, (positive, negative)))
 
 

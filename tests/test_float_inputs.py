@@ -14,6 +14,7 @@ from animatediff_loom.motion_modules.files.motion_lora_hook import create_motion
 from animatediff_loom.nodes import (
     NODES,
     ApplyMotionModel,
+    ApplySparseControl,
     CameraControl,
     CameraPathNode,
     ContextWindows,
@@ -56,6 +57,11 @@ def animate_black_pictures(**inputs) -> None:
     )
 
 
+def guide(strength: float = 1.0, start_percent: float = 0.0, end_percent: float = 1.0) -> None:
+    """Refused before the file and the pictures are looked at."""
+    ApplySparseControl.execute([], [], None, None, {}, strength, start_percent, end_percent)
+
+
 def train(node: type, learning_rate: float = 1e-4, rank: int | None = None, **inputs) -> None:
     """Refused before the model and the clips are looked at."""
     nested = {name: inputs.pop(name) for name in ("min_snr_gamma", "noise_offset") if name in inputs}
@@ -74,6 +80,7 @@ RUNS: dict[type, Callable] = {
     CameraControl: lambda strength: follow_path(
         load_motion(), follow_keyframes("8: pan 1", 16, "linear", 2.0), strength
     ),
+    ApplySparseControl: guide,
     ContextWindows: lambda **inputs: apply_windows(tiny_model(), **inputs),
     MotionAmplifier: lambda **inputs: MotionAmplifier.execute(tiny_model(), **({"beta": 1.5} | inputs)),
     TemporalGuidanceNode: lambda **inputs: TemporalGuidanceNode.execute(tiny_model(), **({"scale": 1.0} | inputs)),

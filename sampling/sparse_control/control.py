@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from comfy.controlnet import ControlNet
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ...motion_modules.contract import WHOLE, MotionInputs
-from ...motion_modules.errors import LoomError
+from ...motion_modules.errors import LoomError, require_finite
+from ...motion_modules.noise_schedule import require_range
 from ...motion_modules.run_state import TILE, WINDOWING, count_clip_frames, frame_numbers
 from ...motion_modules.sparse_control.loading import load_sparse_network
 from ...motion_modules.sparse_control.network import LATENT_CHANNELS, PICTURE_CHANNELS, SparseControlNet
@@ -25,6 +27,19 @@ from .places import PicturePlaces
 
 PIXELS = 8  # of a picture, along one side of a latent pixel
 RESIZING = "lanczos"
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Strength of the guidance, and its range in percent of the sampling schedule."""
+
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+    def __post_init__(self):
+        require_finite(self)
+        require_range(self.start_percent, self.end_percent)
 
 
 class SparseControl(ControlNet):
@@ -74,18 +89,18 @@ class SparseControl(ControlNet):
         return duplicate
 
     def place_pictures(
-        self, images: torch.Tensor, places: PicturePlaces, strength: float, percents: tuple[float, float], vae=None
+        self, images: torch.Tensor, places: PicturePlaces, settings: ControlSettings, vae=None
     ) -> "SparseControl":
         """Return a copy that shows `images`, `[pictures, height, width, channels]`, at their `places`.
 
-        `percents` are the start and the end in the sampling schedule. Raises LoomError where
-        `images`, `places` and `vae` do not fit.
+        Raises LoomError where `images`, `places` and `vae` do not fit.
         """
         self._check_pictures(images, places, vae)
         control = self.copy()
         control.places = places
         pictures = images[..., :PICTURE_CHANNELS].movedim(-1, 1)
-        control.set_cond_hint(pictures, strength, percents, vae=vae if self.takes_latents else None)
+        percents = settings.start_percent, settings.end_percent
+        control.set_cond_hint(pictures, settings.strength, percents, vae=vae if self.takes_latents else None)
         return control
 
     def _check_pictures(self, images: torch.Tensor, places: PicturePlaces, vae) -> None:
