@@ -216,7 +216,7 @@ def _seed() -> io.Int.Input:
         default=0,
         min=0,
         max=2**64 - 1,
-        control_after_generate=io.ControlAfterGenerate.fixed,
+        control_after_generate=False,
         tooltip="Seed of the first weights and of all random numbers of the training.",
     )
 
