@@ -72,7 +72,8 @@ class Adapter:
 
     `key`: its name in the files of this pack, `adapters.<key>.<parameter>`, and in families. `name`:
     the word for users. `pattern`: a regular expression for names of its tensors in published files,
-    after any prefix that ends with a full stop. `recognises(shapes)`: whether tensors of these names
+    after any prefix that ends with a full stop. `marks`: parts of keys, one of which each of its keys
+    has, so that most keys are never searched. `recognises(shapes)`: whether tensors of these names
     and shapes, all of one prefix, are its own. `read(tensors)` returns the tensors of `module` from
     those of a published file. `objection(config, unet)` returns the property of a UNet with which
     the adapter cannot work, to follow "`model` is ", or "". `needs`: its input in words. `node`: the
@@ -91,6 +92,7 @@ class Adapter:
     needs: str
     node: str
     has_own_files: bool = False
+    marks: tuple[str, ...] = ("",)
     read: Callable[[Tensors], Tensors] = keep_tensors
     fits_tiles: bool = False
 
@@ -102,7 +104,7 @@ class Adapter:
     def find_keys(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, AdapterKey]:
         """Return the keys of its tensors among those of a published file."""
         groups: dict[str, dict[str, AdapterKey]] = {}
-        for key in shapes:
+        for key in (key for key in shapes if any(mark in key for mark in self.marks)):
             if match := re.search(rf"(?:^|\.)(?P<name>{self.pattern})$", key):
                 prefix = key[: match.start("name")]
                 groups.setdefault(prefix, {})[key] = AdapterKey(prefix, match["name"])

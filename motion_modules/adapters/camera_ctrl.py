@@ -157,6 +157,7 @@ def halve(x: torch.Tensor) -> torch.Tensor:
     CAMERA_CTRL,
     name="CameraCtrl",
     pattern=f"{_encoder_pattern}|{_merge_pattern}",
+    marks=("encoder_", ".qkv_merge."),
     recognises=_recognise,
     read=_read,
     config=CameraCtrlConfig,

@@ -93,6 +93,7 @@ def _object(config: PiaConfig, unet: nn.Module) -> str:
     PIA,
     name="PIA",
     pattern=r"conv_in\.(?:weight|bias)",
+    marks=("conv_in.",),
     recognises=_recognise,
     read=_read,
     config=PiaConfig,

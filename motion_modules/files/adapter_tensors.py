@@ -65,7 +65,7 @@ def read_adapters(
 
 def _claim_saved(keys: Collection[str]) -> Iterator[tuple[str, Claim]]:
     for key in keys:
-        if match := re.search(_saved_key, key):
+        if key.startswith("adapters.") and (match := re.search(_saved_key, key)):
             if match["adapter"] not in ADAPTERS:
                 raise FileFault(
                     f"needs the adapter '{match['adapter']}', which this version does not have. Update this pack, or "

@@ -98,7 +98,7 @@ def test_a_saved_file_without_the_tensors_of_its_adapter_names_them(tmp_path):
     motion_model = load(pia_file())
     without = motion_model_from_tensors(V3.file(), "v3.safetensors")
     save_motion_model(replace(without, family=motion_model.family), tmp_path / "mine.safetensors", WITHOUT)
-    with expect_error("has no tensors of the adapter 'pia', which PIA needs", "Choose another motion model"):
+    with expect_error("has no tensors of the adapter 'pia', which PIA needs", "Choose another file"):
         load_motion_model(str(tmp_path / "mine.safetensors"))
 
 
