@@ -23,7 +23,7 @@ from .motion_stage import VideoModel
 from .trainer import Plan, Tensors, Trainer, copy_into
 from .world import draw_clip
 
-PLAN = Plan(steps=250, batch=2, rate=4e-3, warm_up=15, weight_decay=0.0, report_every=100, save_every=25, lora="up")
+PLAN = Plan(steps=350, batch=2, rate=4e-3, warm_up=15, weight_decay=0.0, report_every=100, save_every=25, lora="up")
 CLIPS = 64
 SHEET_CLIPS, SHEET_STEPS = 2, 8
 STRENGTHS = (1.0, -1.0, 0.5, -0.5)  # of the drawn clips, in turn
