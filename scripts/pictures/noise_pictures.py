@@ -6,7 +6,7 @@ import torch
 from diagrams.drawing import pack
 from PIL import Image
 
-from .animation import LABEL, LabelledClip, Sheet, save_animation, tile_clips
+from .animation import LABEL, PANEL, LabelledClip, Sheet, save_animation, tile_clips
 
 SIZE, FRAMES = 16, 16  # latent pixels
 CAMERAS = {
@@ -14,6 +14,7 @@ CAMERAS = {
     "zoom 1.05": {"zoom": 1.05},
     "roll 4": {"roll": 4.0},
 }
+PATH_PANELS = (12, 95, 430, 513), (852, 95, 1270, 513)  # "from above" and "in the picture"
 KEYFRAMES = "0: pan 0, dolly 0\n100%: pan 15, dolly 0.5"
 
 
@@ -27,7 +28,12 @@ def draw_path(file: Path) -> None:
     """Draw the path of the default keyframes of Camera Path."""
     keyframes = pack("sampling.camera.keyframes").follow_keyframes(KEYFRAMES, FRAMES, "linear", 2.0)
     picture = pack("inspection.camera.picture").draw(keyframes)[0]
-    Image.fromarray((picture * 255).round().byte().numpy()).save(file, optimize=True)
+    wide = Image.fromarray((picture * 255).round().byte().numpy())
+    panels = [wide.resize((PANEL, PANEL), Image.Resampling.LANCZOS, box) for box in PATH_PANELS]
+    tall = Image.new("RGB", (PANEL, PANEL * len(panels)))
+    for number, panel in enumerate(panels):
+        tall.paste(panel, (0, PANEL * number))
+    tall.save(file, optimize=True)
 
 
 def draw_noise(inputs: dict[str, float]) -> list[Image.Image]:

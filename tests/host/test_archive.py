@@ -112,7 +112,9 @@ def test_every_locale_is_served(installed: Server):
 
 def test_every_script_of_the_frontend_is_served(installed: Server):
     scripts = {path for path in installed.get("/extensions") if path.startswith(f"/extensions/{PACK}/")}
-    assert scripts == {f"/extensions/{PACK}/{file.name}" for file in (ROOT / "web").glob("*.js")}
+    files = [file.relative_to(ROOT / "web").as_posix() for file in (ROOT / "web").rglob("*.js")]
+    assert scripts == {f"/extensions/{PACK}/{file}" for file in files}
+    assert fetch(installed, f"/extensions/{PACK}/conversion/rules.json")
     assert [path for path in scripts if not fetch(installed, path)] == []
 
 
