@@ -40,4 +40,5 @@ BETA_SCHEDULES = {
     "AnimateDiff-SDXL (scaled_linear to 0.020)": BetaSchedule(scaled=True, end=0.020),
     "Stable Diffusion (scaled_linear)": BetaSchedule(scaled=True),
     "AnimateLCM (linear, LCM)": BetaSchedule(scaled=False, lcm_timesteps=100),
+    "AnimateLCM-I2V (linear to 0.014, LCM)": BetaSchedule(scaled=False, end=0.014, lcm_timesteps=200),
 }

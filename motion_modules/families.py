@@ -150,6 +150,16 @@ FAMILIES = (
         joint_unet_norm=True,
     ),
     Family("PIA", base=SD15, levels=4, mid=False, signs=(Sign(),), joint_unet_norm=True, adapters=("pia",)),
+    Family(
+        "AnimateLCM-I2V",
+        base=SD15,
+        levels=4,
+        mid=True,
+        signs=(Sign(),),
+        default_positions=64,
+        beta_schedule="AnimateLCM-I2V (linear to 0.014, LCM)",
+        adapters=("lcm_i2v",),
+    ),
 )
 
 

@@ -70,6 +70,17 @@ _RECIPES = {
         is_distilled=True,
         needs_lora=True,
     ),
+    "AnimateLCM-I2V": Recipe(
+        samplers=("lcm",),
+        schedulers=("sgm_uniform", "simple", "normal", "beta"),
+        steps=4,
+        step_range=(2, 8),
+        cfg=1.0,
+        cfg_range=(1.0, 2.0),
+        is_distilled=True,
+        needs_lora=True,
+        remark="`reference_drift` 0.8, less for more likeness",
+    ),
 }
 
 

@@ -2,11 +2,14 @@
 
 from comfy_api.latest import io
 
+from ..motion_modules.adapters.lcm_i2v import DEFAULT_DRIFT
 from ..sampling.image_to_video.affinity import CURVE, CURVE_INPUT, TABLES
+from ..sampling.image_to_video.insertion import DEFAULT_WEIGHTS, DRIFT_INPUT, WEIGHTS_INPUT
 from ..sampling.image_to_video.methods import (
     AUTO,
     DEFAULT_MOTION,
     DEFAULT_REACH,
+    LCM_I2V,
     MOTION,
     NOISED,
     PIA,
@@ -41,6 +44,20 @@ def _methods() -> io.DynamicCombo.Input:
         default=False,
         tooltip="Start from the noised picture instead of noise alone. Use it with a denoise below 1.",
     )
+    drift = io.Float.Input(
+        DRIFT_INPUT,
+        default=DEFAULT_DRIFT,
+        min=0.0,
+        max=2.0,
+        step=0.01,
+        tooltip="How far the frames may move away from the picture. Less keeps it better.",
+    )
+    weights = io.String.Input(
+        WEIGHTS_INPUT,
+        default=DEFAULT_WEIGHTS,
+        tooltip="Weight of the picture in the down blocks of the UNet: one number for all, or four, as "
+        "'1, 1, 0.5, 0.5'.",
+    )
     reach = io.Int.Input(
         REACH,
         default=DEFAULT_REACH,
@@ -54,6 +71,7 @@ def _methods() -> io.DynamicCombo.Input:
             io.DynamicCombo.Option(AUTO, []),
             io.DynamicCombo.Option(PIA, [motion, curve, start]),
             io.DynamicCombo.Option(NOISED, [reach]),
+            io.DynamicCombo.Option(LCM_I2V, [drift, weights]),
         ],
         tooltip="How the motion model gets the pictures. auto selects what it was trained for. noised latents works "
         "with every motion model.",
@@ -88,6 +106,8 @@ class ImageToVideo(io.ComfyNode):
             search_aliases=[
                 "PIA",
                 "Apply AnimateDiff-PIA Model",
+                "AnimateLCM-I2V",
+                "Apply AnimateLCM-I2V Model",
                 "img2vid",
                 "i2v",
                 "first frame last frame",

@@ -32,6 +32,7 @@ from animatediff_loom.nodes import (
 )
 from animatediff_loom.sampling.camera.condition import follow_path
 from animatediff_loom.sampling.camera.keyframes import follow_keyframes
+from animatediff_loom.sampling.image_to_video.insertion import read_insertion
 from comfy_api.latest import io
 
 from tests.support.host import tiny_model
@@ -50,7 +51,8 @@ def make_noise(fresh_noise: float = 0.0, **inputs) -> None:
     VideoNoise.execute(tiny_model(), {"noise_type": "camera"} | camera, fresh_noise)
 
 
-def animate_black_pictures(**inputs) -> None:
+def animate_black_pictures(reference_drift: float = 0.8, **inputs) -> None:
+    read_insertion({"reference_drift": reference_drift})
     picture = torch.zeros(1, 64, 64, 3)
     ImageToVideo.execute(
         tiny_model(), None, 64, 64, 4, {"method": "auto"}, start_image=picture, end_image=picture, **inputs

@@ -19,6 +19,6 @@ Loading, precision, memory, clones, other GPUs, saving, replacing modules, and t
 motion model without its condition then work without further code.
 """
 
-from . import camera_ctrl, pia
+from . import camera_ctrl, lcm_i2v, pia
 
-__all__ = ["camera_ctrl", "pia"]  # importing an adapter registers it
+__all__ = ["camera_ctrl", "lcm_i2v", "pia"]  # importing an adapter registers it

@@ -48,10 +48,13 @@ class AdapterEffects:
     """Changes that an adapter makes in one evaluation of the UNet, by place; None where it makes none.
 
     `after_conv_in` takes the output of the UNet's first convolution and returns what to go on with.
-    `in_modules` has features for motion modules of the adapter's own motion model, by site.
+    `before_modules` has features `[batch, channels, height, width]` that are added to the input of motion modules of
+    the adapter's own motion model, by site. `in_modules` has features that these modules mix in, by site. Modules
+    of strength 0 get neither.
     """
 
     after_conv_in: Callable[[torch.Tensor], torch.Tensor] | None = None
+    before_modules: Mapping[str, torch.Tensor] = field(default_factory=dict)
     in_modules: Mapping[str, AddedFeatures] = field(default_factory=dict)
 
 

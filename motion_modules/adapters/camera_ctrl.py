@@ -31,13 +31,13 @@ from ..contract import AddedFeatures, MotionInputs, Shapes, Tensors, spatial_chu
 from .adapter import AdapterEffects, AdapterInputs
 from .camera import CAMERA_NODE, read_site_layers, site_of, to_layer_name
 from .registry import adapter
+from .residual_blocks import ResidualBlock, make_room
 
 CAMERA_CTRL = "camera_ctrl"
 PIXELS = 8  # side of the square of pixels that a latent pixel stands for
 RAY_CHANNELS = 6
 TRAINED_POSITIONS = 16
 LARGEST_COUNT = 8  # of scales, and of blocks in a scale
-KEPT_BYTES = 2**28  # of features that stay on the device; larger ones stay in the memory of the CPU
 
 _encoder_pattern = r"(?:pose_encoder_state_dict\.)?encoder_(?:conv_in|down_conv_blocks|down_attention_blocks)\..+"
 _merge_pattern = (
@@ -133,26 +133,6 @@ def _read(tensors: Tensors) -> Tensors:
     return encoder | read_site_layers(tensors, "qkv_merge", "merges")
 
 
-class ResidualBlock(nn.Module):
-    def __init__(self, channels_in: int, channels: int, halves: bool, ops, **factory):
-        super().__init__()
-        self.halves = halves
-        self.in_conv = None if channels_in == channels else ops.Conv2d(channels_in, channels, 1, **factory)
-        self.block1 = ops.Conv2d(channels, channels, 3, padding=1, **factory)
-        self.block2 = ops.Conv2d(channels, channels, 1, **factory)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = halve(x) if self.halves else x
-        x = x if self.in_conv is None else self.in_conv(x)
-        return x + self.block2(F.relu(self.block1(x)))
-
-
-def halve(x: torch.Tensor) -> torch.Tensor:
-    """Return the means of squares of 2 x 2; an odd side is continued first, so that sizes are those of the UNet."""
-    height, width = x.shape[-2:]
-    return F.avg_pool2d(F.pad(x, (0, width % 2, 0, height % 2), mode="replicate"), 2)
-
-
 @adapter(
     CAMERA_CTRL,
     name="CameraCtrl",
@@ -226,7 +206,7 @@ class CameraCtrl(nn.Module):
         for window, weights in zip(windows, weigh_windows(windows, frames), strict=True):
             rays = [unshuffle_rays(condition.cast_rays(n, n + 1, width * PIXELS, height * PIXELS), x) for n in window]
             encoded = self.encode(torch.cat(rays))
-            scales = scales or [_make_room(features, frames, encoded) for features in encoded]
+            scales = scales or [make_room(features, frames, encoded) for features in encoded]
             for whole, features in zip(scales, encoded, strict=True):
                 part = features * weights.to(features).view(-1, 1, 1, 1)
                 whole[window.start : window.stop] += part.to(whole.device)
@@ -256,10 +236,3 @@ def mix_frames(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
     tokens = rearrange(x, "frame c h w -> (h w) frame c")
     parts = [block(tokens[positions], inputs) for positions in spatial_chunks(len(tokens), len(x), x.device)]
     return rearrange(torch.cat(parts), "(h w) frame c -> frame c h w", h=height)
-
-
-def _make_room(features: torch.Tensor, frames: int, encoded: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return zeros for the `features` of all frames, on their device if those of all scales are small enough."""
-    size = sum(each[0].numel() for each in encoded) * frames * features.element_size()
-    device = features.device if size <= KEPT_BYTES else torch.device("cpu")
-    return features.new_zeros((frames, *features.shape[1:]), device=device)

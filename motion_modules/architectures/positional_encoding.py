@@ -6,10 +6,10 @@ from torch import nn
 from ..frame_positions import AS_TRAINED, FramePositions
 
 
-def sinusoidal_positions(length: int, channels: int, device=None) -> torch.Tensor:
+def sinusoidal_positions(length: int, channels: int, device=None, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Return `[1, length, channels]`: sin and cos of p * 10000^(-2i/C) in turn (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10000.0) / channels))
-    angle = torch.arange(length, device=device)[:, None] * frequency
+    frequency = torch.exp(torch.arange(0, channels, 2, device=device, dtype=dtype) * (-math.log(10000.0) / channels))
+    angle = torch.arange(length, device=device, dtype=dtype)[:, None] * frequency
     return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, length, channels)
 
 

@@ -33,7 +33,6 @@ OTHER_FILES = (
     ),
     OtherFile("HelloMeme", "a reference image", (("reference_modules_",),)),
     OtherFile("FancyVideo", "a reference image", (("FancyVideo",), ("fps_embedding.", "motion_embedding."))),
-    OtherFile("AnimateLCM-I2V", "a reference image", (("img_encoder.",),)),
     OtherFile("MotionCtrl", "a camera path", (("cc_projection",),)),
 )
 

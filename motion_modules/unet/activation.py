@@ -25,7 +25,7 @@ class ActiveModule(NamedTuple):
     """A module of the applied motion model with the key `owner`; `site` is its name in motion model files.
 
     `strength` and `attention_scale` multiply those of `inputs`, where they vary over frames or places.
-    `loras` are evaluated beside its layers.
+    `loras` are evaluated beside its layers. `features` of an adapter are added to what it receives.
     """
 
     owner: str
@@ -35,6 +35,7 @@ class ActiveModule(NamedTuple):
     strength: BatchField | None = None
     attention_scale: BatchField | None = None
     loras: tuple[ActiveLora, ...] = ()
+    features: torch.Tensor | None = None
 
 
 class ActiveAdapter(NamedTuple):
@@ -77,21 +78,20 @@ class ActiveMotion:
         if not self.adapters:
             return self
         effects = tuple(each.start(x) for each in self.adapters)
-        added = {
-            (adapter.owner, site): features
-            for adapter, each in zip(self.adapters, effects, strict=True)
-            for site, features in each.in_modules.items()
-        }
+        by_owner = [(adapter.owner, each) for adapter, each in zip(self.adapters, effects, strict=True)]
+        before = {(owner, site): each for owner, of in by_owner for site, each in of.before_modules.items()}
+        added = {(owner, site): each for owner, of in by_owner for site, each in of.in_modules.items()}
         return replace(
             self,
-            after_transformer=_add_features(self.after_transformer, added),
-            after_residual=_add_features(self.after_residual, added),
+            after_transformer=_add_features(self.after_transformer, before, added),
+            after_residual=_add_features(self.after_residual, before, added),
             effects=effects,
         )
 
 
 Blocks = Mapping[Block, tuple[ActiveModule, ...]]
 Entry = tuple[Site, ActiveModule]
+Place = tuple[str, str]  # the owner of a module, and its site
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,17 @@ def group_by_block(entries: Sequence[Entry], joint_norm: JointFrameNorm | None =
     return ActiveMotion(*by_layer, joint_norm)
 
 
-def _add_features(blocks: Blocks, added: Mapping[tuple[str, str], AddedFeatures]) -> Blocks:
-    """Return `blocks` with the features for each module, `added` by owner and site."""
-    if not added:
+def _add_features(blocks: Blocks, before: Mapping[Place, torch.Tensor], added: Mapping[Place, AddedFeatures]) -> Blocks:
+    """Return `blocks` with the features before and in each module, by owner and site."""
+    if not (before or added):
         return blocks
     return {
         block: tuple(
-            each._replace(inputs=replace(each.inputs, added=added.get((each.owner, each.site)))) for each in modules
+            each._replace(
+                inputs=replace(each.inputs, added=added.get((each.owner, each.site))),
+                features=before.get((each.owner, each.site)),
+            )
+            for each in modules
         )
         for block, modules in blocks.items()
     }

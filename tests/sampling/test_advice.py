@@ -35,15 +35,15 @@ def motion() -> AppliedMotion:
 def as_trained(family: str, **changes: Any) -> SamplingFacts:
     """Facts of a run with the settings of the training, but for `changes`."""
     frames = changes.pop("frames", FAMILY[family].trained_frames)
-    steps = changes.pop("steps", {"AnimateDiff-Lightning": 4, "AnimateLCM": 6}.get(family, 25))
+    steps = changes.pop("steps", {"AnimateDiff-Lightning": 4, "AnimateLCM": 6, "AnimateLCM-I2V": 4}.get(family, 25))
     settings = {
         "latent": torch.zeros(frames, 4, 2, 2),
         "sigmas": torch.linspace(14, 0, steps + 1),
         "model_sampling": Sampling(FAMILY[family].beta_schedule),
         "attended": frames,
-        "loras": family == "AnimateLCM",
-        "cfg": {"AnimateDiff-Lightning": 1.0, "AnimateLCM": 1.5}.get(family, 7.5),
-        "sampler": "lcm" if family == "AnimateLCM" else "euler",
+        "loras": family.startswith("AnimateLCM"),
+        "cfg": {"AnimateDiff-Lightning": 1.0, "AnimateLCM": 1.5, "AnimateLCM-I2V": 1.0}.get(family, 7.5),
+        "sampler": "lcm" if family.startswith("AnimateLCM") else "euler",
         "scheduler": "sgm_uniform",
         "denoise": 1.0,
     }

@@ -5,7 +5,7 @@ import math
 import comfy.samplers
 import pytest
 import torch
-from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES, BetaSchedule
+from animatediff_loom.motion_modules.beta_schedules import BETA_SCHEDULES
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.sampling.model_sampling import LatentConsistencySampling, set_beta_schedule
 from comfy.model_sampling import EPS, V_PREDICTION, ModelSamplingContinuousEDM, ModelSamplingDiscrete
@@ -14,23 +14,26 @@ from diffusers import DDIMScheduler, LCMScheduler
 
 from tests.support.host import tiny_model
 
-LINEAR, SCALED, SDXL_BETA, CONSISTENCY = (
+LINEAR, SCALED, SDXL_BETA, CONSISTENCY, I2V = (
     "AnimateDiff (linear)",
     "Stable Diffusion (scaled_linear)",
     "AnimateDiff-SDXL (scaled_linear to 0.020)",
     "AnimateLCM (linear, LCM)",
+    "AnimateLCM-I2V (linear to 0.014, LCM)",
 )
 DIFFUSERS = {
     LINEAR: ("linear", 0.012),
     SCALED: ("scaled_linear", 0.012),
     SDXL_BETA: ("scaled_linear", 0.020),
     CONSISTENCY: ("linear", 0.012),
+    I2V: ("linear", 0.014),
 }
 ANCHORS = {  # sigma 500, sigma max, last cumulated alpha
     LINEAR: (2.2847, 25.146, 0.001579),
     SCALED: (1.6183, 14.6146, 0.004660),
     SDXL_BETA: (None, 65.929, 2.300e-4),
     CONSISTENCY: (2.2847, 25.146, 0.001579),
+    I2V: (None, 41.668, 5.756e-4),
 }
 
 
@@ -70,11 +73,6 @@ def test_anchors(name):
     assert math.isclose(sigmas[-1], last, rel_tol=2e-5)
     assert math.isclose(1 / (1 + sigmas[-1] ** 2), alpha, rel_tol=5e-4)
     assert middle is None or math.isclose(sigmas[500], middle, rel_tol=5e-5)
-
-
-def test_end_of_the_image_to_video_schedule():
-    sigmas = BetaSchedule(scaled=False, end=0.014).sigmas()
-    assert math.isclose(sigmas[-1], 41.668, rel_tol=2e-5)
 
 
 @pytest.mark.parametrize("name", ANCHORS)

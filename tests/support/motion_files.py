@@ -43,6 +43,26 @@ def pia_file(seed: int = 0) -> Tensors:
     return motion_file(seed=seed) | {name: random_weight(name, shape, generator) for name, shape in shapes.items()}
 
 
+def lcm_i2v_file(seed: int = 0) -> Tensors:
+    """A tiny AnimateLCM-I2V file: motion modules with a mid block and without positions, and the image encoder."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = motion_file(mid=True, positions=None, seed=seed)
+    return tensors | {name: random_weight(name, shape, generator) for name, shape in img_encoder_shapes().items()}
+
+
+def img_encoder_shapes() -> dict[str, tuple[int, ...]]:
+    """The names and shapes of reference B.7 and F.4."""
+    widths = TINY_WIDTHS["SD1.5"]
+    layers = {"conv_in": (widths[0], 4, 3, 3)}
+    for number in range(8):
+        width, before = widths[number // 2], widths[max(0, number - 1) // 2]
+        if width != before:
+            layers[f"body.{number}.in_conv"] = (width, before, 1, 1)
+        layers |= {f"body.{number}.block1": (width, width, 3, 3), f"body.{number}.block2": (width, width, 1, 1)}
+    weights = {f"img_encoder.{layer}.weight": shape for layer, shape in layers.items()}
+    return weights | {f"img_encoder.{layer}.bias": shape[:1] for layer, shape in layers.items()}
+
+
 def weightless(shapes: Mapping[str, Sequence[int]]) -> Tensors:
     """Tensors of these shapes that share one element, so that full-size models take no memory."""
     return {name: torch.zeros(()).expand(tuple(shape)) for name, shape in shapes.items()}

@@ -29,7 +29,6 @@ def lora(name: str) -> dict[str, torch.Tensor]:
 
 
 OTHER_FILES = {
-    "AnimateLCM-I2V": V2.file() | zeros(img_encoder__conv_in__weight=(32, 4, 3, 3)),
     "SparseCtrl": V3.file() | zeros(controlnet_cond_embedding__weight=(32, 5, 3, 3)),
     "SparseCtrl as trained": {"controlnet": zeros(module__controlnet_cond_embedding__conv_in__weight=(16, 4, 3, 3))},
     "FancyVideo by its marker": V3.file() | zeros(FancyVideo=(1,), conv_in__weight=(32, 9, 3, 3)),
