@@ -85,6 +85,7 @@ def _list_widths(widths: Sequence[int]) -> str:
     LCM_I2V,
     name="AnimateLCM-I2V",
     pattern=r"img_encoder\..+",
+    marks=(PREFIX,),
     recognises=lambda shapes: True,
     read=_read,
     config=LcmI2vConfig,
@@ -128,7 +129,8 @@ class LcmI2vEncoder(nn.Module):
 
         `x` is the latent, whose precision and device count.
         """
-        latent, levels = condition.latent.to(x), []
+        latent = condition.latent.to(x)
+        levels: list[torch.Tensor] = []
         for start in range(0, frames, FRAMES_AT_ONCE):
             part = range(start, min(start + FRAMES_AT_ONCE, frames))
             encoded = self.encode(latent, part, condition.reference_drift)
