@@ -13,7 +13,7 @@ DRIFT_INPUT, WEIGHTS_INPUT, DEFAULT_WEIGHTS = "reference_drift", "insertion_weig
 
 @dataclass(frozen=True)
 class Insertion:
-    """How far frames move away from the picture, and the weight of its features in each of the four down blocks."""
+    """Drift of the frames from the picture, and the weight of its features in each of the four down blocks."""
 
     reference_drift: float
     insertion_weights: tuple[float, ...]
