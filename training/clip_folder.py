@@ -1,6 +1,7 @@
 """Clips in a folder: videos, and subfolders of pictures, with captions in text files beside them."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from .clips import ClipFault
 
 VIDEOS = (".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm")
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+LONGEST_NUMBER = 32  # digits of a number in a file name
 NO_CAPTION = "no caption: write one into a .txt file of the same name, or into `captions`"
 
 
@@ -41,12 +43,14 @@ class SourceClip:
     images: torch.Tensor
 
 
-def read_folder(folder: Path, settings: FrameSettings, caption: str) -> tuple[list[SourceClip], list[ClipFault]]:
-    """Return the clips in `folder`, and what is wrong with others. `caption` is for those without a text file."""
+def read_folder(
+    folder: Path, settings: FrameSettings, captions: Sequence[str]
+) -> tuple[list[SourceClip], list[ClipFault]]:
+    """Return the clips in `folder` and all faults. `captions`, one for each, are for those without a text file."""
     clips, faults = [], []
-    for path in list_clips(folder):
-        text = read_caption(path) or caption
+    for path, caption in zip(list_clips(folder), captions, strict=True):
         try:
+            text = read_caption(path) or caption
             images = torch.stack(list(islice(_fit_frames(path, settings), settings.length)))
         except Exception as error:  # damaged files make decoders raise anything
             faults.append(ClipFault(path.name, f"not readable ({describe_cause(error)})"))
@@ -59,14 +63,20 @@ def read_folder(folder: Path, settings: FrameSettings, caption: str) -> tuple[li
 
 
 def list_clips(folder: Path) -> list[Path]:
-    """Return the videos in `folder` and its subfolders with pictures, sorted by name."""
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEOS or _list_pictures(path)]
+    """Return the videos in `folder` and its subfolders with pictures, sorted by name, 2 before 10."""
+    return [path for path in _sort_files(folder) if path.suffix.lower() in VIDEOS or _list_pictures(path)]
 
 
 def read_caption(path: Path) -> str:
-    """Return the text in the file beside a clip, `clip.txt` for `clip.mp4` and for the folder `clip`, else nothing."""
+    """Return the text in the file beside a clip, `clip.txt` for `clip.mp4` and for the folder `clip`, else nothing.
+
+    Raises ValueError for a file in another encoding than UTF-8.
+    """
     file = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
-    return " ".join(file.read_text(encoding="utf-8").split()) if file.is_file() else ""
+    try:
+        return " ".join(file.read_text(encoding="utf-8-sig").split()) if file.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{file.name}' is not UTF-8 text: save it as UTF-8") from error
 
 
 class TooSmall(ValueError):
@@ -101,7 +111,16 @@ def _read_pictures(folder: Path) -> Iterator[Any]:
 
 
 def _list_pictures(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES] if folder.is_dir() else []
+    return [path for path in _sort_files(folder) if path.suffix.lower() in PICTURES] if folder.is_dir() else []
+
+
+def _sort_files(folder: Path) -> list[Path]:
+    """Return what is in `folder`, sorted by name with numbers by their values."""
+    return sorted(folder.iterdir(), key=lambda path: (re.sub(r"\d+", _pad_number, path.name), path.name))
+
+
+def _pad_number(match: re.Match[str]) -> str:
+    return match[0].zfill(LONGEST_NUMBER)
 
 
 def _list_problems(images: torch.Tensor, settings: FrameSettings, caption: str) -> Iterator[str]:

@@ -18,10 +18,11 @@ def gather_folder(
     folder: Path, settings: FrameSettings, captions: str, clip: CLIP, vae: VAE, cache: Path
 ) -> tuple[TrainingClips, Pictures]:
     """Return the clips of a folder; raise LoomError with a table of all that cannot be used."""
-    sources, faults = read_folder(folder, settings, captions.strip())
-    require_sound(faults, len(list_clips(folder)))
-    if not sources:
+    count = len(list_clips(folder))
+    if not count:
         raise LoomError(f"The folder '{folder.name}' has no videos and no subfolders of pictures. Put clips into it.")
+    sources, faults = read_folder(folder, settings, spread_captions(captions, count))
+    require_sound(faults, count)
     return encode_clips(sources, LatentCache(cache, vae), clip), [source.images for source in sources]
 
 
@@ -58,10 +59,15 @@ def split_batch(batch: torch.Tensor, length: int, name: str) -> list[torch.Tenso
 
 
 def assign_captions(captions: str, count: int) -> Sequence[str]:
-    """Return a caption for each of `count` clips, from one line for all or one line for each."""
-    lines = [line.strip() for line in captions.splitlines() if line.strip()]
-    if not lines:
+    """Return the result of spread_captions; raise LoomError where there are no captions."""
+    if not captions.strip():
         require_sound([ClipFault(f"clip {number}", NO_CAPTION) for number in range(1, count + 1)], count)
+    return spread_captions(captions, count)
+
+
+def spread_captions(captions: str, count: int) -> Sequence[str]:
+    """Return a caption for each of `count` clips, from one line for all or one line for each, "" without lines."""
+    lines = [line.strip() for line in captions.splitlines() if line.strip()] or [""]
     if len(lines) not in (1, count):
         raise LoomError(
             f"`captions` has {len(lines)} lines for {count} clips. Write one line for all clips, or one for each."

@@ -13,6 +13,7 @@ from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from animatediff_loom.nodes.train_motion import TrainMotionLora, TrainMotionModel
 from animatediff_loom.nodes.training_clips import TrainingClipsNode
 from animatediff_loom.training.clip_folder import FrameSettings, fit_picture, read_folder
+from animatediff_loom.training.gathering import gather_folder
 from PIL import Image
 from safetensors import safe_open
 
@@ -64,7 +65,7 @@ def test_videos_and_folders_of_pictures_become_clips(tmp_path):
     (tmp_path / "walk.txt").write_text("a walk\n", encoding="utf-8")
     (tmp_path / "notes.md").write_text("no clip", encoding="utf-8")
     settings = FrameSettings(3, 2, SIZE, SIZE, flip=True)
-    clips, faults = read_folder(tmp_path, settings, "something else")
+    clips, faults = read_folder(tmp_path, settings, ["something else"] * 2)
     assert faults == []
     assert [clip.name for clip in clips] == ["turn", "turn (mirrored)", "walk.mp4", "walk.mp4 (mirrored)"]
     assert [clip.caption for clip in clips] == ["something else"] * 2 + ["a walk"] * 2
@@ -72,6 +73,32 @@ def test_videos_and_folders_of_pictures_become_clips(tmp_path):
     assert torch.equal(turn[:, 5, 5, 0] * 255, torch.tensor([0.0, 80.0, 160.0]))
     assert walk.shape == (3, SIZE, SIZE, 3)
     assert (walk.mean(dim=(1, 2, 3)) * 255 - torch.tensor([20.0, 80.0, 140.0])).abs().max() < 8
+
+
+def test_names_are_sorted_by_the_values_of_their_numbers(tmp_path):
+    for clip in ("clip 10", "clip 9"):
+        (tmp_path / clip).mkdir()
+        for number in (1, 2, 10):
+            Image.new("RGB", (SIZE, SIZE), (number, 0, 0)).save(tmp_path / clip / f"frame{number}.png")
+    clips, _ = read_folder(tmp_path, FrameSettings(3, 1, SIZE, SIZE), ["", ""])
+    assert [clip.name for clip in clips] == ["clip 9", "clip 10"]
+    assert [round(255 * float(frame[0, 0, 0])) for frame in clips[0].images] == [1, 2, 10]
+
+
+@torch.inference_mode()
+def test_each_clip_of_a_folder_has_its_own_line_of_captions_or_its_text_file(tmp_path, loom_mini):
+    for name in ("a", "b", "c"):
+        write_pictures(tmp_path / name)
+    (tmp_path / "b.txt").write_text("from a file", encoding="utf-8-sig")
+    clips, _ = gather_folder(tmp_path, SMALL, "first\nsecond\nthird\n", *loom_mini[1:3], tmp_path / "cache")
+    assert [clip.caption for clip in clips.clips] == ["first", "from a file", "third"]
+
+
+def test_a_text_file_in_another_encoding_is_one_of_the_faults(tmp_path):
+    write_pictures(tmp_path / "turn")
+    (tmp_path / "turn.txt").write_bytes("\u65cb\u8f6c".encode("gbk"))
+    _, (fault,) = read_folder(tmp_path, SMALL, ["a caption"])
+    assert fault.name == "turn" and "'turn.txt' is not UTF-8 text: save it as UTF-8" in fault.problem
 
 
 def test_pictures_are_cut_around_their_centre():
