@@ -12,7 +12,7 @@ class FrameDenoise(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomFrameDenoise",
-            display_name="Denoise per Frame (AnimateDiff)",
+            display_name="Denoise per Frame",
             category=CATEGORY,
             description="Gives each frame of a latent its own denoise strength, for a video that changes gradually. "
             "Needs Differential Diffusion on the model.",

@@ -99,7 +99,7 @@ class ImageToVideo(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LoomImageToVideo",
-            display_name="Image To Video (AnimateDiff)",
+            display_name="Image To Video",
             category=CATEGORY,
             description="Makes a clip from a first or last picture, or from pictures for any frames, by what the "
             "motion model was trained for.",

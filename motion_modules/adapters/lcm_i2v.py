@@ -49,7 +49,7 @@ class LcmI2vCondition:
         if size != (height, width):
             raise LoomError(
                 f"The latent is {width} x {height}, but the picture of AnimateLCM-I2V is {size[1]} x {size[0]} in "
-                "latent pixels. Sample the latent of Image To Video (AnimateDiff), or give it the same `width` and "
+                "latent pixels. Sample the latent of Image To Video, or give it the same `width` and "
                 "`height`."
             )
 
@@ -91,7 +91,7 @@ def _list_widths(widths: Sequence[int]) -> str:
     config=LcmI2vConfig,
     objection=_object,
     needs="a reference picture",
-    node="Image To Video (AnimateDiff)",
+    node="Image To Video",
     fits_tiles=True,
 )
 class LcmI2vEncoder(nn.Module):

@@ -42,12 +42,12 @@ class PiaCondition:
         if frames != len(self.pictures):
             raise LoomError(
                 f"The latent has {frames} frames, but the pictures of PIA are for a clip of {len(self.pictures)}. "
-                "Sample the latent of Image To Video (AnimateDiff), or set its `length` to the number of frames."
+                "Sample the latent of Image To Video, or set its `length` to the number of frames."
             )
         if size != (height, width):
             raise LoomError(
                 f"The latent is {width} x {height}, but the pictures of PIA are {size[1]} x {size[0]} in latent "
-                "pixels. Sample the latent of Image To Video (AnimateDiff), or give it the same `width` and `height`."
+                "pixels. Sample the latent of Image To Video, or give it the same `width` and `height`."
             )
 
     def draw(self, frames: list[int]) -> torch.Tensor:
@@ -99,7 +99,7 @@ def _object(config: PiaConfig, unet: nn.Module) -> str:
     config=PiaConfig,
     objection=_object,
     needs="a reference picture",
-    node="Image To Video (AnimateDiff)",
+    node="Image To Video",
     fits_tiles=True,
 )
 class PiaConvolution(nn.Module):

@@ -16,7 +16,7 @@ from ..prompts.keyframes import FRAME, PERCENT, Place, Position, check_position,
 from ..prompts.line_notation import COLONS
 from ..steering.curves import split_entries
 
-NODE = "Image To Video (AnimateDiff)"
+NODE = "Image To Video"
 FRAMES_INPUT = "image_frames"
 
 _number = r"\d+(?:\.\d*)?|\.\d+"

@@ -124,7 +124,7 @@ def test_the_published_file_loads_whole(prefix):
     assert loaded.keys() == encoder.keys()
     assert all(torch.equal(loaded[name], encoder[name]) for name in encoder)
     text = describe(motion_model)
-    assert "needs: a reference picture, from Image To Video (AnimateDiff)" in text
+    assert "needs: a reference picture, from Image To Video" in text
     assert "settings: sampler_name lcm, scheduler sgm_uniform, steps 4, cfg 1" in text
 
 
@@ -199,7 +199,7 @@ def test_weights_of_0_are_bit_identical_to_the_motion_modules_alone():
 
 def test_without_a_picture_the_run_is_refused_by_the_name_of_the_node():
     model, seen = record_unet(i2v_model(tiny_model(), None))
-    with expect_error("(AnimateLCM-I2V) needs a reference picture", "Image To Video (AnimateDiff)"):
+    with expect_error("(AnimateLCM-I2V) needs a reference picture", "Image To Video"):
         sample(model, FRAMES)
     assert not seen.calls
 

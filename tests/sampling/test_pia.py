@@ -113,7 +113,7 @@ def test_outside_of_its_range_a_motion_model_leaves_its_picture_alone():
 
 
 def test_without_a_picture_the_run_is_refused_by_the_name_of_the_node():
-    with expect_error("'pia.ckpt' (PIA) needs a reference picture", "Image To Video (AnimateDiff)"):
+    with expect_error("'pia.ckpt' (PIA) needs a reference picture", "Image To Video"):
         sample(pia_model(tiny_model(), None), FRAMES)
 
 
@@ -125,7 +125,7 @@ def test_without_a_picture_the_run_is_refused_by_the_name_of_the_node():
     ),
 )
 def test_a_condition_of_another_clip_is_refused(conditioning, fault):
-    with expect_error(fault, "Image To Video (AnimateDiff)"):
+    with expect_error(fault, "Image To Video"):
         sample(pia_model(tiny_model(), conditioning), FRAMES)
 
 

@@ -35,7 +35,7 @@ def test_pia_is_recognised_in_every_spelling(spelling):
     assert [(each.adapter.key, each.config) for each in motion_model.adapters] == [(PIA, PiaConfig(32))]
     weights = motion_model.patcher.model.state_dict()
     assert torch.equal(weights[WEIGHT], file["conv_in.weight"][:, 4:])
-    assert "needs: a reference picture, from Image To Video (AnimateDiff)" in describe(motion_model)
+    assert "needs: a reference picture, from Image To Video" in describe(motion_model)
     assert not motion_model.notes
 
 
