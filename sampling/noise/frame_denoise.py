@@ -14,15 +14,20 @@ from ...motion_modules.errors import LoomError
 from ..steering.curves import WrittenPoint, evaluate_curve, place_points
 
 NOISE_MASK = "noise_mask"
-KEPT = -1e-6  # for 0: Differential Diffusion denoises all places from 0 on in the last step
+KEPT = -1e-6  # for 0: Differential Diffusion denoises all places from 0 on, and from -0.0 on, in the last step
 
 
 def mask_frames(latent: dict[str, Any], curve: Sequence[WrittenPoint]) -> dict[str, Any]:
     """Return a LATENT whose noise mask has the value of `curve` at each frame, times that of a mask that it has.
 
-    Raises LoomError for values above 1, and for a mask of another number of frames.
+    Raises LoomError for values above 1, for a mask of another number of frames, and for a latent of a video model.
     """
     samples = latent["samples"]
+    if samples.ndim != 4:
+        raise LoomError(
+            f"The latent has the shape {list(samples.shape)}, but Denoise per Frame needs a batch of images [frames, "
+            "channels, height, width]. Connect a latent of an AnimateDiff clip, such as that of VAE Encode."
+        )
     values = _draw_values(curve, len(samples))
     mask = latent.get(NOISE_MASK)
     if mask is None:
@@ -33,7 +38,8 @@ def mask_frames(latent: dict[str, Any], curve: Sequence[WrittenPoint]) -> dict[s
             f"The noise mask of `latent` has {len(mask)} frames, but the clip has {len(samples)}. "
             f"Provide {len(samples)} masks, or one for all frames."
         )
-    return {**latent, NOISE_MASK: mask * values.to(mask).view(-1, 1, 1, 1)}
+    product = mask * values.to(mask).view(-1, 1, 1, 1)
+    return {**latent, NOISE_MASK: product.masked_fill(product <= 0, KEPT)}
 
 
 def _draw_values(curve: Sequence[WrittenPoint], frames: int) -> torch.Tensor:
@@ -46,4 +52,4 @@ def _draw_values(curve: Sequence[WrittenPoint], frames: int) -> torch.Tensor:
             f"`frame_curve` of Denoise per Frame has the value {largest:g}, but a strength is 0 to 1. "
             "Use 1 for frames that are denoised in all steps."
         )
-    return torch.tensor([evaluate_curve(points, frame) or KEPT for frame in range(frames)])
+    return torch.tensor([evaluate_curve(points, frame) for frame in range(frames)])

@@ -40,7 +40,20 @@ def test_a_frame_changes_in_the_last_steps_that_its_strength_gives_it(tiles):
     assert 0 < float(change[3]) < float(change[4:].min())
 
 
+@pytest.mark.parametrize("curve", ["0: 0", "0: 1"])
+def test_places_that_a_mask_protects_stay(curve):
+    model = call(host_node("nodes_differential_diffusion.DifferentialDiffusion"), model=apply_motion(tiny_model()))
+    start, left = noise(FRAMES, seed=9), torch.zeros(1, 8, 8)
+    left[..., 4:] = 1
+    latent = call(FrameDenoise, latent={"samples": start, "noise_mask": left}, frame_curve=curve)
+    change = (ksampler(model, latent_image=latent, steps=2) - start).abs()
+    assert float(change[..., :4].max()) < 1e-5
+    assert (float(change[..., 4:].max()) < 1e-5) is (curve == "0: 0")
+
+
 def test_what_is_refused():
+    with expect_error("The latent has the shape [1, 4, 5, 8, 8], but Denoise per Frame needs a batch of images"):
+        call(FrameDenoise, latent={"samples": torch.zeros(1, 4, 5, 8, 8)}, frame_curve="0: 1")
     with expect_error("`frame_curve` of Denoise per Frame has the value 2, but a strength is 0 to 1"):
         masked("0: 2")
     with expect_error("`frame_curve` of Denoise per Frame is empty"):
