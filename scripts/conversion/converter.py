@@ -22,6 +22,7 @@ class Converter(MotionSteps):
 
     def _convert(self, root: str) -> None:
         before = deepcopy((self.graph, self.replaced, self.notes, self.covered))
+        self.graph.mode = self.graph.nodes[root].mode
         self.state = {"model": self.graph.nodes[root].inputs.get("model")}
         try:
             self.take_steps(root)

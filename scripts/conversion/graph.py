@@ -26,18 +26,19 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes by id, and the number that the next new node gets."""
+    """Nodes by id, and the number and the mode that the next new node gets."""
 
     nodes: dict[str, Node]
     next_id: int
+    mode: int = 0
 
     def add(self, kind: str, inputs: dict[str, Any], near: str) -> str:
-        """Add a node and return its id, or that of a new node with the same inputs."""
+        """Add a node and return its id, or that of a new node with the same inputs and mode."""
         for name, node in self.nodes.items():
-            if node.near and node.kind == kind and node.inputs == inputs:
+            if node.near and (node.kind, node.inputs, node.mode) == (kind, inputs, self.mode):
                 return name
         name, self.next_id = str(self.next_id), self.next_id + 1
-        self.nodes[name] = Node(kind, inputs, mode=self.nodes[near].mode, near=near)
+        self.nodes[name] = Node(kind, inputs, mode=self.mode, near=near)
         return name
 
     def redirect(self, link: Link, target: Any) -> None:

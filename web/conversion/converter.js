@@ -25,6 +25,7 @@ export class Converter extends MotionSteps {
   #convert(root) {
     const { graph, replaced, notes, covered } = this;
     const before = structuredClone({ nodes: graph.nodes, nextId: graph.nextId, replaced, notes, covered });
+    graph.mode = graph.nodes.get(root).mode;
     this.state = {};
     if ("model" in graph.nodes.get(root).inputs) this.state.model = graph.nodes.get(root).inputs.model;
     try {

@@ -21,15 +21,16 @@ export class Graph {
   constructor(nodes, nextId) {
     this.nodes = nodes;
     this.nextId = nextId;
+    this.mode = 0; // of new nodes
   }
 
-  /** Add a node and return its id, or that of a new node with the same inputs. */
+  /** Add a node and return its id, or that of a new node with the same inputs and mode. */
   add(kind, inputs, near) {
+    const { mode } = this;
     for (const [name, node] of this.nodes) {
-      if (node.near && node.kind === kind && isEqual(node.inputs, inputs)) return name;
+      if (node.near && node.kind === kind && node.mode === mode && isEqual(node.inputs, inputs)) return name;
     }
     const name = String(this.nextId++);
-    const mode = this.nodes.get(near).mode;
     this.nodes.set(name, { kind, inputs, title: "", mode, near, inputTypes: {}, outputTypes: [], stored: [] });
     return name;
   }
