@@ -183,9 +183,9 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path):
     assert (again.adapters, again.family.name) == (motion_model.adapters, "AnimateDiff v3")
     with expect_error("needs a camera path", "Add the Camera Control node"):
         sample(apply(again), 4)
-    assert torch.equal(
-        sample(apply(follow_path(again, path(4), 1.0)), 4, steps=1), sample(apply(motion_model), 4, steps=1)
-    )
+    assert same_weights(again.patcher, copy_weights(motion_model.patcher))
+    clips = (sample(apply(each), 4, steps=1) for each in (follow_path(again, path(4), 1.0), motion_model))
+    torch.testing.assert_close(*clips, rtol=1e-4, atol=1e-4)  # weights mapped from a file lie elsewhere in memory
 
 
 def test_replacing_modules_keeps_the_camera():
