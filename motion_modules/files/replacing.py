@@ -140,7 +140,7 @@ def _require_same_base(motion_model: MotionModel, modules: MotionModel) -> None:
 
 def refuse_lora(motion_model: MotionModel, node: str) -> None:
     """Raise MotionModelError where `motion_model` has a LoRA, which `node` would lose."""
-    if motion_model.loras:
+    if motion_model.loras or motion_model.patcher.patches:
         raise MotionModelError(
             f"Motion model '{motion_model.name}' has a LoRA on it, which would be lost. Apply the LoRA after {node}."
         )

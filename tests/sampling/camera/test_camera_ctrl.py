@@ -185,7 +185,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path):
         sample(apply(again), 4)
     assert same_weights(again.patcher, copy_weights(motion_model.patcher))
     clips = (sample(apply(each), 4, steps=1) for each in (follow_path(again, path(4), 1.0), motion_model))
-    torch.testing.assert_close(*clips, rtol=1e-4, atol=1e-4)  # weights mapped from a file lie elsewhere in memory
+    assert distance(*clips) < 1e-5  # weights mapped from a file lie elsewhere in memory
 
 
 def test_replacing_modules_keeps_the_camera():
