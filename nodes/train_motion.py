@@ -13,8 +13,9 @@ from ..motion_modules.unet.site_patterns import ALL
 from ..training.loop import PRECISIONS, TrainingPlan
 from ..training.low_rank import ATTENTION, FORMATS, ORIGINAL, TARGETS
 from ..training.objectives import Objective, smooth
-from ..training.results import save_trained_lora, save_trained_model, sign_task
+from ..training.results import save_trained_lora, save_trained_model
 from ..training.saved_state import SavedState
+from ..training.signature import sign_run
 from ..training.train import AUTO, LoraSettings, TrainingResult, TrainingTask, train_motion_lora, train_motion_model
 from .inputs import CATEGORY, MAX_STEPS, MotionModelSocket, TrainingClipsSocket, sites
 
@@ -91,7 +92,7 @@ class TrainMotionLora(io.ComfyNode):
     ) -> io.NodeOutput:
         lora = LoraSettings(rank, sites, targets)
         task = _read_task(clips, TrainingPlan(steps, learning_rate, seed=seed), objective, machinery)
-        task = _save_states(task, motion_model.name, lora)
+        task = _save_states(task, model, motion_model, lora)
         path = new_output_path(filename_prefix, ".safetensors")
         result = train_motion_lora(model, motion_model, task, lora)
         trained = save_trained_lora(result, motion_model, task, lora, path, file_format)
@@ -139,7 +140,7 @@ class TrainMotionModel(io.ComfyNode):
         **machinery: Any,
     ) -> io.NodeOutput:
         task = _read_task(clips, TrainingPlan(steps, learning_rate, seed=seed), objective, machinery)
-        task = _save_states(task, motion_model.name)
+        task = _save_states(task, model, motion_model)
         path = new_output_path(filename_prefix, ".safetensors")
         result = train_motion_model(model, motion_model, task)
         trained = save_trained_model(result, motion_model, path)
@@ -314,10 +315,10 @@ def _read_task(clips, plan: TrainingPlan, objective: dict, machinery: dict[str, 
     return TrainingTask(clips, plan, losses, machinery.get("gradient_checkpointing", False), state)
 
 
-def _save_states(task: TrainingTask, *subjects: object) -> TrainingTask:
-    """Return the task with a file for its state, which the same task finds again."""
+def _save_states(task: TrainingTask, model, motion_model, *settings: object) -> TrainingTask:
+    """Return the task with a file for its state, which the same run finds again."""
     assert task.saved_state
-    path = task.saved_state.path / f"{sign_task(task, *subjects)}.safetensors"
+    path = task.saved_state.path / f"{sign_run(model, motion_model, task, *settings)}.safetensors"
     return replace(task, saved_state=replace(task.saved_state, path=path))
 
 

@@ -1,6 +1,5 @@
 """Clips to train on: latents with their captions, and the check of all of them before training starts."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,14 +34,6 @@ class TrainingClips:
     @property
     def shapes(self) -> list[torch.Size]:
         return [clip.latents.shape for clip in self.clips]
-
-    def digest(self) -> str:
-        """Return a hash of the contents, as hexadecimal digits."""
-        summed = hashlib.sha256()
-        for clip in self.clips:
-            summed.update(clip.latents.detach().cpu().float().contiguous().numpy().tobytes())
-            summed.update(clip.caption.encode())
-        return summed.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Results of a training run: the file, with facts about the training, and a motion model to sample with."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,9 +50,3 @@ def save_trained_model(result: TrainingResult, motion_model: MotionModel, path: 
     }
     patcher = build_patcher(weights, motion_model.specs)
     return replace(motion_model, name=path.name, patcher=patcher, file_dtype=torch.float32)
-
-
-def sign_task(task: TrainingTask, *subjects: object) -> str:
-    """Return the start of a hash of everything that a run depends on, which names its saved state."""
-    parts = (task.plan, task.objective, task.clips.digest(), *subjects)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
