@@ -12,12 +12,14 @@ const TEXTS = {
     nothing: "This workflow has no nodes of AnimateDiff-Evolved, Advanced-ControlNet or FizzNodes to convert.",
     done: "Converted. Everything was carried over.",
     left: "Converted. This was not carried over:",
+    failed: "The workflow could not be converted, and nothing was changed. Please report it with the workflow file.",
   },
   zh: {
     label: "转换 AnimateDiff-Evolved 节点",
     nothing: "工作流中没有可转换的 AnimateDiff-Evolved、Advanced-ControlNet 或 FizzNodes 节点。",
     done: "已转换，全部内容均已保留。",
     left: "已转换。以下内容未能保留：",
+    failed: "无法转换此工作流，未做任何更改。请附上工作流文件反馈此问题。",
   },
 };
 let rules;
@@ -55,6 +57,17 @@ async function untilSizesRest() {
   }
 }
 
+/** Return a converted copy and its notes; an error is told to the user, and null is returned. */
+function tryToConvert(original, texts) {
+  try {
+    return convertWorkflow(original, rules);
+  } catch (error) {
+    console.error(error);
+    app.extensionManager.toast.add({ severity: "error", summary: texts.label, detail: texts.failed, life: 12000 });
+    return null;
+  }
+}
+
 /** Convert the open workflow and tell what could not be carried over. */
 async function convert() {
   const texts = TEXTS[language()];
@@ -63,7 +76,8 @@ async function convert() {
     app.extensionManager.toast.add({ severity: "info", summary: texts.label, detail: texts.nothing, life: 6000 });
     return;
   }
-  const { workflow, notes } = convertWorkflow(original, rules);
+  const { workflow, notes } = tryToConvert(original, texts) ?? {};
+  if (!workflow) return;
   await replaceGraph(workflow);
   const itemList = notes.map((note) => noteText(note, rules, language()));
   const message = itemList.length ? texts.left : texts.done;

@@ -28,7 +28,8 @@ class Converter(MotionSteps):
             self.take_steps(root)
             self.leave_beta()
             targets = [self._output(root, target) for target in self.rule(root)["outputs"]]
-        except Stop as stop:
+        except Exception as error:  # one odd node never blocks the rest of the graph
+            stop = error if isinstance(error, Stop) else Stop(root, "unreadable")
             graph, self.replaced, self.notes, self.covered = before
             self.graph.nodes, self.graph.next_id = graph.nodes, graph.next_id
             self.covered.add(stop.node)

@@ -81,5 +81,9 @@ class Graph:
         return next((value for name, value in links.items() if node.input_types.get(name) == wanted), None)
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def is_link(value: Any) -> TypeGuard[Link]:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)

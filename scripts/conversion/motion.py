@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .graph import Graph, is_link
+from .graph import Graph, is_link, is_number
+from .notes import short
 from .rules import Rules
 from .steps import Steps, Stop
 
@@ -93,14 +94,15 @@ class MotionSteps(Steps):
         numbers = (self.value(node_id, name) for name in ("float_val", "floats", "max_float_val"))
         number = next((value for value in numbers if value is not None), 1.0)
         mask = self.value(node_id, "mask_optional") or self.value(node_id, "mask")
-        values = {"levels": number, "strength": 1.0} if is_link(number) else {"strength": number}
+        values = {"levels": number, "strength": 1.0} if is_link(number) else {"strength": self.number(node_id, number)}
         return values | ({"mask": mask} if mask else {})
 
     def _read_strength(self, node_id: str, kind: str, old_name: str, widget: str, socket: str) -> dict[str, Any]:
         """Return the values of a strength on Apply Motion Model: a number, and Motion Strength where it varies."""
         varied = self.read_multival(node_id, f"{kind}_multival")
         old_number = self.value(node_id, old_name)
-        number = varied.pop("strength") * (1.0 if old_number is None or is_link(old_number) else old_number)
+        factor = 1.0 if old_number is None or is_link(old_number) else self.number(node_id, old_number)
+        number = varied.pop("strength") * factor
         if number > STRONGEST:
             self.note(node_id, f"{kind}_multival", "too_strong", number)
         varied["sites"] = self._read_blocks(node_id, kind)
@@ -123,7 +125,7 @@ class MotionSteps(Steps):
         self.take_steps(source[0])
         values = {name: self._block_value(link, kind) for name, link in node.inputs.items() if is_link(link)}
         named = ((name.replace("__", ".").replace("_", "."), value) for name, value in values.items())
-        return ", ".join(f"{site}: {value:g}" for site, value in named if value != 1)
+        return ", ".join(f"{site}: {short(value)}" for site, value in named if value != 1)
 
     def _block_value(self, link: Any, kind: str) -> float:
         source = self.graph.resolve(link, self.replaced)
@@ -143,16 +145,19 @@ class MotionSteps(Steps):
         """Return the text of `progress_curve` for keyframes, each of which holds until the next one."""
         starts: dict[float, float | None] = {0.0: 1.0}
         for keyframe in self._list_keyframes(node_id):
-            value = self._keyframe_value(keyframe, kind)
+            start, value = self.value(keyframe, "start_percent"), self._keyframe_value(keyframe, kind)
+            if not is_number(start):
+                self.note(keyframe, "start_percent", "keyframe_value")
+                continue
             kept = None if self.value(keyframe, "inherit_missing") else 1.0
-            starts[self.value(keyframe, "start_percent")] = kept if value is None else value
+            starts[start] = kept if value is None else value
         points, current = [], 1.0
         for start in sorted(starts):
             current = current if starts[start] is None else starts[start]
             points.append((start, current))
         if all(value == 1 for _, value in points):
             return ""
-        return ", ".join(f"{start:g}: {min(value, STRONGEST):g} hold" for start, value in points)
+        return ", ".join(f"{short(start)}: {short(min(value, STRONGEST))} hold" for start, value in points)
 
     def _list_keyframes(self, node_id: str) -> list[str]:
         """Return the chain of keyframes of a motion model, the first one first."""

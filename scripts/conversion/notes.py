@@ -1,6 +1,7 @@
 """Notes about what a conversion could not carry over, one line for each node and input."""
 
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
 from .rules import Rules
@@ -31,4 +32,12 @@ def show(value: Any) -> str:
     """Return a value as text, the same as in the browser."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and not value.is_integer():
+        return short(value)
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
+def short(number: float) -> str:
+    """Return a number as text of up to 6 digits, without an exponent, the same as in the browser."""
+    rounded = Context(prec=6, rounding=ROUND_HALF_UP).create_decimal_from_float(number + 0.0)
+    return f"{rounded.normalize():f}"

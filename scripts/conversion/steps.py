@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .graph import Graph, is_link
+from .graph import Graph, is_link, is_number
 from .notes import Note
 from .rules import Rules, widgets_of
 
@@ -54,6 +54,12 @@ class Steps:
         if is_link(source) and node and node.kind == "PrimitiveNode" and node.stored:
             self.replaced.add(source[0])
             return node.stored[0]
+        return value
+
+    def number(self, node_id: str, value: Any) -> float:
+        """Return a value that has to be a number; anything else stops the conversion of the part at hand."""
+        if not is_number(value):
+            raise Stop(node_id, "unreadable")
         return value
 
     def note(self, node_id: str, name: str, message: str, value: Any = None, reason: str = "") -> None:
@@ -116,8 +122,9 @@ class Steps:
         for lost in self.rule(node_id).get("lost", ()):
             value = self.value(node_id, lost["input"])
             idle = value is None or value in lost.get("unless", ()) or (value == "" and "unless" not in lost)
-            small = "above" in lost and not is_link(value) and value <= lost["above"]
-            if not idle and not small and self._holds(node_id, lost.get("when", {})):
+            small = "above" in lost and is_number(value) and value <= lost["above"]
+            same = "as" in lost and value == self.value(node_id, lost["as"])
+            if not idle and not small and not same and self._holds(node_id, lost.get("when", {})):
                 self.note(node_id, lost["input"], lost["say"], "" if is_link(value) else value)
                 self._cover(value)
 
@@ -158,7 +165,7 @@ class Steps:
 
     def _find_at_most(self, node_id: str, limit: float, of: str) -> Any:
         value = self.evaluate(node_id, of)
-        return value if is_link(value) else min(value, limit)
+        return value if is_link(value) else min(self.number(node_id, value), limit)
 
     def _find_before(self, node_id: str, expression: str, _) -> Any:
         """Return the MODEL before a motion model was applied to it."""

@@ -13,8 +13,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import save_picture
 from tests.support.evolved_graphs import COMMON, Workflow
+from tests.support.unusual_graphs import UNUSUAL
 
 RULES = load_rules()
+GRAPHS = COMMON | UNUSUAL
 CONVERT = """async ([folder, workflows]) => {
   const { convertWorkflow } = await import(`${folder}/ui_format.js`);
   const { noteText } = await import(`${folder}/converter.js`);
@@ -63,13 +65,13 @@ def test_the_command_converts_in_one_undo_step_and_says_what_it_left_out(page: P
 
 def test_the_browser_and_the_script_convert_in_the_same_way(host_server: Server, browser: Browser):
     with open_frontend(browser, host_server) as page:
-        graphs = [graph() for graph in COMMON.values()]
+        graphs = [graph() for graph in GRAPHS.values()]
         results = page.evaluate(CONVERT, [f"/extensions/{PACK}/conversion", graphs])
-    for name, result in zip(COMMON, results, strict=True):
+    for name, result in zip(GRAPHS, results, strict=True):
         assert result == list(convert(name)), name
 
 
 def convert(name: str) -> tuple[Workflow, list[list[Any]]]:
     """Convert a workflow with the script; the notes are texts in both languages."""
-    workflow, notes = convert_workflow(COMMON[name](), RULES)
+    workflow, notes = convert_workflow(GRAPHS[name](), RULES)
     return workflow, [[note.text(RULES, language) for language in ("en", "zh")] for note in notes]

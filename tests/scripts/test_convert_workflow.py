@@ -39,7 +39,7 @@ from tests.support.evolved_graphs import (
 RULES = load_rules()
 FILES = {"ckpt_name", "motion_model", "motion_lora", "control_net_name", "image", "lora_name", "sparse_control"}
 OF_HOST = ("nodes_video", "nodes_pag", "nodes_model_advanced")
-SAID = {"lcm": ["beta_close"], "looped": ["seed_offset"]}
+SAID = {"lcm": ["beta_close"], "looped": ["equal_length", "seed_offset"]}
 Prompt = dict[str, Any]
 
 

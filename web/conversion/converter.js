@@ -33,8 +33,8 @@ export class Converter extends MotionSteps {
       this.leaveBeta();
       const targets = this.rule(root).outputs.map((target) => this.#output(root, target));
       targets.forEach((target, slot) => graph.redirect([root, slot], target));
-    } catch (stop) {
-      if (!(stop instanceof Stop)) throw stop;
+    } catch (error) {
+      const stop = error instanceof Stop ? error : new Stop(root, "unreadable"); // one odd node never blocks the rest
       const { nodes, nextId, ...rest } = before;
       Object.assign(graph, { nodes, nextId });
       Object.assign(this, rest);

@@ -9,6 +9,10 @@ export function isLink(value) {
   return Array.isArray(value) && value.length === 2 && typeof value[0] === "string" && Number.isInteger(value[1]);
 }
 
+export function isNumber(value) {
+  return typeof value === "number";
+}
+
 /** Return whether two values of inputs, or two sets of inputs, are the same in any order. */
 export function isEqual(one, other) {
   if (Object(one) !== one || Object(other) !== other) return one === other;

@@ -1,6 +1,6 @@
 /** Motion models with their LoRAs, strengths and keyframes; the twin of scripts/conversion/motion.py. */
 
-import { isLink } from "./graph.js";
+import { isLink, isNumber } from "./graph.js";
 import { Steps, Stop } from "./steps.js";
 
 const STRONGEST = 10;
@@ -10,9 +10,10 @@ const STRENGTHS = [
   ["scale", "motion_scale", "attention_scale", "motion_attention_scale"],
 ];
 
-/** Return a number as text of up to 6 digits. */
+/** Return a number as text of up to 6 digits, without an exponent. */
 export function short(number) {
-  return String(Number(number.toPrecision(6)));
+  const rounded = Number(number.toPrecision(6)) + 0; // + 0 turns -0 into 0
+  return rounded.toLocaleString("en-US", { useGrouping: false, maximumSignificantDigits: 6 });
 }
 
 function onlyNumber(multival) {
@@ -88,7 +89,7 @@ export class MotionSteps extends Steps {
     const names = ["float_val", "floats", "max_float_val"];
     const number = names.map((name) => this.value(id, name)).find((value) => value != null) ?? 1;
     const mask = this.value(id, "mask_optional") ?? this.value(id, "mask");
-    return { ...(isLink(number) ? { levels: number, strength: 1 } : { strength: number }), ...(mask ? { mask } : {}) };
+    return { ...(isLink(number) ? { levels: number, strength: 1 } : { strength: this.number(id, number) }), ...(mask ? { mask } : {}) };
   }
 
   #findNumber(id, path) {
@@ -108,7 +109,7 @@ export class MotionSteps extends Steps {
   #readStrength(id, kind, oldName, widget, socket) {
     const { strength, ...varied } = this.#readMultival(id, `${kind}_multival`);
     const oldNumber = this.value(id, oldName);
-    const number = strength * (oldNumber == null || isLink(oldNumber) ? 1 : oldNumber);
+    const number = strength * (oldNumber == null || isLink(oldNumber) ? 1 : this.number(id, oldNumber));
     if (number > STRONGEST) this.note(id, `${kind}_multival`, "too_strong", number);
     varied.sites = this.#readBlocks(id, kind);
     varied.progress_curve = this.#readKeyframes(id, kind);
@@ -151,7 +152,9 @@ export class MotionSteps extends Steps {
     const starts = new Map([[0, 1]]);
     for (const keyframe of this.#listKeyframes(id)) {
       const kept = this.value(keyframe, "inherit_missing") ? null : 1;
-      starts.set(this.value(keyframe, "start_percent"), this.#keyframeValue(keyframe, kind) ?? kept);
+      const [start, value] = [this.value(keyframe, "start_percent"), this.#keyframeValue(keyframe, kind)];
+      if (isNumber(start)) starts.set(start, value ?? kept);
+      else this.note(keyframe, "start_percent", "keyframe_value");
     }
     let current = 1;
     const points = [...starts].sort(([one], [other]) => one - other).map(([start, value]) => [start, (current = value ?? current)]);

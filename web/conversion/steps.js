@@ -1,6 +1,6 @@
 /** The steps and expressions of the table, taken on a graph; the twin of scripts/conversion/steps.py. */
 
-import { isEqual, isLink } from "./graph.js";
+import { isEqual, isLink, isNumber } from "./graph.js";
 
 const NEEDED = ["m_models", "prev_m_models", "motion_model"]; // without these a graph would lose its motion
 const LATENT_LINKS = ["samples", "latent", "latents", "latent_image"];
@@ -63,6 +63,12 @@ export class Steps {
     return node.stored[0];
   }
 
+  /** Return a value that has to be a number; anything else stops the conversion of the part at hand. */
+  number(id, value) {
+    if (!isNumber(value)) throw new Stop(id, "unreadable");
+    return value;
+  }
+
   note(id, input, message, value = null, reason = "") {
     const { title, kind } = this.graph.nodes.get(id);
     const note = { node: id, title: title || kind, input, message, value, reason };
@@ -114,11 +120,12 @@ export class Steps {
 
   /** Note the inputs of a node that its replacement does not have, unless they do nothing. */
   noteLost(id) {
-    for (const { input, say, unless, above, when } of this.rule(id).lost ?? []) {
+    for (const { input, say, unless, above, as, when } of this.rule(id).lost ?? []) {
       const value = this.value(id, input);
       const idle = value == null || (unless ?? [""]).includes(value);
-      const small = above !== undefined && !isLink(value) && value <= above;
-      if (idle || small || !this.#holds(id, when)) continue;
+      const small = above !== undefined && isNumber(value) && value <= above;
+      const same = as !== undefined && value === this.value(id, as);
+      if (idle || small || same || !this.#holds(id, when)) continue;
       this.note(id, input, say, isLink(value) ? "" : value);
       const source = this.graph.resolve(value);
       if (isLink(source)) this.covered.add(source[0]);
@@ -165,7 +172,7 @@ export class Steps {
 
   #findAtMost(id, limit, of) {
     const value = this.evaluate(id, of);
-    return isLink(value) ? value : Math.min(value, limit);
+    return isLink(value) ? value : Math.min(this.number(id, value), limit);
   }
 
   /** Return the MODEL before a motion model was applied to it. */
