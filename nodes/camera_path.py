@@ -45,7 +45,11 @@ class CameraPathNode(io.ComfyNode):
                     ],
                     tooltip="keyframes describes moves in words. poses reads a pose file of CameraCtrl.",
                 ),
-                clip_frames(default=16),
+                clip_frames(
+                    default=16,
+                    tooltip="Length of the path, at least the batch_size of the clip's latent. A longer path is cut to "
+                    "the clip.",
+                ),
                 io.Float.Input(
                     "distance",
                     default=2.0,

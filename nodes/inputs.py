@@ -30,14 +30,10 @@ def advanced_float(name: str, default: float, tooltip: str, max: float = 1.0, st
     )
 
 
-def clip_frames(default: int) -> io.Int.Input:
-    return io.Int.Input(
-        "frames",
-        default=default,
-        min=1,
-        max=MAX_FRAMES,
-        tooltip="Length of the clip. Must equal the batch_size of its latent.",
-    )
+def clip_frames(
+    default: int, tooltip: str = "Length of the clip. Must equal the batch_size of its latent."
+) -> io.Int.Input:
+    return io.Int.Input("frames", default=default, min=1, max=MAX_FRAMES, tooltip=tooltip)
 
 
 def context_length(tooltip: str, default: int = 16, min: int = 1, **options) -> io.Int.Input:

@@ -24,7 +24,7 @@ class TileLayout:
     """Side of square tiles, and what a tile shares with the next one, in pixels of the picture."""
 
     size: int = 512
-    overlap: int = 64
+    overlap: int = 128
 
     def check(self) -> None:
         """Raise LoomError for tiles that do not fit latents, or would not advance over the picture."""
