@@ -23,8 +23,10 @@ def require_condition(options: Mapping[str, Any], adapter: Adapter, motion_model
     """
     condition = options.get(CONDITIONS, {}).get(adapter.key)
     if condition is None:
+        before_apply = "Load Motion Model and Apply Motion Model"
+        place = before_apply if adapter.has_own_files else "Apply Motion Model and the sampler"
         raise LoomError(
             f"Motion model '{motion_model}' ({adapter.name}) needs {adapter.needs}, but none is connected. "
-            f"Add the {adapter.node} node, or choose another motion model."
+            f"Place {adapter.node} between {place}, or choose another motion model."
         )
     return condition

@@ -70,7 +70,8 @@ def _find_method(motions: tuple[AppliedMotion, ...]) -> str:
 def animate_by_pia(model: ModelPatcher, pictures: ClipPictures, choice: Mapping[str, Any]) -> Animation:
     """Give the pictures to PIA's first convolution; the clip starts from noise alone, as in its reference."""
     motion = choice.get(MOTION, DEFAULT_MOTION)
-    affinities = list_affinities(pictures, motion, read_frame_curve(choice.get(CURVE_INPUT, ""), CURVE_INPUT))
+    curve = read_frame_curve(choice.get(CURVE_INPUT, ""), CURVE_INPUT) if motion == CURVE else ()
+    affinities = list_affinities(pictures, motion, curve)
     nearest = [pictures.find_nearest(frame) for frame in range(pictures.length)]
     clone = model.clone()
     put_condition(clone, PIA_ADAPTER, PiaCondition(_scale_latents(model, pictures), tuple(nearest), affinities))

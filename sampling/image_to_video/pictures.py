@@ -125,6 +125,11 @@ def _check(pictures: Sequence[PlacedPicture], length: int) -> None:
 
 
 def _spread(count: int, length: int) -> list[tuple[int, float]]:
+    if count > length:
+        raise LoomError(
+            f"`images` has {count} pictures, but the clip has {length} frames. Connect at most {length} pictures, or "
+            f"raise `length` to {count}."
+        )
     return [(round(number * (length - 1) / max(1, count - 1)), 1.0) for number in range(count)]
 
 

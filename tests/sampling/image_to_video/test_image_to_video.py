@@ -61,6 +61,16 @@ def test_pia_gets_the_picture_and_the_clip_starts_from_noise(pia, vae, caplog):
     assert CONDITIONS not in pia.model_options["transformer_options"]
 
 
+def test_more_pictures_than_frames_are_refused(pia, vae):
+    with expect_error("`images` has 8 pictures, but the clip has 6 frames", "at most 6", "`length` to 8"):
+        make(pia, vae, images=random_pictures(8))
+
+
+def test_the_curve_is_not_read_for_another_motion(pia, vae):
+    model, _ = make(pia, vae, {"method": "PIA", "motion": "moderate", "affinity_curve": "none"})
+    assert pia_condition(model).affinities == (1.0, 0.8, 0.8, 0.8, 0.79, 0.78)
+
+
 def test_pia_with_its_own_inputs(pia, vae):
     choice = {"method": "PIA", "motion": "curve", "affinity_curve": "0: 0.5, 5: 1.0", "start_from_pictures": True}
     both = {"start_image": random_pictures(1), "end_image": random_pictures(1, seed=1), "end_strength": 0.5}
