@@ -3,6 +3,9 @@
 `animate` registers them; the host's guider calls `check_and_sample`.
 """
 
+from collections.abc import Mapping
+from itertools import chain
+
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
@@ -17,7 +20,7 @@ from .motion_range import list_acting, log_motion_off, record_run, require_motio
 from .other_nodes import may_divide_clip
 from .running_prompt import RunningPrompt, find_running_prompt
 from .sparse_control.control import check_sparse_controls
-from .windows.conds import list_prompt_frame_counts, require_matching_conds
+from .windows.conds import is_in_area, list_prompt_frame_counts, require_matching_conds
 from .windows.handler import LoomContextHandler
 from .windows.on_model import refuse_attention_guidance
 from .windows.tile_conds import make_uncut_error
@@ -39,7 +42,9 @@ def check_and_sample(executor, noise, latent_image, sampler, sigmas, *args, **kw
     idle = tuple(motion for motion in motions if motion not in acting)
     log_motion_off(idle, prompt)
     give_advice(acting, _collect_facts(guider, noise, latent_image, sampler, sigmas, prompt), prompt)
-    run = MotionRun(guider.model_patcher, noise.shape[0], tuple(noise.shape[-2:]))
+    size = tuple(noise.shape[-2:])
+    has_areas = any(is_in_area(cond, *size) for cond in chain.from_iterable(guider.conds.values()))
+    run = MotionRun(guider.model_patcher, noise.shape[0], size, has_areas)
     values = {MOTION_RUN: run, WRAPPERS: list_recording_wrappers(guider.model_options)}
     with set_temporarily(guider.model_options, values):
         samples = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -88,6 +93,7 @@ def _check_before_sampling(
         for each in motion.adapters:
             condition = motion.find_condition(each.adapter, guider.model_options["transformer_options"])
             condition.check_clip(frames, height, width)
+            _refuse_areas(each.adapter.name, guider.conds, height, width)
             if not each.adapter.fits_tiles and _evaluated_size(height, width, guider.model_options) != (height, width):
                 raise make_uncut_error(f"The input of {each.adapter.name}", "Choose another motion model")
         if attended is not None:
@@ -134,6 +140,15 @@ def _check_layers(model_options: dict, motions: tuple[AppliedMotion, ...]) -> No
             f"Motion model '{motions[0].name}' cannot run, because a node of '{blocking_module}' takes the UNet's "
             "layers first. Move Apply Motion Model after that node."
         )
+
+
+def _refuse_areas(adapter: str, conds: Mapping[str, list[dict]], height: int, width: int) -> None:
+    for role, prompt_conds in conds.items():
+        if any(is_in_area(cond, height, width) for cond in prompt_conds):
+            raise LoomError(
+                f"The {role} prompt has an area, but the input of {adapter} covers the whole picture. Remove the area, "
+                "or set a mask instead."
+            )
 
 
 def _check_two_frames(motion: AppliedMotion, frames: int, latent, prompt: RunningPrompt | None) -> None:

@@ -135,10 +135,13 @@ class AppliedMotion:
 
 
 class MotionRun:
-    """A run of a guider: its patcher, the frames and size of its latent, and whether any motion module has run."""
+    """A run of a guider: its patcher, the frames and size of its latent, and whether any motion module has run.
 
-    def __init__(self, patcher: ModelPatcher, frames: int, size: tuple[int, int]):
-        self.patcher, self.frames, self.size = patcher, frames, size
+    `has_areas`: whether a prompt has an area, for which the host evaluates a part of the latent.
+    """
+
+    def __init__(self, patcher: ModelPatcher, frames: int, size: tuple[int, int], has_areas: bool = False):
+        self.patcher, self.frames, self.size, self.has_areas = patcher, frames, size, has_areas
         self.fields, self.factors = ClipFields(frames), FactorCopies()
         self.patched: dict[torch.nn.Module, ModelPatcher] = {}  # by modules, whose weights hooks of this run changed
         self.executed = False

@@ -17,10 +17,9 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from ...motion_modules.contract import WHOLE, MotionInputs
 from ...motion_modules.errors import LoomError, require_finite
 from ...motion_modules.noise_schedule import require_range
-from ...motion_modules.run_state import TILE, WINDOWING, count_clip_frames, frame_numbers
+from ...motion_modules.run_state import MOTION_RUN, TILE, WINDOWING, count_clip_frames, frame_numbers
 from ...motion_modules.sparse_control.loading import load_sparse_network
 from ...motion_modules.sparse_control.network import LATENT_CHANNELS, PICTURE_CHANNELS, SparseControlNet
-from ...motion_modules.tile import Tile
 from ...motion_modules.unet.clip_frames import find_clip_frames
 from ..windows.conds import list_controls
 from .places import PicturePlaces
@@ -55,6 +54,7 @@ class SparseControl(ControlNet):
     latent_format: Any
     vae: Any
     reads_tiles = True
+    reads_areas = False
     sub_idxs = None  # by this name, context windows know a control object that reads the frames of a window itself
 
     def __init__(self, name: str, network: SparseControlNet):
@@ -139,13 +139,18 @@ class SparseControl(ControlNet):
         super().pre_run(model, percent_to_timestep_function)
 
     def get_control(self, x_noisy, t, cond, batched_number: int, transformer_options):
-        """Return the control of this and all previous objects; the host calls this before each call of the UNet."""
+        """Return the control of this and all previous objects; the host calls this before each call of the UNet.
+
+        Raises LoomError where the clip does not fit, in the first call already: a model without motion has no
+        earlier check.
+        """
         control = copy.copy(self)
+        frames = find_clip_frames(len(x_noisy), transformer_options, cond["c_crossattn"])
+        motion = MotionInputs(frames, views=transformer_options.get(WINDOWING, WHOLE).views)
+        self.check_clip(count_clip_frames(transformer_options, frames), motion.attended_frames)
         if self._acts_at(t):
-            frames = find_clip_frames(len(x_noisy), transformer_options, cond["c_crossattn"])
             control.cond_hint = self._lay_out(x_noisy, frames, transformer_options)
-            views = transformer_options.get(WINDOWING, WHOLE).views
-            control.extra_args = self.extra_args | {"motion": MotionInputs(frames, views=views)}
+            control.extra_args = self.extra_args | {"motion": motion}
         return super(SparseControl, control).get_control(x_noisy, t, cond, batched_number, transformer_options)
 
     def _acts_at(self, t: torch.Tensor) -> bool:
@@ -154,7 +159,7 @@ class SparseControl(ControlNet):
 
     def _lay_out(self, x: torch.Tensor, frames: int, options: Mapping[str, Any]) -> torch.Tensor:
         """Return `[batch, channels + 1, ...]`: the pictures of each clip in a batch of latents `x`, and the mask."""
-        pictures = self._cut_to_tile(x, options.get(TILE))
+        pictures = self._cut_to_tile(x, options)
         numbers, total = frame_numbers(options, len(x), frames), count_clip_frames(options, frames)
         hint = pictures.new_zeros(len(x), *pictures.shape[1:])
         for start in range(0, len(x), frames):
@@ -162,15 +167,21 @@ class SparseControl(ControlNet):
                 hint[start + place] = pictures[picture]
         return hint
 
-    def _cut_to_tile(self, x: torch.Tensor, tile: Tile | None) -> torch.Tensor:
-        """Return all pictures with their mask where latents `x` are: in a `tile`, encoded as a whole and then cut."""
-        if tile is None:
-            return self._encode_once(x, *x.shape[-2:])
-        if x.shape[-2:] != tile.size:
+    def _cut_to_tile(self, x: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
+        """Return all pictures with their mask where latents `x` are: in a tile, encoded as a whole and then cut.
+
+        For a prompt with an area, they are resized to it, as those of the host's ControlNets.
+        """
+        tile, run, seen = options.get(TILE), options.get(MOTION_RUN), tuple(x.shape[-2:])
+        whole = run.size if run and not run.has_areas else seen
+        height, width = tile.size if tile else whole
+        if seen != (height, width):
             raise LoomError(
-                f"SparseCtrl '{self.name}' acts on a prompt with an area in a tile, whose place is unknown. Remove the "
-                "area, or set a mask instead."
+                f"SparseCtrl '{self.name}' covers a latent of {width} x {height}, but another node evaluates a part of "
+                f"{seen[1]} x {seen[0]}, whose place is unknown. Remove Apply SparseCtrl, or the tiles of that node."
             )
+        if tile is None:
+            return self._encode_once(x, height, width)
         return tile.scale(self.compression_ratio).cut(self._encode_once(x, *tile.picture))
 
     def _encode_once(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from comfy.controlnet import ControlBase
 from ...motion_modules.errors import LoomError
 
 MODEL_CONDS, CONTROL, MASK, AREA, UUID_KEY = "model_conds", "control", "mask", "area", "uuid"
+BOUNDS = "set_area_to_bounds"  # whether the area is that of the mask
 PROMPTS = ("cross_attn", "pooled_output")
 PICTURES = {  # keys of a cond by their names for users
     MASK: "The mask of {prompt}",
@@ -121,6 +122,14 @@ def _list_pictures(cond: Mapping) -> Iterator[tuple[str, torch.Tensor]]:
     for key, name in PICTURES.items():
         if isinstance(cond.get(key), torch.Tensor) and cond[key].ndim > 2:
             yield name, cond[key]
+
+
+def is_in_area(cond: Mapping, height: int, width: int) -> bool:
+    """Return whether the host evaluates only a part of latents of this size for a cond that it has not yet prepared."""
+    area = cond.get(AREA)
+    if area is None:
+        return bool(cond.get(BOUNDS)) and MASK in cond
+    return min(area[1:3]) < 1 if area[0] == "percentage" else area[0] < height or area[1] < width
 
 
 def have_equal_entries(frames: torch.Tensor) -> bool:

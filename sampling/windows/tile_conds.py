@@ -11,11 +11,12 @@ from einops import rearrange
 
 from ...motion_modules.errors import LoomError
 from ...motion_modules.tile import Tile
-from .conds import AREA, MASK, MODEL_CONDS, UUID_KEY, list_controls, slices_itself
+from .conds import AREA, BOUNDS, MASK, MODEL_CONDS, UUID_KEY, list_controls, slices_itself
 
 MIN_SIDE = 8  # places of a latent that the model sees of an area, as the host has it
 GLIGEN = "gligen"
 READS_TILES = "reads_tiles"  # an attribute of control objects that cut their pictures to TILE in the options
+READS_AREAS = "reads_areas"  # False for those of them that cannot follow the area of a prompt in a tile
 
 
 def cut_conds(conds: list[dict] | None, tile: Tile, x: torch.Tensor, timestep: torch.Tensor) -> list[dict] | None:
@@ -39,6 +40,9 @@ def require_cuttable(conds: Mapping[str, list[dict]]) -> None:
                     name = type(control).__name__
                     subject = f"The ControlNet of another pack on the {role} prompt ({name})"
                     raise make_uncut_error(subject, "Use ComfyUI's own Apply ControlNet")
+                if (AREA in cond or cond.get(BOUNDS)) and not getattr(control, READS_AREAS, True):
+                    subject = f"A {type(control).__name__} on the area of the {role} prompt"
+                    raise make_uncut_error(subject, "Set a mask instead of the area")
 
 
 def make_uncut_error(subject: str, remedy: str) -> LoomError:

@@ -17,7 +17,17 @@ from tests.support.host import copy_weights, same_weights, tiny_model
 from tests.support.motion_files import PIA, pia_file
 from tests.support.motion_models import apply_windows
 from tests.support.reference_unet import evaluate_reference, reference_unet
-from tests.support.sampling import LATENT_SIZE, distance, evaluate_once, load_lora, noise, record_unet, sample
+from tests.support.sampling import (
+    LATENT_SIZE,
+    distance,
+    evaluate_once,
+    ksampler,
+    load_lora,
+    noise,
+    prompt,
+    record_unet,
+    sample,
+)
 from tests.support.texts import expect_error
 
 FRAMES, TIMESTEP = 5, 501
@@ -113,8 +123,25 @@ def test_outside_of_its_range_a_motion_model_leaves_its_picture_alone():
 
 
 def test_without_a_picture_the_run_is_refused_by_the_name_of_the_node():
-    with expect_error("'pia.ckpt' (PIA) needs a reference picture", "Image To Video"):
+    with expect_error(
+        "'pia.ckpt' (PIA) needs a reference picture", "Place Image To Video between Apply Motion Model and the"
+    ):
         sample(pia_model(tiny_model(), None), FRAMES)
+
+
+@pytest.mark.parametrize("area", [(8, 4, 0, 0), ("percentage", 1.0, 0.5, 0.0, 0.0)])
+def test_a_prompt_with_an_area_is_refused_before_sampling(area):
+    model, seen = record_unet(pia_model(tiny_model(), condition()))
+    (text, options), *_ = prompt(2)
+    with expect_error("The positive prompt has an area, but the input of PIA covers the whole picture"):
+        ksampler(model, FRAMES, steps=1, positive=[[text, {**options, "area": area}]])
+    assert not seen.calls
+
+
+def test_an_area_of_the_whole_picture_is_allowed():
+    (text, options), *_ = prompt(2)
+    whole = [[text, {**options, "area": (LATENT_SIZE, LATENT_SIZE, 0, 0)}]]
+    assert ksampler(pia_model(tiny_model(), condition()), FRAMES, steps=1, positive=whole).isfinite().all()
 
 
 @pytest.mark.parametrize(

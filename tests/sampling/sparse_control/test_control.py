@@ -315,3 +315,49 @@ def test_another_base_model_is_refused_before_sampling(scribble):
     with expect_error("'scribble.safetensors' is made for SD1.5", "`model` is a UNet of 3 levels"):
         ksampler(model, **apply(scribble, numbered(1)))
     assert not seen.calls
+
+
+@pytest.mark.parametrize(
+    ("frames", "at", "fault"),
+    [(FRAMES, "10", "`frame_numbers` of Apply SparseCtrl has 10"), (33, "0", "would see 33 frames at once")],
+)
+def test_a_model_without_motion_refuses_a_clip_that_does_not_fit_before_its_first_evaluation(
+    model, scribble, frames, at, fault
+):
+    recording, seen = record_unet(model)
+    with expect_error(fault):
+        ksampler(recording, frames, **apply(scribble, numbered(1), at, start_percent=0.9))
+    assert not seen.calls
+
+
+def in_area(both: dict) -> dict:
+    """Return both prompts with an area of half of the picture."""
+    return {name: [[text, {**options, "area": (8, 8, 0, 0)}]] for name, [[text, options]] in both.items()}
+
+
+WIDE = {"samples": torch.zeros(4, 4, 8, 16)}
+
+
+def test_the_area_of_a_prompt_in_tiles_is_refused_before_sampling(moving, scribble):
+    tiles = {"tiles": "by size", "tile_size": 64, "tile_overlap": 0}
+    recording, seen = record_unet(apply_windows(moving, tiles=tiles))
+    with expect_error("A SparseControl on the area of the positive prompt cannot be cut into tiles", "Set a mask"):
+        ksampler(recording, latent_image=WIDE, **in_area(apply(scribble, numbered(1))))
+    assert not seen.calls
+
+
+def test_the_area_of_a_prompt_without_tiles_gets_the_pictures(moving, scribble):
+    both = in_area(apply(scribble, numbered(1)))
+    assert ksampler(moving, latent_image=WIDE, steps=1, **both).isfinite().all()
+
+
+def test_tiles_of_another_node_are_refused(moving, scribble):
+    tiled = moving.clone()
+
+    def cut(executor, model, conds, x, timestep, options):
+        halves = [executor(model, conds, half, timestep, options) for half in x.chunk(2, -1)]
+        return [torch.cat(parts, -1) for parts in zip(*halves, strict=True)]
+
+    tiled.add_wrapper_with_key("calc_cond_batch", "test", cut)
+    with expect_error("'scribble.safetensors' covers a latent of 16 x 8, but another node evaluates a part of 8 x 8"):
+        ksampler(tiled, latent_image=WIDE, steps=1, **apply(scribble, numbered(1)))
