@@ -5,7 +5,7 @@ MODEL, in the host's memory management.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ..motion_modules.beta_schedules import BETA_SCHEDULES
 from ..motion_modules.motion_model import MotionModel
+from ..motion_modules.run_state import ACTIVE
 from ..motion_modules.unet.applied import MotionSettings, applied_motion
+from ..motion_modules.unet.frame_norm import JointFrameNorm
 from ..motion_modules.unet.placement import LAYER_PATCHES
 from ..sampling.animate import AS_THE_MODEL, animate
 from ..sampling.model_sampling import set_beta_schedule
@@ -138,6 +140,9 @@ def _checkpoint_transformer(layer, x, emb, context, transformer_options, *_):
     return result
 
 
-def _checkpoint_residual(layer, x, emb, *_):
-    """Run a residual block as the host does. A layer patch."""
-    return checkpoint(layer, x, emb, use_reentrant=False)
+def _checkpoint_residual(layer, x, emb, context, transformer_options, *_):
+    """Run a residual block as the host does, the second time too with its norms over all frames. A layer patch."""
+    active = transformer_options.get(ACTIVE)
+    joint = active and active.joint_norm
+    again = JointFrameNorm(joint.frames) if joint else nullcontext()
+    return checkpoint(layer, x, emb, use_reentrant=False, context_fn=lambda: (nullcontext(), again))

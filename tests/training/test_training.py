@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
+from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
 from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
 from animatediff_loom.training import train as training
 from animatediff_loom.training.animated_model import loaded_for_training, prepare_model
@@ -23,7 +24,7 @@ from animatediff_loom.training.train import LoraSettings, TrainingTask, train_mo
 from comfy.model_management import InterruptProcessingException
 
 from tests.support.host import copy_weights, same_weights, tiny_model
-from tests.support.motion_files import V3, motion_file
+from tests.support.motion_files import V1, V3, motion_file
 from tests.support.motion_loras import linear_layers, random_factors, spell
 from tests.support.motion_models import apply_motion, load_motion
 from tests.support.reference_unet import evaluate_reference, reference_unet
@@ -120,7 +121,10 @@ def motion_sites(patcher) -> list[str]:
     return list(patcher.model.by_site)
 
 
-def test_checkpointing_changes_no_bit(model, motion):
+@pytest.mark.parametrize("family", [V1, V3], ids=lambda family: family.name)
+def test_checkpointing_changes_no_bit(model, family):
+    with torch.inference_mode():
+        motion = motion_model_from_tensors(family.file(), "motion.safetensors")
     results = [train(model, motion, replace(task(), checkpointing=on)) for on in (False, True)]
     assert results[0].losses == results[1].losses
     assert all(torch.equal(results[1].tensors[name], tensor) for name, tensor in results[0].tensors.items())
