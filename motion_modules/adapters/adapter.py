@@ -65,7 +65,7 @@ class AdapterKey(NamedTuple):
     name: str
 
 
-def keep_tensors(tensors: Tensors) -> Tensors:
+def keep_tensors(tensors: Tensors, config: Any = None) -> Tensors:
     return tensors
 
 
@@ -78,7 +78,8 @@ class Adapter:
     after any prefix that ends with a full stop. `marks`: parts of keys, one of which each of its keys
     has, so that most keys are never searched. `recognises(shapes)`: whether tensors of these names
     and shapes, all of one prefix, are its own. `read(tensors)` returns the tensors of `module` from
-    those of a published file. `objection(config, unet)` returns the property of a UNet with which
+    those of a published file, before any of them is checked. `complete(tensors, config)` adds tables that files may
+    leave out to tensors that were checked. `objection(config, unet)` returns the property of a UNet with which
     the adapter cannot work, to follow "`model` is ", or "". `needs`: its input in words. `node`: the
     name of the node that gives it. `has_own_files`: whether files hold it without motion modules, which that
     node adds to a motion model. `fits_tiles`: whether its module cuts the condition to a tile; otherwise
@@ -97,6 +98,7 @@ class Adapter:
     has_own_files: bool = False
     marks: tuple[str, ...] = ("",)
     read: Callable[[Tensors], Tensors] = keep_tensors
+    complete: Callable[[Tensors, Any], Tensors] = keep_tensors
     fits_tiles: bool = False
 
     @property

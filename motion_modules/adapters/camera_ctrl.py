@@ -75,7 +75,8 @@ class CameraCtrlConfig:
         if not numbers:
             raise ValueError("the pose encoder is missing")
         scales, blocks = (1 + max(int(parts[place]) for parts in numbers) for place in (1, 2))
-        positions = shapes["encoder_down_attention_blocks.0.0.attention_blocks.0.pos_encoder.pe"][1]
+        table = shapes.get(_name_table(0, 0), ())
+        positions = table[1] if len(table) == 3 else TRAINED_POSITIONS
         if max(scales, blocks) > LARGEST_COUNT or positions > LARGEST_POSITIONS:
             raise ValueError(f"{scales} scales, {blocks} blocks or {positions} positions are too many")
         widths = tuple(shapes[f"encoder_down_conv_blocks.{scale}.0.block1.weight"][0] for scale in range(scales))
@@ -113,24 +114,28 @@ def _weigh_hill(length: int) -> torch.Tensor:
     return torch.sin(torch.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length) ** 2
 
 
+def _name_table(scale: int, number: int) -> str:
+    return f"encoder_down_attention_blocks.{scale}.{number}.attention_blocks.0.pos_encoder.pe"
+
+
 def _recognise(shapes: Shapes) -> bool:
     return True
 
 
 def _read(tensors: Tensors) -> Tensors:
-    """Return the encoder's tensors with its tables of positions, and the layers of the sites."""
+    """Return the encoder's tensors, and the layers of the sites."""
     encoder = {
         name.removeprefix("pose_encoder_state_dict."): tensor
         for name, tensor in tensors.items()
         if re.fullmatch(_encoder_pattern, name)
     }
-    queries = [name for name in encoder if name.endswith(".to_q.weight")]
-    for query in queries:
-        table = query.replace(".to_q.weight", ".pos_encoder.pe")
-        stored = encoder.get(table)
-        length = TRAINED_POSITIONS if stored is None else stored.shape[1]
-        encoder[table] = choose_positions(stored, length, encoder[query].shape[0])
     return encoder | read_site_layers(tensors, "qkv_merge", "merges")
+
+
+def _complete(tensors: Tensors, config: CameraCtrlConfig) -> Tensors:
+    """Return `tensors` with a table of positions for every block; some files lack it or hold it rounded."""
+    tables = {_name_table(scale, n): width for scale, width in enumerate(config.widths) for n in range(config.blocks)}
+    return tensors | {key: choose_positions(tensors.get(key), config.positions, tables[key]) for key in tables}
 
 
 @adapter(
@@ -140,6 +145,7 @@ def _read(tensors: Tensors) -> Tensors:
     marks=("encoder_", ".qkv_merge."),
     recognises=_recognise,
     read=_read,
+    complete=_complete,
     config=CameraCtrlConfig,
     objection=lambda config, unet: "",
     needs="a camera path",

@@ -58,7 +58,8 @@ def build_modules(
         module.load_state_dict(_complete_tensors(weights.get(site, {}), specs[site], module, dtype), assign=True)
     for each in adapters:
         module = by_adapter[each.adapter.key]
-        module.load_state_dict(_cast_weights(weights[each.adapter.path], module, dtype), assign=True)
+        tensors = each.adapter.complete(weights[each.adapter.path], each.config)
+        module.load_state_dict(_cast_weights(tensors, module, dtype), assign=True)
     return model
 
 

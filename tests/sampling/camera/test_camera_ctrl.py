@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from animatediff_loom.motion_modules.adapters.camera_ctrl import CAMERA_CTRL, CameraCtrl, CameraCtrlConfig, list_windows
+from animatediff_loom.motion_modules.architectures import positional_encoding
+from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.adding_adapters import add_camera_tensors
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
@@ -17,7 +19,7 @@ from animatediff_loom.sampling.camera.condition import CameraCondition, follow_p
 from animatediff_loom.sampling.camera.keyframes import follow_keyframes
 from comfy.cli_args import args
 
-from tests.support.camera_files import MERGE, as_trained, camera_file, encode, scale_of, sites
+from tests.support.camera_files import MERGE, POSITIONS, as_trained, camera_file, encode, scale_of, sites
 from tests.support.host import copy_weights, same_weights, tiny_model
 from tests.support.motion_files import V2, V3, motion_file
 from tests.support.motion_models import apply_windows, random_motion
@@ -219,6 +221,42 @@ def without(part: str) -> dict[str, torch.Tensor]:
 def test_a_file_with_missing_parts_names_them(tensors, parts):
     with expect_error("Camera model 'camera.ckpt'", *parts):
         add_camera_tensors(v3(), tensors, "camera.ckpt")
+
+
+TABLE = "encoder_down_attention_blocks.0.0.attention_blocks.0.pos_encoder.pe"
+
+
+def forbid_tables(monkeypatch):
+    monkeypatch.setattr(positional_encoding, "sinusoidal_positions", lambda *_, **__: pytest.fail("made a table"))
+
+
+@pytest.mark.parametrize("shape", [(16,), (1, 16, 30), (1, 6000, 1)])
+def test_a_table_of_another_shape_is_refused_before_one_is_made(monkeypatch, shape):
+    tensors = camera_file() | {TABLE: torch.zeros(shape, dtype=torch.float16)}
+    motion_model = v3()
+    forbid_tables(monkeypatch)
+    with expect_error("Camera model 'camera.ckpt'", "6000 positions" if 6000 in shape else str(list(shape))):
+        add_camera_tensors(motion_model, tensors, "camera.ckpt")
+
+
+def test_a_small_file_makes_no_large_table(monkeypatch):
+    attention = TABLE.removesuffix("pos_encoder.pe")
+    tensors = {f"{attention}to_q.weight": torch.zeros(6000, 1, dtype=torch.float16), TABLE: torch.zeros(1, 6000, 1)}
+    tensors[TABLE] = tensors[TABLE].half()
+    motion_model = v3()
+    forbid_tables(monkeypatch)
+    for load in (motion_model_from_tensors, lambda *file: add_camera_tensors(motion_model, *file)):
+        with expect_error("'hostile.ckpt'"):
+            load(tensors, "hostile.ckpt")
+
+
+def test_tables_that_are_missing_or_rounded_are_those_of_the_formula():
+    tables = [name for name in camera_file() if name.endswith(".pe")]
+    formulas = {name: sinusoidal_positions(POSITIONS, camera_file()[name].shape[2]) for name in tables}
+    rounded = camera_file() | {name: table.half() for name, table in formulas.items()}
+    for tensors in (rounded, without(".pe")):
+        module = with_camera(tensors=tensors).patcher.model.by_adapter[CAMERA_CTRL].state_dict()
+        assert all(torch.equal(module[name], formulas[name]) for name in tables)
 
 
 def test_a_camera_file_as_motion_model_is_sent_to_its_node():
