@@ -27,6 +27,7 @@ from .network import SparseControlConfig, SparseControlNet
 KIND = "SparseCtrl"
 MARK = "controlnet_mid_block.weight"  # ends with this in every SparseCtrl file, after what a trainer put before it
 EMBEDDING = "controlnet_cond_embedding"
+LARGEST_COUNT = 8  # of levels, and of layers and transformer blocks in each
 CONTROL_MARKS = (EMBEDDING, "controlnet_", "control_model.", "input_hint_block.", "zero_convs.")
 
 
@@ -116,8 +117,9 @@ def read_config(shapes: Shapes) -> SparseControlConfig:
 
 def _read_config(shapes: Shapes) -> SparseControlConfig:
     channels = shapes["conv_in.weight"][0]
-    levels = _count(shapes, "down_blocks")
-    layers = tuple(_count(shapes, f"down_blocks.{level}.resnets") for level in range(levels))
+    levels = _require_few(_count(shapes, "down_blocks"), "levels")
+    layers = tuple(_require_few(_count(shapes, f"down_blocks.{level}.resnets"), "layers") for level in range(levels))
+    blocks = [f"down_blocks.{level}.attentions.0.transformer_blocks" for level in range(levels)]
     widths = [shapes[f"down_blocks.{level}.resnets.0.conv1.weight"][0] for level in range(levels)]
     middle = "mid_block.attentions.0"
     return SparseControlConfig(
@@ -125,8 +127,8 @@ def _read_config(shapes: Shapes) -> SparseControlConfig:
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
         layers=layers,
-        depths=tuple(_count(shapes, f"down_blocks.{level}.attentions.0.transformer_blocks") for level in range(levels)),
-        middle_depth=_count(shapes, f"{middle}.transformer_blocks"),
+        depths=tuple(_require_few(_count(shapes, prefix), "transformer blocks") for prefix in blocks),
+        middle_depth=_require_few(_count(shapes, f"{middle}.transformer_blocks"), "transformer blocks"),
         text_width=shapes[f"{middle}.transformer_blocks.0.attn2.to_k.weight"][1],
         linear_projections=len(shapes[f"{middle}.proj_in.weight"]) == 2,
     )
@@ -136,6 +138,13 @@ def _count(shapes: Shapes, prefix: str) -> int:
     """Return how many numbers follow `prefix` in the names, so that a single large one counts as one."""
     start = f"{prefix}."
     return len({name[len(start) :].partition(".")[0] for name in shapes if name.startswith(start)})
+
+
+def _require_few(count: int, kind: str) -> int:
+    """Return `count`; raise FileFault where a network of so many parts would take hours to build."""
+    if count > LARGEST_COUNT:
+        raise FileFault(f"has {count} {kind}, expected up to {LARGEST_COUNT}. {REMEDY}")
+    return count
 
 
 def _list_expected(config: SparseControlConfig) -> tuple[dict[str, str], Tensors]:

@@ -40,6 +40,9 @@ def test_full_size_files_are_recognised(kind):
     assert {spec.positions for spec in file.specs.values()} == {32} and len(file.specs) == 8
 
 
+BLOCKS = "down_blocks.0.attentions.0.transformer_blocks"
+
+
 def without(name: str) -> Change:
     return lambda tensors: {key: tensor for key, tensor in tensors.items() if key != name}
 
@@ -75,6 +78,18 @@ DAMAGE = {
             }
         ),
         "width 32 at 'down_blocks.1.motion_modules.0', expected 64",
+    ),
+    "many layers": (
+        lambda tensors: tensors | {f"down_blocks.0.resnets.{n}.a": torch.zeros(1) for n in range(1000)},
+        "has 1000 layers, expected up to 8",
+    ),
+    "many transformer blocks": (
+        lambda tensors: tensors | {f"{BLOCKS}.{n}.a": torch.zeros(1) for n in range(1000)},
+        "has 1000 transformer blocks, expected up to 8",
+    ),
+    "many levels": (
+        lambda tensors: tensors | {f"down_blocks.{n}.resnets.0.a": torch.zeros(1) for n in range(1000)},
+        "has 1000 levels, expected up to 8",
     ),
     "a motion weight too much": (
         put("down_blocks.0.motion_modules.0.transformer_blocks.0.norm5.weight", 32),
