@@ -117,10 +117,12 @@ def move_with_camera(noise: torch.Tensor, settings: NoiseSettings, seed: int, dr
 
 
 def _find_camera_positions(settings: NoiseSettings, frames: int, height: int, width: int) -> torch.Tensor:
-    if settings.camera_path is None:
+    path = settings.camera_path
+    if path is None:
         return follow_camera(settings.camera, frames, height, width)
-    check_length(settings.camera_path, frames)
-    return follow_steps(find_picture_steps(settings.camera_path, width, height)[: frames - 1], height, width)
+    check_length(path, frames)
+    clip_path = replace(path, poses=path.poses[:frames], lenses=path.lenses[:frames])
+    return follow_steps(find_picture_steps(clip_path, width, height), height, width)
 
 
 def move_with_video(noise: torch.Tensor, settings: NoiseSettings, seed: int, draw: int = 0) -> torch.Tensor:
