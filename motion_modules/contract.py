@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
@@ -225,6 +226,12 @@ def zero(layer: nn.Module) -> nn.Module:
     for weight in layer.parameters():
         nn.init.zeros_(weight)
     return layer
+
+
+def fit_size(features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return `features` `[batch, channels, height, width]` in the size of `x`, which host nodes may make smaller."""
+    size = x.shape[-2:]
+    return features if features.shape[-2:] == size else F.adaptive_avg_pool2d(features, size)
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from ..contract import MotionInputs, Shapes, SiteShape, Tensors, Training, zero
+from ..contract import MotionInputs, Shapes, SiteShape, Tensors, Training, fit_size, zero
 from .attention import temporal_attention
 from .positional_encoding import PositionalEncoding, choose_positions
 from .registry import motion_module
@@ -171,7 +171,7 @@ class TemporalTransformer(nn.Module):
         inputs.require_positions(self.config.positions)
         hidden = normalise(self.norm, x, inputs.frames if self.config.norm_over_frames else 1)
         if inputs.added:
-            hidden = torch.cat((hidden, inputs.added.features.to(hidden)), dim=1)
+            hidden = torch.cat((hidden, fit_size(inputs.added.features, hidden).to(hidden)), dim=1)
         return inputs.along_frames(x, hidden, lambda tokens: self.change(tokens, inputs))
 
     def change(self, tokens: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:

@@ -19,7 +19,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from ..attention_tap import AttentionTap, BatchContents, ModuleTaps
-from ..contract import ATTENTION_OVERRIDE, MotionInputs
+from ..contract import ATTENTION_OVERRIDE, MotionInputs, fit_size
 from ..errors import MotionModelError
 from ..motion_model import MotionModel
 from ..run_state import (
@@ -219,7 +219,7 @@ def _run_modules(x, emb, modules, transformer_options):
     taps = (*transformer_options.get(ATTENTION_TAPS, ()), *(observer.taps if observer else ()))
     for active in modules.get(transformer_options["block"], ()):
         throw_exception_if_processing_interrupted()  # one evaluation may hold many windows
-        x = x if active.features is None else x + active.features
+        x = x if active.features is None else x + fit_size(active.features, x)
         inputs = replace(active.inputs, host_options=options, time_embedding=emb)
         scale, strength = (field and field.on(x) for field in (active.attention_scale, active.strength))
         seen = taps if scale is None else (QueryScale(TokenField(scale, x, inputs.frames)), *taps)

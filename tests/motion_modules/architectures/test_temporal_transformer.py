@@ -7,7 +7,7 @@ from animatediff_loom.motion_modules.architectures.temporal_transformer import (
     TemporalTransformer,
     TemporalTransformerConfig,
 )
-from animatediff_loom.motion_modules.contract import MotionInputs
+from animatediff_loom.motion_modules.contract import AddedFeatures, MotionInputs
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.motion_modules.families import Family
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
@@ -193,6 +193,21 @@ def test_attention_of_another_node_is_obeyed():
     assert seen == [torch.Size((2 * 24, 5, CHANNELS))] * 2
     expected = module()(x, MotionInputs(5, attention_scale=1.15))
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+
+
+def test_added_features_are_made_as_small_as_the_feature_map():
+    x, features = clip(), torch.rand(10, 8, 7, 12)
+    shapes = []
+
+    def see(h, p):
+        shapes.append(p.shape)
+        return h + p.sum(dim=-1, keepdim=True)
+
+    pooled = torch.nn.functional.adaptive_avg_pool2d(features, (4, 6))
+    ours, expected = (
+        module()(x, MotionInputs(5, added=AddedFeatures(each, before_attention=see))) for each in (features, pooled)
+    )
+    assert torch.equal(ours, expected) and len(shapes) == 2
 
 
 def test_config_from_shapes():
