@@ -80,6 +80,8 @@ class CameraCtrlConfig:
         if max(scales, blocks) > LARGEST_COUNT or positions > LARGEST_POSITIONS:
             raise ValueError(f"{scales} scales, {blocks} blocks or {positions} positions are too many")
         widths = tuple(shapes[f"encoder_down_conv_blocks.{scale}.0.block1.weight"][0] for scale in range(scales))
+        for site, width in sorted(sites.items()):
+            _require_scale(site, width, widths)
         return cls(widths, blocks, positions, tuple(sorted(sites.items())))
 
 
@@ -87,6 +89,17 @@ def scale_of(site: str, scales: int) -> int:
     """Return the scale whose features the motion module at `site` gets; on the way up they come in reverse order."""
     number = int(site.split(".")[1])
     return number if site.startswith("down") else scales - 1 - number
+
+
+def _require_scale(site: str, width: int, widths: Sequence[int]) -> None:
+    """Raise ValueError unless the encoder has features of `width` for the motion module at `site`."""
+    if not site.startswith(("down_blocks.", "up_blocks.")):
+        raise ValueError(f"the pose encoder has no features for '{site}'")
+    scale = scale_of(site, len(widths))
+    if not 0 <= scale < len(widths):
+        raise ValueError(f"the pose encoder has {len(widths)} scales, and none for '{site}'")
+    if widths[scale] != width:
+        raise ValueError(f"the layer at '{site}' has {width} channels, and its scale of the encoder {widths[scale]}")
 
 
 def list_windows(frames: int, length: int) -> list[range]:

@@ -5,7 +5,7 @@ order of running.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -64,9 +64,10 @@ class Stack(nn.ModuleList):
         self.config = config
 
     def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
-        """`x` and the result are `[chunks * frames, channels, height, width]`."""
+        """`x` and the result are `[chunks * frames, channels, height, width]`; the first member gets added features."""
         for member in self:
             x = member(x, inputs)
+            inputs = replace(inputs, added=None)
         return x
 
 

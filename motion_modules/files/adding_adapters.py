@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from ..adapters.adapter import AdapterSpec
+from ..adapters.fitting import describe_misfit
 from ..errors import FileFault, MotionModelError, name_file_in_errors
 from ..motion_model import MotionModel
 from .adapter_tensors import AdapterTensors, claim_tensors, read_adapters
 from .assembling import build_patcher, copy_weights
-from .checkpoint_keys import TRANSFORMER
 from .module_specs import read_adapter_spec
 from .reading import flatten_tensors, read_checkpoint
 from .replacing import read_loaded_dtype, refuse_lora
@@ -64,12 +64,15 @@ def _find_camera(tensors: Mapping[str, torch.Tensor]) -> AdapterTensors:
 
 
 def _require_fit(motion_model: MotionModel, spec: AdapterSpec, name: str) -> None:
-    """Raise MotionModelError unless `motion_model` has a temporal transformer for every layer of the adapter."""
-    for site, channels in spec.config.sites:
-        module = motion_model.specs.get(site)
-        if module is None or module.architecture.key != TRANSFORMER or module.channels != channels:
-            actual = f"a {module.architecture.key} of {module.channels} channels" if module else "no motion module"
-            raise MotionModelError(
-                f"{KIND} '{name}' is for a temporal_transformer of {channels} channels at '{site}', where motion model "
-                f"'{motion_model.name}' has {actual}. Use a motion model for SD1.5, such as mm_sd15_v3.safetensors."
-            )
+    """Raise MotionModelError unless the layers of the adapter are those of `motion_model` on the way down and up."""
+    if misfit := describe_misfit(spec, motion_model.specs, motion_model.name):
+        raise MotionModelError(
+            f"{KIND} '{name}' {misfit}. Use a motion model for SD1.5, such as mm_sd15_v3.safetensors."
+        )
+    sites = dict(spec.config.sites)
+    missing = [site for site in motion_model.specs if site not in sites and not site.startswith("mid_block.")]
+    if missing:
+        raise MotionModelError(
+            f"{KIND} '{name}' has no layer for '{missing[0]}', where motion model '{motion_model.name}' has a motion "
+            "module. Get a complete copy of the file, or use a motion model for SD1.5, such as mm_sd15_v3.safetensors."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 import comfy.utils
 import torch
 
+from ..adapters.fitting import describe_misfit
 from ..architectures.architecture import Architecture
 from ..architectures.stacking import StackConfig, build_stack, join_by_member, split_by_member, split_stack_key
 from ..contract import Tensors
@@ -62,6 +63,7 @@ def _join_members(
     members: Mapping[str, list[_Member]], motion_model: MotionModel, family: Family, name: str
 ) -> MotionModel:
     specs = {site: _build_stack_spec(stack) for site, stack in members.items()}
+    _require_adapters_fit(motion_model, specs, name)
     weights = {site: join_by_member([member.tensors for member in stack]) for site, stack in members.items()}
     weights |= copy_weights(motion_model.patcher.model, motion_model.patcher.backup, {}, motion_model.adapters)
     adapters = motion_model.adapters
@@ -69,6 +71,15 @@ def _join_members(
     reason = "the Replace Motion Modules node"
     merged = MotionModel(name, patcher, family, reason, motion_model.file_dtype, specs, adapters=adapters)
     return replace(merged, conditions=motion_model.conditions)
+
+
+def _require_adapters_fit(motion_model: MotionModel, specs: Mapping[str, ModuleSpec], name: str) -> None:
+    for each in motion_model.adapters:
+        if misfit := describe_misfit(each, specs, name):
+            raise MotionModelError(
+                f"The {each.adapter.name} of '{motion_model.name}' {misfit}. Choose other `sites`, modules of this "
+                "kind, or a motion model without it."
+            )
 
 
 def _build_stack_spec(stack: list[_Member]) -> ModuleSpec:

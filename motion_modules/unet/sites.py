@@ -8,6 +8,7 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, UNetModel, Upsample
 from comfy.model_patcher import ModelPatcher
 
+from ..adapters.fitting import describe_misfit
 from ..contract import ClipShape
 from ..errors import MotionModelError
 from ..families import SD15, SDXL
@@ -99,6 +100,10 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
     for each in motion_model.adapters:
         if objection := each.adapter.objection(each.config, unet):
             raise _make_misfit_error(motion_model, objection)
+        if misfit := describe_misfit(each, motion_model.specs, motion_model.name):
+            raise MotionModelError(
+                f"The {each.adapter.name} of the motion model {misfit}. Get an unmodified copy of it."
+            )
     return {name: sites[name] for name in motion_model.specs}
 
 

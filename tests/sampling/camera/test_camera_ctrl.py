@@ -1,13 +1,17 @@
 """CameraCtrl in a tiny UNet: its formulas, clips of any length, and what does not fit."""
 
 import math
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from animatediff_loom.motion_modules.adapters.camera_ctrl import CAMERA_CTRL, CameraCtrl, CameraCtrlConfig, list_windows
 from animatediff_loom.motion_modules.architectures import positional_encoding
 from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
+from animatediff_loom.motion_modules.architectures.stacking import Stack, StackConfig
+from animatediff_loom.motion_modules.contract import AddedFeatures, MotionInputs
 from animatediff_loom.motion_modules.describe import describe
 from animatediff_loom.motion_modules.files.adding_adapters import add_camera_tensors
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
@@ -196,6 +200,29 @@ def test_replacing_modules_keeps_the_camera():
     assert mixed.adapters == motion_model.adapters and mixed.conditions == motion_model.conditions
 
 
+def test_replacing_modules_that_a_camera_needs_is_refused():
+    with expect_error("The CameraCtrl of", "temporal_transformer of 32 channels", "has a temporal_convolution of 32"):
+        replace_modules(with_camera(4), random_motion(tiny_model(), "temporal_convolution"), "down_blocks.0")
+
+
+def test_only_the_first_module_of_a_stack_gets_features():
+    seen = []
+    kind = SimpleNamespace(module=lambda config, ops: Recorder(seen))
+    added = AddedFeatures(torch.zeros(2, 4, 1, 1))
+    Stack(StackConfig((kind, kind), (None, None)))(torch.zeros(2, 4, 1, 1), MotionInputs(2, added=added))
+    assert seen == [added, None]
+
+
+class Recorder(torch.nn.Module):
+    def __init__(self, seen: list):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, x: torch.Tensor, inputs: MotionInputs) -> torch.Tensor:
+        self.seen.append(inputs.added)
+        return x
+
+
 def test_a_motion_model_with_other_modules_is_refused():
     with expect_error("'camera.ckpt' is for a temporal_transformer of 128 channels", "no motion module", "SD1.5"):
         add_camera_tensors(
@@ -209,12 +236,24 @@ def without(part: str) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in camera_file().items() if part not in name}
 
 
+SITE = "down_blocks.0.motion_modules.0"
+
+
 @pytest.mark.parametrize(
     ("tensors", "parts"),
     [
         (without("encoder_"), ["the pose encoder is missing"]),
         (without("qkv_merge"), ["the layers qkv_merge of the motion modules are missing"]),
         (without("block2.bias"), ["has nothing as 'adapters.camera_ctrl.encoder_down_conv_blocks.0.0.block2.bias'"]),
+        (without(f"{SITE}."), [f"has no layer for '{SITE}'", "complete copy"]),
+        (
+            {name: tensor for name, tensor in camera_file().items() if not re.match(r"encoder_.*_blocks\.3\.", name)},
+            ["the pose encoder has 3 scales, and none for 'down_blocks.3.motion_modules.0'"],
+        ),
+        (
+            camera_file() | {f"{SITE}.{MERGE}.weight": torch.zeros(64, 64), f"{SITE}.{MERGE}.bias": torch.zeros(64)},
+            [f"the layer at '{SITE}' has 64 channels, and its scale of the encoder 32"],
+        ),
         (V2.file(), ["holds no camera control", "CameraCtrl"]),
     ],
 )
@@ -257,6 +296,12 @@ def test_tables_that_are_missing_or_rounded_are_those_of_the_formula():
     for tensors in (rounded, without(".pe")):
         module = with_camera(tensors=tensors).patcher.model.by_adapter[CAMERA_CTRL].state_dict()
         assert all(torch.equal(module[name], formulas[name]) for name in tables)
+
+
+def test_a_layer_for_the_middle_is_refused():
+    shapes = {"merges.mid_block-motion_modules-0.weight": (8, 8), "encoder_down_conv_blocks.0.0.block1.weight": (8, 8)}
+    with pytest.raises(ValueError, match="no features for 'mid_block.motion_modules.0'"):
+        CameraCtrlConfig.from_shapes(shapes)
 
 
 def test_a_camera_file_as_motion_model_is_sent_to_its_node():
