@@ -7,6 +7,7 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.errors import LoomError
 from animatediff_loom.nodes.video_noise import VideoNoise
+from animatediff_loom.sampling.camera.keyframes import follow_keyframes
 from animatediff_loom.sampling.noise.initial import NOISES, NoiseSettings, free_noise, make_noise
 from animatediff_loom.sampling.noise.output import VideoNoiseSource
 from animatediff_loom.sampling.noise.paths import Camera
@@ -209,3 +210,13 @@ def test_frames_keep_their_numbers_in_a_part_of_a_batch(model, kind):
     assert torch.equal(starts[1], starts[0][3:5])
     output = VideoNoiseSource(call(custom.RandomNoise, noise_seed=SEED), NoiseSettings(kind, fresh_noise=0.25))
     assert torch.equal(output.generate_noise(part), output.generate_noise(whole)[3:5])
+
+
+def test_a_camera_that_passes_the_subject_after_the_clip_is_no_fault():
+    path = follow_keyframes("100%: dolly 4", 64, "linear", 2.0)
+    clip_path = replace(path, poses=path.poses[:16], lenses=path.lenses[:16])
+    start = torch.randn(16, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    ours, expected = (make_noise(start, NoiseSettings("camera", camera_path=each), 1) for each in (path, clip_path))
+    assert torch.equal(ours, expected)
+    with pytest.raises(LoomError, match="the camera passes the subject"):
+        make_noise(torch.ones(64, 4, 8, 8), NoiseSettings("camera", camera_path=path), 1)
