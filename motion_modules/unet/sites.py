@@ -101,9 +101,7 @@ def require_fit(model: ModelPatcher, motion_model: MotionModel) -> Mapping[str, 
         if objection := each.adapter.objection(each.config, unet):
             raise _make_misfit_error(motion_model, objection)
         if misfit := describe_misfit(each, motion_model.specs, motion_model.name):
-            raise MotionModelError(
-                f"The {each.adapter.name} of the motion model {misfit}. Get an unmodified copy of it."
-            )
+            raise MotionModelError(f"The {each.adapter.name} in the file {misfit}. Get an unmodified copy of it.")
     return {name: sites[name] for name in motion_model.specs}
 
 

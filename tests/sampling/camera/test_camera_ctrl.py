@@ -300,7 +300,7 @@ def test_tables_that_are_missing_or_rounded_are_those_of_the_formula():
 
 def test_a_layer_for_the_middle_is_refused():
     shapes = {"merges.mid_block-motion_modules-0.weight": (8, 8), "encoder_down_conv_blocks.0.0.block1.weight": (8, 8)}
-    with pytest.raises(ValueError, match="no features for 'mid_block.motion_modules.0'"):
+    with pytest.raises(ValueError, match=r"no features for 'mid_block.motion_modules.0'"):
         CameraCtrlConfig.from_shapes(shapes)
 
 
