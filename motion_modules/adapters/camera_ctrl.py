@@ -18,6 +18,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from comfy.model_management import throw_exception_if_processing_interrupted
 from einops import rearrange
 from torch import nn
 
@@ -219,12 +220,13 @@ class CameraCtrl(nn.Module):
 
         `x` is the latent, whose size, precision and device count.
         """
-        height, width = x.shape[-2:]
         windows = list_windows(frames, self.config.positions)
         scales: list[torch.Tensor] = []
+        rays: dict[int, torch.Tensor] = {}  # those of the last window, most of which the next one needs too
         for window, weights in zip(windows, weigh_windows(windows, frames), strict=True):
-            rays = [unshuffle_rays(condition.cast_rays(n, n + 1, width * PIXELS, height * PIXELS), x) for n in window]
-            encoded = self.encode(torch.cat(rays))
+            throw_exception_if_processing_interrupted()
+            rays = {n: rays[n] if n in rays else _cast_frame(condition, n, x) for n in window}
+            encoded = self.encode(torch.cat(list(rays.values())))
             scales = scales or [make_room(features, frames, encoded) for features in encoded]
             for whole, features in zip(scales, encoded, strict=True):
                 part = features * weights.to(features).view(-1, 1, 1, 1)
@@ -242,6 +244,11 @@ class CameraCtrl(nn.Module):
                 x = mix_frames(attention, convolution(x))
             features.append(x)
         return features
+
+
+def _cast_frame(condition: CameraRays, frame: int, x: torch.Tensor) -> torch.Tensor:
+    height, width = x.shape[-2:]
+    return unshuffle_rays(condition.cast_rays(frame, frame + 1, width * PIXELS, height * PIXELS), x)
 
 
 def unshuffle_rays(rays: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ def fit_lenses(path: CameraPath, width: int, height: int) -> torch.Tensor:
 
 def cast_rays(path: CameraPath, first: int, last: int, width: int, height: int) -> torch.Tensor:
     """Return the rays of frames `first` to `last` - 1, `[frames, 6, height, width]` in float64: o x d, then d."""
-    cameras = from_first_camera(path.poses)[first:last]
+    cameras = from_first_camera(torch.cat((path.poses[:1], path.poses[first:last])))[1:]
     fx, fy, cx, cy = (values[:, None, None] for values in fit_lenses(path, width, height)[first:last].unbind(dim=1))
     v, u = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) + 0.5, torch.arange(width, dtype=torch.float64) + 0.5, indexing="ij"

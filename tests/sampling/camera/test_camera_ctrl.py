@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.adapters import camera_ctrl
 from animatediff_loom.motion_modules.adapters.camera_ctrl import CAMERA_CTRL, CameraCtrl, CameraCtrlConfig, list_windows
 from animatediff_loom.motion_modules.architectures import positional_encoding
 from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
@@ -163,6 +164,24 @@ def test_the_encoder_runs_once_in_a_run(monkeypatch):
     monkeypatch.setattr(type(module), "encode", lambda self, x: calls.append(len(x)) or encoded(x))
     sample(apply(motion_model), 4, steps=3)
     assert calls == [4]
+
+
+def test_the_rays_of_a_frame_are_cast_once_and_cancelling_stops_between_windows(monkeypatch):
+    frames, cast, windows = 40, [], []
+    module = with_camera(frames).patcher.model.by_adapter[CAMERA_CTRL]
+    ray = torch.zeros(1, 6, 64, 64, dtype=torch.float64)
+    condition = SimpleNamespace(cast_rays=lambda first, last, *size: cast.append((first, last)) or ray)
+    monkeypatch.setattr(type(module), "encode", lambda self, x: windows.append(len(x)) or [x])
+    monkeypatch.setattr(camera_ctrl, "throw_exception_if_processing_interrupted", lambda: cancel(len(windows) == 7))
+    module.encode_clip(condition, frames, torch.zeros(1, 4, 8, 8))
+    assert cast == [(n, n + 1) for n in range(frames)] and windows == [16] * 7
+    with pytest.raises(InterruptedError):
+        module.encode_clip(condition, frames, torch.zeros(1, 4, 8, 8))
+
+
+def cancel(is_cancelled: bool) -> None:
+    if is_cancelled:
+        raise InterruptedError
 
 
 def test_strength_0_and_untrained_layers_are_bit_identical_to_no_camera():
