@@ -130,6 +130,11 @@ class MotionModel:
         return all(spec.architecture.moves_positions for spec in self.specs.values())
 
     @cached_property
+    def extended(self) -> dict[Any, "MotionModel"]:
+        """Motion models with copies of its weights that nodes made and may need again; they live as long as it does."""
+        return {}
+
+    @cached_property
     def broken_weight(self) -> str | None:
         """Name of the first weight with a NaN or Inf, searched once: a file of 2 GB takes about a second."""
         tensors = self.patcher.model.state_dict()

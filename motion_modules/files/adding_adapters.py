@@ -23,9 +23,18 @@ KIND = "Camera model"
 def add_camera_file(motion_model: MotionModel, path: str) -> MotionModel:
     """Return a motion model with the camera control of the file at `path`; weights are copied.
 
-    Raises MotionModelError for a file of another kind, a camera control that does not fit, and a LoRA on the
-    motion model.
+    For the same motion model and file it is the same object, so that another camera path costs no copy. Raises
+    MotionModelError for a file of another kind, a camera control that does not fit, and a LoRA on the motion model.
     """
+    facts = Path(path).stat()
+    made, key = motion_model.extended, (path, facts.st_mtime_ns, facts.st_size)
+    if key not in made:
+        made.clear()  # of the last file
+        made[key] = _read_camera_file(motion_model, path)
+    return made[key]
+
+
+def _read_camera_file(motion_model: MotionModel, path: str) -> MotionModel:
     name = Path(path).name
     with name_file_in_errors(KIND, name):
         checkpoint, _ = read_checkpoint(path)

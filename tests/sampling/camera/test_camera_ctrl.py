@@ -1,6 +1,7 @@
 """CameraCtrl in a tiny UNet: its formulas, clips of any length, and what does not fit."""
 
 import math
+import os
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from animatediff_loom.motion_modules.architectures.positional_encoding import si
 from animatediff_loom.motion_modules.architectures.stacking import Stack, StackConfig
 from animatediff_loom.motion_modules.contract import AddedFeatures, MotionInputs
 from animatediff_loom.motion_modules.describe import describe
-from animatediff_loom.motion_modules.files.adding_adapters import add_camera_tensors
+from animatediff_loom.motion_modules.files.adding_adapters import add_camera_file, add_camera_tensors
 from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.replacing import replace_modules
 from animatediff_loom.motion_modules.files.saving import WITHOUT, save_motion_model
@@ -23,8 +24,9 @@ from animatediff_loom.sampling.animate import AS_THE_MODEL, animate
 from animatediff_loom.sampling.camera.condition import CameraCondition, follow_path
 from animatediff_loom.sampling.camera.keyframes import follow_keyframes
 from comfy.cli_args import args
+from safetensors.torch import save_file
 
-from tests.support.camera_files import MERGE, POSITIONS, as_trained, camera_file, encode, scale_of, sites
+from tests.support.camera_files import MERGE, POSITIONS, WIDTHS, as_trained, camera_file, encode, scale_of, sites
 from tests.support.host import copy_weights, same_weights, tiny_model
 from tests.support.motion_files import V2, V3, motion_file
 from tests.support.motion_models import apply_windows, random_motion
@@ -211,6 +213,19 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path):
     assert same_weights(again.patcher, copy_weights(motion_model.patcher))
     clips = (sample(apply(each), 4, steps=1) for each in (follow_path(again, path(4), 1.0), motion_model))
     assert distance(*clips) < 1e-5  # weights mapped from a file lie elsewhere in memory
+
+
+def test_many_paths_copy_no_weights(tmp_path):
+    file, motion_model = tmp_path / "camera.safetensors", v3()
+    save_file(camera_file(), file)
+    first = add_camera_file(motion_model, str(file))
+    assert add_camera_file(motion_model, str(file)) is first
+    assert add_camera_file(v3(), str(file)) is not first
+    save_file(camera_file() | {"encoder_conv_in.bias": torch.ones(WIDTHS[0])}, file)
+    os.utime(file, ns=(1, 1))
+    again = add_camera_file(motion_model, str(file))
+    assert float(again.patcher.model.by_adapter[CAMERA_CTRL].encoder_conv_in.bias.min()) == 1
+    assert list(motion_model.extended.values()) == [again]
 
 
 def test_replacing_modules_keeps_the_camera():
