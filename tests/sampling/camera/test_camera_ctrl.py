@@ -10,7 +10,6 @@ import pytest
 import torch
 from animatediff_loom.motion_modules.adapters import camera_ctrl
 from animatediff_loom.motion_modules.adapters.camera_ctrl import CAMERA_CTRL, CameraCtrl, CameraCtrlConfig, list_windows
-from animatediff_loom.motion_modules.architectures import positional_encoding
 from animatediff_loom.motion_modules.architectures.positional_encoding import sinusoidal_positions
 from animatediff_loom.motion_modules.architectures.stacking import Stack, StackConfig
 from animatediff_loom.motion_modules.contract import AddedFeatures, MotionInputs
@@ -300,7 +299,7 @@ TABLE = "encoder_down_attention_blocks.0.0.attention_blocks.0.pos_encoder.pe"
 
 
 def forbid_tables(monkeypatch):
-    monkeypatch.setattr(positional_encoding, "sinusoidal_positions", lambda *_, **__: pytest.fail("made a table"))
+    monkeypatch.setattr(camera_ctrl, "choose_positions", lambda *_: pytest.fail("made a table"))
 
 
 @pytest.mark.parametrize("shape", [(16,), (1, 16, 30), (1, 6000, 1)])
