@@ -67,7 +67,7 @@ class Stack(nn.ModuleList):
         """`x` and the result are `[chunks * frames, channels, height, width]`; the first member gets added features."""
         for member in self:
             x = member(x, inputs)
-            inputs = replace(inputs, added=None)
+            inputs = replace(inputs, added=None) if inputs.added else inputs
         return x
 
 
