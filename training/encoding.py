@@ -32,7 +32,9 @@ class LatentCache:
             return read_checkpoint(str(file))[0][LATENTS].clone()
         latents = self.vae.encode(images[..., :3])
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_tensors({LATENTS: latents}, {"format": "pt"}, file)
+        unfinished = file.with_suffix(".unfinished")
+        write_tensors({LATENTS: latents}, {"format": "pt"}, unfinished)
+        unfinished.replace(file)
         return latents
 
 

@@ -12,6 +12,7 @@ from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, l
 from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from animatediff_loom.nodes.train_motion import TrainMotionLora, TrainMotionModel
 from animatediff_loom.nodes.training_clips import TrainingClipsNode
+from animatediff_loom.training import encoding
 from animatediff_loom.training.clip_folder import FrameSettings, fit_picture, read_folder
 from animatediff_loom.training.gathering import gather_folder
 from PIL import Image
@@ -196,6 +197,20 @@ def test_trained_motion_model_is_used_at_once_and_its_file_gives_the_same_clip(f
     with expect_error("has the motion LoRA 'x_00001_.safetensors'", "Merge it"):
         lora, _, _ = train(TrainMotionLora, loom_mini, steps=1, rank=1, sites="up.0.0", filename_prefix="x")
         TrainMotionModel.execute(loom_mini[0], lora, make_clips(loom_mini), 1, 0.1, {"objective": "noise"}, 0, "x")
+
+
+@torch.inference_mode()
+def test_an_interrupted_file_of_latents_is_not_read(tmp_path, loom_mini, monkeypatch):
+    def interrupt(tensors, metadata, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    vae, images = loom_mini[2], torch.rand(2, SIZE, SIZE, 3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(encoding, "write_tensors", interrupt)
+        encoding.LatentCache(tmp_path, vae).encode(images)
+    for _ in range(2):
+        assert torch.equal(encoding.LatentCache(tmp_path, vae).encode(images), vae.encode(images))
 
 
 def sample_small(model, motion_model) -> torch.Tensor:
