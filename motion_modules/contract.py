@@ -230,8 +230,10 @@ def zero(layer: nn.Module) -> nn.Module:
 
 def fit_size(features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return `features` `[batch, channels, height, width]` in the size of `x`, which host nodes may make smaller."""
-    size = x.shape[-2:]
-    return features if features.shape[-2:] == size else F.adaptive_avg_pool2d(features, size)
+    if features.shape[-2:] == x.shape[-2:]:
+        return features
+    height, width = x.shape[-2:]
+    return F.adaptive_avg_pool2d(features, (height, width))
 
 
 def frames_per_chunk(batch: int, chunks: int) -> int:

@@ -1,4 +1,4 @@
-"""Whether a motion model has the modules that an adapter with layers for them was made for."""
+"""Check that a motion model has the modules that an adapter with layers for them was made for."""
 
 from collections.abc import Mapping
 

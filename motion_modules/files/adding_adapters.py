@@ -27,11 +27,11 @@ def add_camera_file(motion_model: MotionModel, path: str) -> MotionModel:
     MotionModelError for a file of another kind, a camera control that does not fit, and a LoRA on the motion model.
     """
     facts = Path(path).stat()
-    made, key = motion_model.extended, (path, facts.st_mtime_ns, facts.st_size)
-    if key not in made:
-        made.clear()  # of the last file
-        made[key] = _read_camera_file(motion_model, path)
-    return made[key]
+    cache, key = motion_model.extended, (path, facts.st_mtime_ns, facts.st_size)
+    if key not in cache:
+        cache.clear()  # of the last file
+        cache[key] = _read_camera_file(motion_model, path)
+    return cache[key]
 
 
 def _read_camera_file(motion_model: MotionModel, path: str) -> MotionModel:

@@ -141,7 +141,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 
 def _require_few(count: int, kind: str) -> int:
-    """Return `count`; raise FileFault where a network of so many parts would take hours to build."""
+    """Return `count`; raise FileFault above LARGEST_COUNT, since building the network could take hours."""
     if count > LARGEST_COUNT:
         raise FileFault(f"has {count} {kind}, expected up to {LARGEST_COUNT}. {REMEDY}")
     return count

@@ -28,8 +28,8 @@ def convert(name: str, kind: str) -> tuple[list[dict[str, Any]], list[tuple[str,
     """Return the inputs of all nodes of a kind in a converted workflow, and inputs and messages of the notes."""
     workflow, notes = convert_workflow(UNUSUAL[name](), RULES)
     nodes = as_prompt(workflow, RULES).values()
-    found = [node["inputs"] for node in nodes if node["class_type"] == kind]
-    return found, [(note.input, note.reason or note.message) for note in notes]
+    inputs = [node["inputs"] for node in nodes if node["class_type"] == kind]
+    return inputs, [(note.input, note.reason or note.message) for note in notes]
 
 
 def test_a_part_of_a_prompt_schedule_starts_at_its_frame_and_a_note_tells_where_it_ended():
