@@ -207,7 +207,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path):
     save_motion_model(motion_model, tmp_path / "mine.safetensors", WITHOUT)
     again = load_motion_model(str(tmp_path / "mine.safetensors"))
     assert (again.adapters, again.family.name) == (motion_model.adapters, "AnimateDiff v3")
-    with expect_error("needs a camera path", "Add the Camera Control node"):
+    with expect_error("needs a camera path", "Place Camera Control between Load Motion Model and Apply Motion Model"):
         sample(apply(again), 4)
     assert same_weights(again.patcher, copy_weights(motion_model.patcher))
     clips = (sample(apply(each), 4, steps=1) for each in (follow_path(again, path(4), 1.0), motion_model))
