@@ -143,7 +143,7 @@ class TrainMotionModel(io.ComfyNode):
         task = _save_states(task, model, motion_model)
         path = new_output_path(filename_prefix, ".safetensors")
         result = train_motion_model(model, motion_model, task)
-        trained = save_trained_model(result, motion_model, path)
+        trained = save_trained_model(result, motion_model, task, path)
         return _show(cls, trained, result, path, "models/animatediff_models")
 
 

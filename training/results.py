@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ..motion_modules.contract import Tensors
 from ..motion_modules.files.assembling import build_patcher
 from ..motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
 from ..motion_modules.files.saving import save_motion_tensors, write_tensors
@@ -35,18 +36,32 @@ def save_trained_lora(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(FORMATS[format](result.tensors), build_metadata(facts), path)
+    _remove_saved_state(task)
     return add_motion_lora(motion_model, parse_motion_lora(path.name, result.tensors), 1.0)
 
 
 @torch.inference_mode(False)
-def save_trained_model(result: TrainingResult, motion_model: MotionModel, path: Path) -> MotionModel:
-    """Write the trained weights to `path` in float32, and return a motion model with them."""
+def save_trained_model(
+    result: TrainingResult, motion_model: MotionModel, task: TrainingTask, path: Path
+) -> MotionModel:
+    """Write the trained weights to `path` in float32, and return a motion model with them and the same adapters."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_motion_tensors(result.tensors, motion_model.family, motion_model.specs, path)
-    weights = {
-        site: {name.removeprefix(start): tensor for name, tensor in result.tensors.items() if name.startswith(start)}
-        for site, spec in motion_model.specs.items()
-        for start in [f"{site}.{spec.architecture.key}."]
-    }
-    patcher = build_patcher(weights, motion_model.specs)
+    _remove_saved_state(task)
+    adapters = motion_model.adapters
+    paths = {site: f"{site}.{spec.architecture.key}" for site, spec in motion_model.specs.items()}
+    paths |= {each.adapter.path: each.adapter.path for each in adapters}
+    weights = {place: _take_below(f"{path}.", result.tensors) for place, path in paths.items()}
+    patcher = build_patcher(weights, motion_model.specs, adapters=adapters)
     return replace(motion_model, name=path.name, patcher=patcher, file_dtype=torch.float32)
+
+
+def _take_below(start: str, tensors: Tensors) -> Tensors:
+    """Return the `tensors` whose names begin with `start`, without it."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _remove_saved_state(task: TrainingTask) -> None:
+    """Remove the state of a run whose result is in a file."""
+    if task.saved_state:
+        task.saved_state.remove()

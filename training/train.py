@@ -78,7 +78,8 @@ def train_motion_lora(
     """Train a motion LoRA for `motion_model` on `model`; neither is changed.
 
     Raises LoomError for bad clips and settings before training, and for a loss that is NaN or a
-    memory that is too small; the saved state then holds the steps before.
+    memory that is too small; the saved state then holds the steps before. It is left for the caller to remove once the
+    result is saved.
     """
     sites = sites_like(lora.sites, motion_model.specs, f"motion model '{motion_model.name}'")
 
@@ -93,7 +94,8 @@ def train_motion_lora(
 def train_motion_model(model: ModelPatcher, motion_model: MotionModel, task: TrainingTask) -> TrainingResult:
     """Train all weights of `motion_model` on `model`; neither is changed. The tensors are float32.
 
-    Raises LoomError as train_motion_lora does, and for a motion model with motion LoRAs.
+    Its adapters keep their weights. Raises LoomError as train_motion_lora does, and for a motion
+    model with motion LoRAs.
     """
     if motion_model.loras:
         raise LoomError(
@@ -102,7 +104,10 @@ def train_motion_model(model: ModelPatcher, motion_model: MotionModel, task: Tra
         )
 
     def build(trained: ModelPatcher) -> MotionModules:
-        return trained.model.float().requires_grad_(True)
+        modules = trained.model.float().requires_grad_(True)
+        for adapter in modules.by_adapter.values():
+            adapter.requires_grad_(False)
+        return modules
 
     return _train(model, motion_model, task, build, _copy_weights)
 
@@ -119,6 +124,7 @@ def _train(
     read: Callable[[Any], Tensors],
 ) -> TrainingResult:
     """Train what `build` puts on the patcher of the motion modules, and return what `read` reads from it."""
+    _refuse_varying_loras(motion_model)
     channels = model.model.latent_format.latent_channels
     require_sound(find_faults(task.clips.clips, motion_model.positions, channels), len(task.clips))
     started = time.monotonic()
@@ -131,6 +137,14 @@ def _train(
             trainer = Trainer(module, plan, ClipErrors(predictor, task.clips, task.objective), predictor.device)
             first = _run(trainer, task.saved_state)
         return TrainingResult(read(trainer.result), trainer.losses, time.monotonic() - started, first)
+
+
+def _refuse_varying_loras(motion_model: MotionModel) -> None:
+    for lora in motion_model.varying_loras:
+        raise LoomError(
+            f"The strength of motion LoRA '{lora.name}' varies, with which motion model '{motion_model.name}' cannot "
+            "be trained. Disconnect `motion_strength` of Motion LoRA."
+        )
 
 
 class ClipErrors:
@@ -177,8 +191,6 @@ def _run(trainer: Trainer, saved: SavedState | None) -> int:
         if isinstance(error, comfy.model_management.OOM_EXCEPTION):
             raise _describe_lack_of_memory(trainer, saved) from error
         raise
-    if saved:
-        saved.remove()
     return first
 
 

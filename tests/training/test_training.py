@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from animatediff_loom.motion_modules.adapters.conditions import put_condition
+from animatediff_loom.motion_modules.adapters.pia import PIA, PiaCondition
 from animatediff_loom.motion_modules.errors import LoomError
-from animatediff_loom.motion_modules.files.loading import motion_model_from_tensors
+from animatediff_loom.motion_modules.files.loading import load_motion_model, motion_model_from_tensors
 from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, parse_motion_lora
+from animatediff_loom.sampling.steering.strength import MotionStrength, StrengthFactor
 from animatediff_loom.training import train as training
 from animatediff_loom.training.animated_model import loaded_for_training, prepare_model
 from animatediff_loom.training.clips import TrainingClip, TrainingClips
@@ -19,12 +22,13 @@ from animatediff_loom.training.low_rank import (
     spell_key,
 )
 from animatediff_loom.training.objectives import Objective, draw
+from animatediff_loom.training.results import save_trained_model
 from animatediff_loom.training.saved_state import SavedState
 from animatediff_loom.training.train import LoraSettings, TrainingTask, train_motion_lora, train_motion_model
 from comfy.model_management import InterruptProcessingException
 
 from tests.support.host import copy_weights, same_weights, tiny_model
-from tests.support.motion_files import V1, V3, motion_file
+from tests.support.motion_files import V1, V3, motion_file, pia_file
 from tests.support.motion_loras import linear_layers, random_factors, spell
 from tests.support.motion_models import apply_motion, load_motion
 from tests.support.reference_unet import evaluate_reference, reference_unet
@@ -148,7 +152,7 @@ def test_a_cancelled_run_continues_bit_for_bit(model, motion, tmp_path, monkeypa
         train(model, motion, replace(settings, saved_state=saved))
     assert saved.path.exists()
     continued = train(model, motion, replace(settings, saved_state=saved))
-    assert continued.resumed_from == 1 and not saved.path.exists()
+    assert continued.resumed_from == 1
     assert continued.losses == whole.losses
     assert all(torch.equal(continued.tensors[name], tensor) for name, tensor in whole.tensors.items())
 
@@ -195,6 +199,27 @@ def test_a_whole_motion_model_is_trained(model, motion):
     changed = [name for name, tensor in result.tensors.items() if not torch.equal(tensor, before[name].float())]
     assert len(changed) > 0.9 * len([name for name in before if not name.endswith(".pe")])
     assert not [name for name in changed if name.endswith(".pe")]
+
+
+def test_a_motion_model_is_trained_with_its_adapter_which_keeps_its_weights(model, tmp_path):
+    with torch.inference_mode():
+        motion, animated = motion_model_from_tensors(pia_file(), "pia.ckpt"), model.clone()
+        put_condition(animated, PIA, PiaCondition(noise(1, 7), (0,) * FRAMES, (1.0,) * FRAMES))
+        file = tmp_path / "trained.safetensors"
+        trained = save_trained_model(train_motion_model(animated, motion, task(1)), motion, task(1), file)
+        before, after = motion.patcher.model.state_dict(), trained.patcher.model.state_dict()
+        assert trained.adapters == motion.adapters and after.keys() == before.keys()
+        kept = {name for name, weight in before.items() if torch.equal(after[name], weight)}
+        assert {name for name in kept if not name.endswith(".pe")} == {name for name in before if "adapters." in name}
+        clips = [sample(apply_motion(animated, each)) for each in (trained, load_motion_model(str(file)), motion)]
+    assert torch.equal(clips[0], clips[1]) and not torch.equal(clips[0], clips[2])
+
+
+def test_a_motion_lora_whose_strength_varies_is_refused(model, motion):
+    lora = parse_motion_lora("pan", spell(random_factors(linear_layers(FILE))))
+    varying = add_motion_lora(motion, lora, 1.0, MotionStrength((StrengthFactor(levels=(0.0, 1.0)),)))
+    with expect_error("The strength of motion LoRA 'pan' varies", "Disconnect `motion_strength`"):
+        train(model, varying, task())
 
 
 def test_file_of_diffusers_changes_its_network_as_ours(model, motion):

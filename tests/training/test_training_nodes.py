@@ -12,7 +12,7 @@ from animatediff_loom.motion_modules.files.motion_lora import add_motion_lora, l
 from animatediff_loom.nodes.load_loom_mini import LoadLoomMini
 from animatediff_loom.nodes.train_motion import TrainMotionLora, TrainMotionModel
 from animatediff_loom.nodes.training_clips import TrainingClipsNode
-from animatediff_loom.training import encoding
+from animatediff_loom.training import encoding, results
 from animatediff_loom.training.clip_folder import FrameSettings, fit_picture, read_folder
 from animatediff_loom.training.gathering import gather_folder
 from PIL import Image
@@ -197,6 +197,18 @@ def test_trained_motion_model_is_used_at_once_and_its_file_gives_the_same_clip(f
     with expect_error("has the motion LoRA 'x_00001_.safetensors'", "Merge it"):
         lora, _, _ = train(TrainMotionLora, loom_mini, steps=1, rank=1, sites="up.0.0", filename_prefix="x")
         TrainMotionModel.execute(loom_mini[0], lora, make_clips(loom_mini), 1, 0.1, {"objective": "noise"}, 0, "x")
+
+
+@torch.inference_mode()
+def test_a_run_whose_file_cannot_be_written_keeps_its_state(folders, loom_mini, monkeypatch):
+    def fail(*_):
+        raise LoomError("The disk is full.")
+
+    monkeypatch.setattr(results, "write_tensors", fail)
+    with pytest.raises(LoomError, match="The disk is full"):
+        train(TrainMotionLora, loom_mini, steps=1, rank=1, sites="up.0.0", save_every=1)
+    (state,) = (folders / "output" / "loom_training").glob("*")
+    assert state.stat().st_size
 
 
 @torch.inference_mode()
