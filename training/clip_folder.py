@@ -99,9 +99,11 @@ def fit_picture(picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
 
 def _read_video(path: Path) -> Iterator[Any]:
+    """Yield the frames as players show them: phones store upright videos lying, with an angle counterclockwise."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            turned = numpy.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            yield numpy.ascontiguousarray(turned)
 
 
 def _read_pictures(folder: Path) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """Training Clips and the training nodes on Loom Mini: clips from files, all faults at once, files that load again."""
 
 import json
+import struct
 
 import av
 import numpy
@@ -43,13 +44,15 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_video(path, frames: int = 6, size: int = SIZE) -> None:
-    """Every frame is a little brighter than the one before."""
+def write_video(path, frames: int = 6, size: tuple[int, int] = (SIZE, SIZE), left: int = 0) -> None:
+    """Every frame is a little brighter than the one before, and its left half by `left` more."""
+    width, height = size
     with av.open(str(path), mode="w") as container:
         stream = container.add_stream("libx264", rate=8, options={"crf": "10"})
-        stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
-            picture = numpy.full((size, size, 3), 20 + 30 * number, numpy.uint8)
+            picture = numpy.full((height, width, 3), 20 + 30 * number, numpy.uint8)
+            picture[:, : width // 2] += left
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
@@ -74,6 +77,18 @@ def test_videos_and_folders_of_pictures_become_clips(tmp_path):
     assert torch.equal(turn[:, 5, 5, 0] * 255, torch.tensor([0.0, 80.0, 160.0]))
     assert walk.shape == (3, SIZE, SIZE, 3)
     assert (walk.mean(dim=(1, 2, 3)) * 255 - torch.tensor([20.0, 80.0, 140.0])).abs().max() < 8
+
+
+def test_a_video_that_a_phone_turned_is_read_as_players_show_it(tmp_path):
+    file = tmp_path / "phone.mp4"
+    write_video(file, size=(2 * SIZE, SIZE), left=200)
+    written = file.read_bytes()
+    matrix = written.index(b"tkhd") + 44
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # a quarter turn clockwise
+    file.write_bytes(written[:matrix] + turned + written[matrix + len(turned) :])
+    clips, _ = read_folder(tmp_path, FrameSettings(1, 1, SIZE, 2 * SIZE), ["a caption"])
+    top, bottom = (half.mean() for half in clips[0].images[0].chunk(2))
+    assert top > 0.6 and bottom < 0.2
 
 
 def test_names_are_sorted_by_the_values_of_their_numbers(tmp_path):
