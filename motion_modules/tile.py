@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+PIXELS = 8  # of a picture, along each side, in one place of its latent
+
 
 @dataclass(frozen=True)
 class Tile:

@@ -20,9 +20,7 @@ from ..sampling.image_to_video.methods import (
 from ..sampling.image_to_video.pictures import FRAMES_INPUT, PlacedPicture, encode_pictures, place_batch
 from ..sampling.prompts.schedule import MAX_FRAMES
 from ..sampling.running_prompt import find_running_prompt
-from .inputs import CATEGORY
-
-LARGEST_SIZE = 16384
+from .inputs import CATEGORY, MAX_SIDE
 
 
 def _methods() -> io.DynamicCombo.Input:
@@ -79,7 +77,7 @@ def _methods() -> io.DynamicCombo.Input:
 
 
 def _size(name: str, tooltip: str) -> io.Int.Input:
-    return io.Int.Input(name, default=512, min=16, max=LARGEST_SIZE, step=8, tooltip=tooltip)
+    return io.Int.Input(name, default=512, min=16, max=MAX_SIDE, step=8, tooltip=tooltip)
 
 
 def _strength(name: str, image: str) -> io.Float.Input:

@@ -3,12 +3,13 @@
 from comfy_api.latest import io
 
 from ..motion_modules.architectures.registry import KnownArchitectures
+from ..motion_modules.tile import PIXELS
 from ..motion_modules.unet.site_patterns import ALL
 from ..sampling.prompts.schedule import MAX_FRAMES
 from ..sampling.windows.fusion import FUSIONS
 from ..sampling.windows.schedules import WindowLayout
 from ..sampling.windows.settings import LOOPED, VIEW, ContextSettings
-from ..sampling.windows.tiles import PIXELS, TileLayout
+from ..sampling.windows.tiles import TileLayout
 
 CATEGORY = "AnimateDiff Loom"
 MAX_WINDOW = 1024  # frames that a model may see at once

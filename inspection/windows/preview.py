@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, pairwise
 
+from ...motion_modules.tile import PIXELS
 from ...sampling.windows.schedules import Window
 from ...sampling.windows.settings import LOOPED, ContextSettings, normalise_weights
-from ...sampling.windows.tiles import PIXELS
 
 GAP = 1  # empty lanes below the windows of a step
 MOVING = ("uniform", LOOPED)  # schedules whose windows may differ from step to step

@@ -29,13 +29,13 @@ from ..architectures.temporal_transformer import (
     TemporalTransformerConfig,
 )
 from ..contract import AddedFeatures, MotionInputs, Shapes, Tensors, spatial_chunks
+from ..tile import PIXELS
 from .adapter import AdapterEffects, AdapterInputs
 from .camera import CAMERA_NODE, read_site_layers, site_of, to_layer_name
 from .registry import adapter
 from .residual_blocks import ResidualBlock, make_room
 
 CAMERA_CTRL = "camera_ctrl"
-PIXELS = 8  # side of the square of pixels that a latent pixel stands for
 RAY_CHANNELS = 6
 TRAINED_POSITIONS = 16
 LARGEST_COUNT = 8  # of scales, and of blocks in a scale

@@ -12,10 +12,10 @@ import torch
 
 from ...motion_modules.errors import shorten
 from ...motion_modules.unet.site_patterns import SEPARATORS
-from ..prompts.keyframes import FRAME, PERCENT, Place, Position, check_position, mistake
+from ..prompts.keyframes import Place, Position, mistake
 from ..prompts.line_notation import COLONS
 from ..prompts.schedule import EASINGS
-from ..steering.curves import CurvePoint, WrittenPoint, evaluate_curve, place_points
+from ..steering.curves import NUMBER, POSITION, CurvePoint, WrittenPoint, evaluate_curve, place_points, read_position
 from .poses import CameraPath, Moves, place_camera, place_subject, zoom_lens
 
 EXAMPLE = "`100%: pan 20, dolly 0.5`"
@@ -33,9 +33,8 @@ LIMITS = {
     "orbit": ANGLE,
 }
 
-_number = r"\d+(?:\.\d*)?|\.\d+"
-_line_pattern = rf"\s*(?P<position>{_number})\s*(?P<percent>[%\uff05]?)\s*[{COLONS}]"
-_move_pattern = rf"(?P<move>[A-Za-z]+)\s*(?P<value>[-+]?(?:{_number}))\s*(?P<easing>[A-Za-z_]*)"
+_line_pattern = rf"\s*{POSITION}\s*[{COLONS}]"
+_move_pattern = rf"(?P<move>[A-Za-z]+)\s*(?P<value>[-+]?(?:{NUMBER}))\s*(?P<easing>[A-Za-z_]*)"
 _part_pattern = rf"(?:(?!{SEPARATORS}).)+"
 
 
@@ -76,10 +75,7 @@ def _read_line(line: str, number: int) -> Iterator[tuple[str, WrittenPoint]]:
         place = Place(number, len(line) - len(line.lstrip()) + 1, INPUT)
         expected = f"a frame or a percentage, a colon and moves, such as {EXAMPLE}"
         raise mistake(place, f"'{shorten(line.strip(), 40)}'", expected)
-    unit = PERCENT if match["percent"] else FRAME
-    text = shorten(match["position"] + match["percent"], 20)
-    place = Place(number, match.start("position") + 1, INPUT)
-    position = check_position(Position(text, float(match["position"]), place, unit))
+    position = read_position(match, Place(number, match.start("position") + 1, INPUT))
     parts = [part for part in re.finditer(_part_pattern, line[match.end() :]) if part[0].strip()]
     if not parts:
         raise mistake(Place(number, match.end() + 1, INPUT), "nothing", "a move and its value, such as `pan 20`")

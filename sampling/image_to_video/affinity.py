@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import floor
 
 from ...motion_modules.errors import LoomError
-from ..steering.curves import WrittenPoint, evaluate_curve, place_points
+from ..steering.curves import WrittenPoint, draw_curve
 from .pictures import ClipPictures
 
 LOOP = "loop, "
@@ -62,8 +62,7 @@ def _evaluate(curve: Sequence[WrittenPoint], frames: int) -> list[float]:
             f"`motion` is '{CURVE}', but `{CURVE_INPUT}` is empty. Write values over frames, such as "
             "`0: 1.0, 8: 0.7`, or choose another `motion`."
         )
-    if max(point.value for point in curve) > 1:
-        largest = max(point.value for point in curve)
+    largest = max(point.value for point in curve)
+    if largest > 1:
         raise LoomError(f"`{CURVE_INPUT}` has the value {largest:g}. Use values from 0 (free) to 1 (like the picture).")
-    points = place_points(curve, frames)
-    return [evaluate_curve(points, frame) for frame in range(frames)]
+    return draw_curve(curve, frames)

@@ -64,7 +64,7 @@ def animate_pictures(model: ModelPatcher, pictures: ClipPictures, choice: Mappin
 
 def _find_method(motions: tuple[AppliedMotion, ...]) -> str:
     keys = {spec.adapter.key for motion in motions for spec in motion.adapters}
-    return next((METHODS_BY_ADAPTER[key] for key in METHODS_BY_ADAPTER if key in keys), NOISED)
+    return next((method for key, method in METHODS_BY_ADAPTER.items() if key in keys), NOISED)
 
 
 def animate_by_pia(model: ModelPatcher, pictures: ClipPictures, choice: Mapping[str, Any]) -> Animation:

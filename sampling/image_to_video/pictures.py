@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from einops import rearrange
 
 from ...motion_modules.errors import LoomError, shorten
-from ..prompts.keyframes import FRAME, PERCENT, Place, Position, check_position, locate, mistake
+from ..prompts.keyframes import Place, locate, mistake
 from ..prompts.line_notation import COLONS
-from ..steering.curves import split_entries
+from ..resizing import cover
+from ..steering.curves import NUMBER, POSITION, read_position, split_entries
 
 NODE = "Image To Video"
 FRAMES_INPUT = "image_frames"
 
-_number = r"\d+(?:\.\d*)?|\.\d+"
-_entry = rf"(?P<position>{_number})\s*(?P<percent>[%\uff05]?)(?:\s*[{COLONS}]\s*(?P<strength>{_number}))?"
+_entry = rf"{POSITION}(?:\s*[{COLONS}]\s*(?P<strength>{NUMBER}))?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +97,8 @@ def fit_size(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
     Pictures of another shape are scaled until they cover it, and cropped around their centre.
     """
-    images = images[..., :3]
-    if images.shape[1:3] == (height, width):
-        return images
-    channels_first = rearrange(images, "picture h w c -> picture c h w")
-    resized = comfy.utils.common_upscale(channels_first, width, height, "lanczos", "center")
-    return rearrange(resized, "picture c h w -> picture h w c")
+    channels_first = rearrange(images[..., :3], "picture h w c -> picture c h w")
+    return rearrange(cover(channels_first, height, width), "picture c h w -> picture h w c")
 
 
 def _check(pictures: Sequence[PlacedPicture], length: int) -> None:
@@ -141,6 +136,4 @@ def _read_place(entry: str, place: Place, length: int) -> tuple[int, float]:
     match = re.fullmatch(_entry, entry)
     if match is None:
         raise mistake(place, f"'{shorten(entry, 40)}'", "a frame, or a frame, a colon and a strength, such as `8: 0.5`")
-    written = shorten(match["position"] + match["percent"], 20)
-    position = Position(written, float(match["position"]), place, PERCENT if match["percent"] else FRAME)
-    return locate(check_position(position), length, 0), float(match["strength"] or 1)
+    return locate(read_position(match, place), length, 0), float(match["strength"] or 1)

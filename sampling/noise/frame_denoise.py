@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...motion_modules.errors import LoomError
-from ..steering.curves import WrittenPoint, evaluate_curve, place_points
+from ..steering.curves import WrittenPoint, draw_curve
 
 NOISE_MASK = "noise_mask"
 KEPT = -1e-6  # for 0: Differential Diffusion denoises all places from 0 on, and from -0.0 on, in the last step
@@ -43,13 +43,12 @@ def mask_frames(latent: dict[str, Any], curve: Sequence[WrittenPoint]) -> dict[s
 
 
 def _draw_values(curve: Sequence[WrittenPoint], frames: int) -> torch.Tensor:
-    points = place_points(curve, frames)
-    if not points:
+    if not curve:
         raise LoomError("`frame_curve` of Denoise per Frame is empty. Write a strength, such as `0: 0.5`.")
-    largest = max(point.value for point in points)
+    largest = max(point.value for point in curve)
     if largest > 1:
         raise LoomError(
             f"`frame_curve` of Denoise per Frame has the value {largest:g}, but a strength is 0 to 1. "
             "Use 1 for frames that are denoised in all steps."
         )
-    return torch.tensor([evaluate_curve(points, frame) for frame in range(frames)])
+    return torch.tensor(draw_curve(curve, frames))

@@ -9,7 +9,6 @@ from typing import Any
 
 import comfy.latent_formats
 import comfy.model_management
-import comfy.utils
 import torch
 from comfy.controlnet import ControlNet
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -20,12 +19,11 @@ from ...motion_modules.noise_schedule import require_range
 from ...motion_modules.run_state import MOTION_RUN, TILE, WINDOWING, count_clip_frames, frame_numbers
 from ...motion_modules.sparse_control.loading import load_sparse_network
 from ...motion_modules.sparse_control.network import LATENT_CHANNELS, PICTURE_CHANNELS, SparseControlNet
+from ...motion_modules.tile import PIXELS
 from ...motion_modules.unet.clip_frames import find_clip_frames
+from ..resizing import cover
 from ..windows.conds import list_controls
 from .places import PicturePlaces
-
-PIXELS = 8  # of a picture, along one side of a latent pixel
-RESIZING = "lanczos"
 
 
 @dataclass(frozen=True)
@@ -194,20 +192,13 @@ class SparseControl(ControlNet):
         return self.cond_hint
 
     def _encode(self, height: int, width: int) -> torch.Tensor:
-        pictures = resize(self.cond_hint_original, height, width)
+        pictures = cover(self.cond_hint_original, height, width)
         if not self.takes_latents:
             return pictures
         loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
         latents = self.vae.encode(pictures.movedim(1, -1))
         comfy.model_management.load_models_gpu(loaded_models)
         return self.latent_format.process_in(latents)
-
-
-def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Return `[pictures, channels, height, width]`: cropped around the centre to that aspect ratio, and resized."""
-    if pictures.shape[-2:] == (height, width):
-        return pictures
-    return comfy.utils.common_upscale(pictures, width, height, RESIZING, "center")
 
 
 def load_sparse_control(path: str) -> SparseControl:

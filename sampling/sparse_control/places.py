@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...motion_modules.errors import LoomError, shorten
+from ...motion_modules.unet.site_patterns import SEPARATORS
 
 UNIFORM, STARTING, ENDING, CENTRE = "uniform", "starting", "ending", "centre"
 SPREADS = (UNIFORM, STARTING, ENDING, CENTRE)
-_separators = r"[,;\s\uff0c\uff1b\u3001]+"  # also the Chinese commas
+_separators = rf"(?:{SEPARATORS}|\s)+"
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ LARGEST = 10.0
 EXAMPLE = "`16: 0.2`"
 
 _entry_pattern = rf"(?:(?!{SEPARATORS}).)+"
-_number = r"\d+(?:\.\d*)?|\.\d+"
+NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+POSITION = rf"(?P<position>{NUMBER})\s*(?P<percent>[%\uff05]?)"
 _point_pattern = (
-    rf"(?P<position>{_number})\s*(?P<percent>[%\uff05]?)\s*[{COLONS}]\s*"
-    rf"(?P<bracket>\()?\s*(?P<value>[-+]?(?:{_number}))\s*(?(bracket)\))\s*(?P<easing>[A-Za-z_]*)"
+    rf"{POSITION}\s*[{COLONS}]\s*"
+    rf"(?P<bracket>\()?\s*(?P<value>[-+]?(?:{NUMBER}))\s*(?(bracket)\))\s*(?P<easing>[A-Za-z_]*)"
 )
 
 
@@ -81,9 +82,21 @@ def evaluate_curve(points: Sequence[CurvePoint], position: float) -> float:
     return before.value + t * (after.value - before.value)
 
 
+def draw_curve(points: Sequence[WrittenPoint], frames: int) -> list[float]:
+    """Return the value of a curve of at least one point at each frame of a clip."""
+    placed = place_points(points, frames)
+    return [evaluate_curve(placed, frame) for frame in range(frames)]
+
+
+def read_position(match: re.Match[str], place: Place, unit: str = FRAME) -> Position:
+    """Return the position in a match of POSITION: a percentage, else of this `unit`. Raise PromptScheduleError."""
+    written = shorten(match["position"] + match["percent"], 20)
+    return check_position(Position(written, float(match["position"]), place, PERCENT if match["percent"] else unit))
+
+
 def parse_value(text: str, place: Place) -> float:
     """Return a strength as it is written. Raise PromptScheduleError for one outside of 0 to LARGEST."""
-    value = float(text) if re.fullmatch(rf"[-+]?(?:{_number})", text) else -1.0
+    value = float(text) if re.fullmatch(rf"[-+]?(?:{NUMBER})", text) else -1.0
     if not 0 <= value <= LARGEST:
         raise mistake(place, f"the value '{shorten(text, 20)}'", f"a value from 0 to {LARGEST:g}")
     return value
@@ -112,9 +125,7 @@ def _read_point(entry: str, place: Place, unit: str) -> WrittenPoint:
     easing = match["easing"] or "linear"
     if easing not in EASINGS:
         raise mistake(place, f"the easing '{shorten(easing, 20)}'", f"one of {', '.join(EASINGS)}")
-    written = shorten(match["position"] + match["percent"], 20)
-    position = Position(written, float(match["position"]), place, PERCENT if match["percent"] else unit)
-    return WrittenPoint(check_position(position), parse_value(match["value"], place), easing)
+    return WrittenPoint(read_position(match, place, unit), parse_value(match["value"], place), easing)
 
 
 def _to_progress(position: Position) -> float:

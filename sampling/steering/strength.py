@@ -19,7 +19,7 @@ from einops import rearrange
 from ...motion_modules.errors import LoomError, require_finite, shorten
 from ...motion_modules.tile import Tile
 from ...motion_modules.unet.site_patterns import sites_like
-from .curves import LARGEST, CurvePoint, WrittenPoint, evaluate_curve, place_points
+from .curves import LARGEST, CurvePoint, WrittenPoint, draw_curve, evaluate_curve, place_points
 
 SITES = "sites"  # the input of Motion Strength
 
@@ -67,8 +67,7 @@ class StrengthFactor:
         """Return the factor of each frame of a clip; one for all where they do not differ by inputs."""
         factors = [[level * (1 - self.level_floor) + self.level_floor for level in self.levels]]
         if self.frame_curve:
-            points = place_points(self.frame_curve, frames)
-            factors.append([evaluate_curve(points, frame) for frame in range(frames)])
+            factors.append(draw_curve(self.frame_curve, frames))
         if self.drawn_curve is not None:
             factors.append([self.drawn_curve(frame / max(1, frames - 1)) for frame in range(frames)])
         factors = [values * (frames if len(values) == 1 else 1) for values in factors if values]

@@ -12,11 +12,9 @@ import torch
 from einops import einsum
 
 from ...motion_modules.errors import LoomError
-from ...motion_modules.tile import Tile
+from ...motion_modules.tile import PIXELS, Tile
 from .fusion import blend
 from .schedules import Window, WindowLayout, static_windows
-
-PIXELS = 8  # of a picture, along each side, in one place of its latent
 
 
 @dataclass(frozen=True)
