@@ -115,14 +115,12 @@ WHOLE = Windowing()
 class AddedFeatures:
     """Features `[chunks * frames, channels, height, width]` that an adapter mixes into the first attention of a module.
 
-    `before_attention(h, features)` returns the tokens from which queries, keys and values are made, after norm and
-    positions. `after_attention(tokens, features)` returns those after the attention was added. Both are
-    `[chunks * positions, frames, channels]`.
+    `before_attention(h, features)` returns the tokens `[chunks * positions, frames, channels]` from which queries,
+    keys and values are made, after norm and positions.
     """
 
     features: torch.Tensor
-    before_attention: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    after_attention: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    before_attention: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,9 @@ class AppliedLora:
 class MotionModel:
     """Value of `MOTION_MODEL` sockets; never changed in place.
 
-    `notes` say which parts of its file are not used. `conditions` are inputs of its adapters, by their keys.
-    `notes` say which parts of its file are not used. `loras` are all motion LoRAs on it: the weights
-    of `patcher` are patched by those of one strength, and `varying_loras` are evaluated beside them.
+    `notes` say which parts of its file are not used. `conditions` are inputs of its adapters, by
+    their keys. `loras` are all motion LoRAs on it: the weights of `patcher` are patched by those of
+    one strength, and `varying_loras` are evaluated beside them.
     """
 
     name: str

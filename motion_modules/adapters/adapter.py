@@ -31,13 +31,12 @@ class AdapterInputs:
     """Inputs of an adapter in an evaluation of the UNet.
 
     `x` `[batch, channels, height, width]` is what the UNet receives. `numbers` are the frames of the
-    whole clip, which has `clip_frames`, at the places of the batch, and each clip or window in it has `frames`.
-    With a `tile`, `x` is that part of the latent. `memory` lasts for the run, for what an adapter computes once.
+    whole clip, which has `clip_frames`, at the places of the batch. With a `tile`, `x` is that part of
+    the latent. `memory` lasts for the run, for what an adapter computes once.
     """
 
     x: torch.Tensor
     numbers: Sequence[int]
-    frames: int
     clip_frames: int
     tile: Tile | None = None
     memory: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from ..contract import Tensors
 
 CAMERA_NODE = "Camera Control"
 
-_site_pattern = r"((?:down_blocks|up_blocks)\.\d+|mid_block)\.motion_modules\.\d+"
+_site_pattern = r"(?:down_blocks|up_blocks)\.\d+\.motion_modules\.\d+"
 
 
 def to_layer_name(site: str) -> str:

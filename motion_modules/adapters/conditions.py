@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import LoomError
@@ -30,3 +31,13 @@ def require_condition(options: Mapping[str, Any], adapter: Adapter, motion_model
             f"Place {adapter.node} between {place}, or choose another motion model."
         )
     return condition
+
+
+def require_picture_size(latents: torch.Tensor, subject: str, height: int, width: int) -> None:
+    """Raise LoomError unless latents of pictures have this size; `subject` names them, with its verb."""
+    picture_height, picture_width = latents.shape[-2:]
+    if (picture_height, picture_width) != (height, width):
+        raise LoomError(
+            f"The latent is {width} x {height}, but {subject} {picture_width} x {picture_height} in latent pixels. "
+            "Sample the latent of Image To Video, or give it the same `width` and `height`."
+        )

@@ -20,8 +20,8 @@ from torch import nn
 
 from ..architectures.positional_encoding import sinusoidal_positions
 from ..contract import Shapes, Tensors
-from ..errors import LoomError
 from .adapter import AdapterEffects, AdapterInputs
+from .conditions import require_picture_size
 from .registry import adapter
 from .residual_blocks import ResidualBlock, make_room
 
@@ -45,13 +45,7 @@ class LcmI2vCondition:
     insertion_weights: tuple[float, ...] = (1.0,) * LEVELS
 
     def check_clip(self, frames: int, height: int, width: int) -> None:
-        size = tuple(self.latent.shape[-2:])
-        if size != (height, width):
-            raise LoomError(
-                f"The latent is {width} x {height}, but the picture of AnimateLCM-I2V is {size[1]} x {size[0]} in "
-                "latent pixels. Sample the latent of Image To Video, or give it the same `width` and "
-                "`height`."
-            )
+        require_picture_size(self.latent, "the picture of AnimateLCM-I2V is", height, width)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import nn
 from ..contract import Shapes, Tensors
 from ..errors import LoomError
 from .adapter import AdapterEffects, AdapterInputs
+from .conditions import require_picture_size
 from .registry import adapter
 
 PIA = "pia"
@@ -38,17 +39,12 @@ class PiaCondition:
     affinities: tuple[float, ...]
 
     def check_clip(self, frames: int, height: int, width: int) -> None:
-        size = tuple(self.latents.shape[-2:])
         if frames != len(self.pictures):
             raise LoomError(
                 f"The latent has {frames} frames, but the pictures of PIA are for a clip of {len(self.pictures)}. "
                 "Sample the latent of Image To Video, or set its `length` to the number of frames."
             )
-        if size != (height, width):
-            raise LoomError(
-                f"The latent is {width} x {height}, but the pictures of PIA are {size[1]} x {size[0]} in latent "
-                "pixels. Sample the latent of Image To Video, or give it the same `width` and `height`."
-            )
+        require_picture_size(self.latents, "the pictures of PIA are", height, width)
 
     def draw(self, frames: list[int]) -> torch.Tensor:
         """Return the added channels `[frames, 5, height, width]`: affinity and latent."""

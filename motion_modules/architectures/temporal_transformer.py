@@ -90,7 +90,7 @@ class TemporalAttention(nn.Module):
 
     def forward(self, tokens: torch.Tensor, inputs: MotionInputs, features: torch.Tensor | None = None) -> torch.Tensor:
         h = self.pos_encoder(tokens, inputs.positions)
-        if features is not None and inputs.added and inputs.added.before_attention:
+        if features is not None and inputs.added:
             h = inputs.added.before_attention(h, features)
         q, k, v = self.to_q(h), self.to_k(h), self.to_v(h)
         h = temporal_attention(q, k, v, self.heads, inputs, source=self)
@@ -140,8 +140,6 @@ class TemporalTransformerBlock(nn.Module):
     def _attend(self, tokens: torch.Tensor, inputs: MotionInputs, features: torch.Tensor | None = None) -> torch.Tensor:
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             tokens = tokens + attention(norm(tokens), inputs, features)
-            if features is not None and inputs.added and inputs.added.after_attention:
-                tokens = inputs.added.after_attention(tokens, features)
             features = None  # only the first attention has them
         return tokens
 

@@ -39,25 +39,16 @@ class ActiveModule(NamedTuple):
 
 
 class ActiveAdapter(NamedTuple):
-    """An adapter of the applied motion model with the key `owner`, and its condition.
-
-    The batch holds the frames `numbers` of the clip of `clip_frames`, `frames` in each window. `memory` lasts for
-    the run.
-    """
+    """An adapter of the applied motion model with the key `owner`, its condition, and its inputs."""
 
     owner: str
     module: nn.Module
     condition: AdapterCondition
-    numbers: Sequence[int]
-    frames: int
-    clip_frames: int
-    tile: Tile | None
-    memory: dict[str, Any]
+    inputs: AdapterInputs
 
     def start(self, x: torch.Tensor) -> AdapterEffects:
         """Return its effects in the evaluation of `x`, as the UNet receives it."""
-        clip = (self.numbers, self.frames, self.clip_frames)
-        return self.module(self.condition, AdapterInputs(x, *clip, self.tile, self.memory))
+        return self.module(self.condition, replace(self.inputs, x=x))
 
 
 @dataclass(frozen=True)
@@ -135,8 +126,8 @@ class Evaluation:
             if self.run:
                 self._require_size(self.run.size, f"The input of {adapter.name}", "that input")
             memory = self.run.remember(motion.key, adapter.key) if self.run else {}
-            clip = (numbers, self.frames, clip_frames, self.tile)
-            active.append(ActiveAdapter(motion.key, modules[adapter.key], condition, *clip, memory))
+            inputs = AdapterInputs(self.x, numbers, clip_frames, self.tile, memory)
+            active.append(ActiveAdapter(motion.key, modules[adapter.key], condition, inputs))
         return active
 
     def _list_modules(self, motion: AppliedMotion) -> list[Entry]:

@@ -241,7 +241,7 @@ def test_replacing_modules_that_a_camera_needs_is_refused():
 def test_only_the_first_module_of_a_stack_gets_features():
     seen = []
     kind = SimpleNamespace(module=lambda config, ops: Recorder(seen))
-    added = AddedFeatures(torch.zeros(2, 4, 1, 1))
+    added = AddedFeatures(torch.zeros(2, 4, 1, 1), before_attention=torch.add)
     Stack(StackConfig((kind, kind), (None, None)))(torch.zeros(2, 4, 1, 1), MotionInputs(2, added=added))
     assert seen == [added, None]
 
